@@ -1,0 +1,154 @@
+"""What travels between the rooms: small frozen records, no behaviour.
+
+Everything here is plain data, so that each step can be called alone and its
+result written to ``run.json``.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+class Verdict(enum.StrEnum):
+    """How a cell ended (docs/verdicts.md). The order is worst last."""
+
+    PASS = "pass"
+    SKIP = "skip"
+    FAIL = "fail"
+    HANG = "hang"
+    CRASH = "crash"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A pristine source tree and where it came from.
+
+    Attributes:
+        name: ``xen`` or ``linux``.
+        version: upstream version as resolved, e.g. ``6.12.107``.
+        origin: ``apt:<suite>:<package version>``, a URL, or ``tree:<path>``.
+        sha256: of the tarball; empty for a developer's own tree.
+        tarball: the verified tarball in the store; None for an own tree.
+        tree: a developer's own tree; None for a tarball.
+        note: why it is not the first choice, where it is not.
+    """
+
+    name: str
+    version: str
+    origin: str
+    sha256: str = ""
+    tarball: Path | None = None
+    tree: Path | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tree:
+    """A source tree with its series applied as commits on a detached HEAD.
+
+    Attributes:
+        source: what it was made from.
+        path: the work tree.
+        series: subjects of the applied patches, in order.
+        digest: hash of source and series; the build's cache key starts here.
+    """
+
+    source: Source
+    path: Path
+    series: tuple[str, ...]
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """Everything a machine needs to boot, out of the store.
+
+    Attributes:
+        xen: 32-bit multiboot ELF hypervisor (``zcat xen.gz``), for QEMU.
+        xen_syms: its symbols.
+        kernel: x86-64 bzImage; serves PV dom0, PV and PVH domU.
+        vmlinux: its symbols.
+        dom0_image: ext4 root of dom0, pristine: attach with a throw-away
+            overlay, never write to it.
+        guest_initrd: gzip'ed cpio, the whole user space of a Linux guest.
+        tools: directory of static in-guest programs (also inside both roots).
+        ssh_key: private key that dom0 and every guest accept for root.
+        keys: store key of each artifact by name, for ``run.json``.
+    """
+
+    xen: Path
+    xen_syms: Path
+    kernel: Path
+    vmlinux: Path
+    dom0_image: Path
+    guest_initrd: Path
+    tools: Path
+    ssh_key: Path
+    keys: dict[str, str] = field(default_factory=dict)
+
+
+class Abi(enum.StrEnum):
+    """Event-channel ABI that a Linux guest is told to use."""
+
+    L2 = "2l"
+    FIFO = "fifo"
+    L3 = "3l"
+
+    @property
+    def kernel_args(self) -> str:
+        """Kernel parameters that choose this ABI (guest-patches/6.12)."""
+        return {
+            Abi.L2: "xen.fifo_events=0",
+            Abi.FIFO: "xen.fifo_events=1",
+            Abi.L3: "xen.3l_events=1",
+        }[self]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accelerator:
+    """Which QEMU accelerator, and why; always the first line of output."""
+
+    kind: str  # "kvm" or "tcg"
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineSpec:
+    """A machine to boot.
+
+    Attributes:
+        abi: the ABI dom0 is told to use.
+        memory_mib: RAM of the QEMU machine.
+        dom0_mib: RAM of dom0 out of it.
+        vcpus: vCPUs of the machine (and of dom0).
+        xen_args, dom0_args: extra command-line arguments.
+    """
+
+    abi: Abi = Abi.L3
+    memory_mib: int = 4096
+    dom0_mib: int = 2048
+    vcpus: int = 2
+    xen_args: str = ""
+    dom0_args: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuestSpec:
+    """A Linux guest to start by xl.
+
+    Attributes:
+        kind: ``pv64`` or ``pvh64``.
+        max_event_channels: xl's ``max_event_channels``; None leaves xl's
+            default of 1023.
+    """
+
+    name: str
+    kind: str
+    abi: Abi = Abi.L3
+    memory_mib: int = 256
+    vcpus: int = 2
+    max_event_channels: int | None = None
+    extra_args: str = ""
