@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Raw hypercalls from user space through /dev/xen/privcmd. Linux blocks them
+ * in an unprivileged domain since 6.12, so this is for dom0.
+ */
+#ifndef EVH_HYPERCALL_H
+#define EVH_HYPERCALL_H
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "evh.h"
+#include "xenabi.h"
+
+/* Calls put together in one multicall. */
+#define HYP_BATCH 128
+
+struct hyp {
+    int fd;
+    /*
+     * Xen reads and writes hypercall arguments through the caller's page
+     * tables and never faults them in: they have to be resident.
+     */
+    union {
+        struct evtchn_alloc_unbound alloc;
+        struct evtchn_bind_interdomain bind;
+        struct evtchn_bind_ipi ipi;
+        struct evtchn_close close;
+        struct evtchn_send send;
+        struct evtchn_status status;
+        struct xen_sysctl sysctl;
+    } *one;
+    struct evtchn_status *status;    /* HYP_BATCH of them */
+    uint32_t *ports;                 /* HYP_BATCH of them */
+    struct multicall_entry *calls;   /* HYP_BATCH of them */
+};
+
+/* True when this domain may make hypercalls; @h is ready then. */
+static inline bool hyp_try_open(struct hyp *h)
+{
+    const size_t size = 4 * 4096;
+    uint8_t *mem = MAP_FAILED;
+    int buf;
+
+    h->fd = open("/dev/xen/privcmd", O_RDWR | O_CLOEXEC);
+    if ( h->fd < 0 )
+        return false;
+
+    /* Pages of the kernel's own are never migrated or compacted away. */
+    buf = open("/dev/xen/hypercall", O_RDWR | O_CLOEXEC);
+    if ( buf >= 0 )
+    {
+        mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, buf, 0);
+        close(buf);
+    }
+    if ( mem == MAP_FAILED )
+    {
+        mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+        if ( mem == MAP_FAILED || mlock(mem, size) )
+            die(errno, "hypercall buffer", "is there no memory left?");
+    }
+    _Static_assert(HYP_BATCH * sizeof(struct multicall_entry) <= 2 * 4096,
+                   "the multicall does not fit its pages");
+    _Static_assert(HYP_BATCH * sizeof(struct evtchn_status) <= 4096,
+                   "the status arguments do not fit their page");
+    h->calls = (void *)mem;
+    h->status = (void *)(mem + 2 * 4096);
+    h->one = (void *)(mem + 3 * 4096);
+    h->ports = (void *)(mem + 3 * 4096 + 2048);
+    return true;
+}
+
+static inline void hyp_open(struct hyp *h)
+{
+    if ( !hyp_try_open(h) )
+        die(errno, "/dev/xen/privcmd",
+            "raw hypercalls work in dom0 only; is xen-privcmd built in?");
+}
+
+/* 0 or more as Xen answered, or -1 with errno. */
+static inline long hyp_call(const struct hyp *h, unsigned int op,
+                            uint64_t a0, uint64_t a1)
+{
+    struct privcmd_hypercall call = { .op = op, .arg = { a0, a1 } };
+
+    return ioctl(h->fd, IOCTL_PRIVCMD_HYPERCALL, &call);
+}
+
+static inline long hyp_evtchn(const struct hyp *h, unsigned int cmd)
+{
+    return hyp_call(h, __HYPERVISOR_event_channel_op, cmd, (uintptr_t)h->one);
+}
+
+/* Each of these: a port, or -1 with errno. */
+static inline int64_t hyp_alloc_unbound(struct hyp *h, domid_t remote)
+{
+    h->one->alloc = (struct evtchn_alloc_unbound){
+        .dom = DOMID_SELF, .remote_dom = remote };
+    return hyp_evtchn(h, EVTCHNOP_alloc_unbound) ? -1
+        : (int64_t)h->one->alloc.port;
+}
+
+static inline int64_t hyp_bind_interdomain(struct hyp *h, domid_t remote,
+                                           uint32_t remote_port)
+{
+    h->one->bind = (struct evtchn_bind_interdomain){
+        .remote_dom = remote, .remote_port = remote_port };
+    return hyp_evtchn(h, EVTCHNOP_bind_interdomain) ? -1
+        : (int64_t)h->one->bind.local_port;
+}
+
+static inline int64_t hyp_bind_ipi(struct hyp *h, uint32_t vcpu)
+{
+    h->one->ipi = (struct evtchn_bind_ipi){ .vcpu = vcpu };
+    return hyp_evtchn(h, EVTCHNOP_bind_ipi) ? -1 : (int64_t)h->one->ipi.port;
+}
+
+static inline int hyp_send(struct hyp *h, uint32_t port)
+{
+    h->one->send.port = port;
+    return hyp_evtchn(h, EVTCHNOP_send) ? -1 : 0;
+}
+
+static inline int hyp_close(struct hyp *h, uint32_t port)
+{
+    h->one->close.port = port;
+    return hyp_evtchn(h, EVTCHNOP_close) ? -1 : 0;
+}
+
+static inline void hyp_multicall(struct hyp *h, uint32_t n)
+{
+    if ( hyp_call(h, __HYPERVISOR_multicall, (uintptr_t)h->calls, n) )
+        die(errno, "multicall", "look at Xen's console");
+}
+
+/*
+ * EVTCHNOP_send or _close (their argument is the bare port) on @n ports.
+ * Returns how many Xen refused; the first refusal's error in @err.
+ */
+static inline uint32_t hyp_each(struct hyp *h, unsigned int cmd,
+                                const uint32_t *ports, uint32_t n, int *err)
+{
+    uint32_t failed = 0;
+
+    for ( uint32_t done = 0, k; done < n; done += k )
+    {
+        k = n - done < HYP_BATCH ? n - done : HYP_BATCH;
+        for ( uint32_t i = 0; i < k; i++ )
+        {
+            h->ports[i] = ports[done + i];
+            h->calls[i] = (struct multicall_entry){
+                .op = __HYPERVISOR_event_channel_op,
+                .args = { cmd, (uintptr_t)&h->ports[i] } };
+        }
+        hyp_multicall(h, k);
+        for ( uint32_t i = 0; i < k; i++ )
+            if ( h->calls[i].result && !failed++ )
+                *err = -(int)(long)h->calls[i].result;
+        progress(cmd == EVTCHNOP_send ? "send" : "close", done + k, n);
+    }
+    return failed;
+}
+
+/*
+ * Ask Xen for the state of ports 0 to @limit - 1 of @dom: @state[port] is its
+ * EVTCHNSTAT_*, with ports that Xen does not know yet taken as closed. Returns
+ * how many are open.
+ */
+static inline uint32_t hyp_scan(struct hyp *h, domid_t dom, uint32_t limit,
+                                uint8_t *state)
+{
+    uint32_t open = 0;
+
+    for ( uint32_t port = 0, k; port < limit; port += k )
+    {
+        k = limit - port < HYP_BATCH ? limit - port : HYP_BATCH;
+        for ( uint32_t i = 0; i < k; i++ )
+        {
+            h->status[i] = (struct evtchn_status){
+                .dom = dom, .port = port + i };
+            h->calls[i] = (struct multicall_entry){
+                .op = __HYPERVISOR_event_channel_op,
+                .args = { EVTCHNOP_status, (uintptr_t)&h->status[i] } };
+        }
+        hyp_multicall(h, k);
+        for ( uint32_t i = 0; i < k; i++ )
+        {
+            int err = -(int)(long)h->calls[i].result;
+
+            if ( err && err != EINVAL )
+                die(err, "EVTCHNOP_status", "does this domain exist?");
+            state[port + i] = err ? EVTCHNSTAT_closed
+                                  : (uint8_t)h->status[i].status;
+            open += state[port + i] != EVTCHNSTAT_closed;
+        }
+        progress("scan", port + k, limit);
+    }
+    return open;
+}
+
+struct xen_pages {
+    uint64_t free, total, scrub;
+};
+
+static inline struct xen_pages hyp_pages(struct hyp *h)
+{
+    h->one->sysctl = (struct xen_sysctl){
+        .cmd = XEN_SYSCTL_physinfo,
+        .interface_version = XEN_SYSCTL_INTERFACE_VERSION };
+    if ( hyp_call(h, __HYPERVISOR_sysctl, (uintptr_t)h->one, 0) )
+        die(errno, "XEN_SYSCTL_physinfo",
+            "EACCES: this Xen has another sysctl version than 0x15");
+    return (struct xen_pages){
+        .free = h->one->sysctl.u.physinfo.free_pages,
+        .total = h->one->sysctl.u.physinfo.total_pages,
+        .scrub = h->one->sysctl.u.physinfo.scrub_pages };
+}
+
+#endif

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The part of Xen's and Linux's ABI that the in-guest tools use, written from
+ * the public headers, because neither the build host nor the guests have them:
+ *
+ *   xen/include/public/xen.h            hypercall numbers, domid, multicall
+ *   xen/include/public/event_channel.h  EVTCHNOP_*
+ *   xen/include/public/sysctl.h         physinfo
+ *   linux/include/uapi/xen/privcmd.h    IOCTL_PRIVCMD_HYPERCALL
+ *   linux/include/uapi/xen/evtchn.h     IOCTL_EVTCHN_*
+ */
+#ifndef EVH_XENABI_H
+#define EVH_XENABI_H
+
+#include <stdint.h>
+#include <sys/ioctl.h>
+
+/* xen.h */
+#define __HYPERVISOR_multicall          13
+#define __HYPERVISOR_event_channel_op   32
+#define __HYPERVISOR_sysctl             35
+
+typedef uint16_t domid_t;
+#define DOMID_SELF ((domid_t)0x7ff0)
+
+struct multicall_entry {
+    unsigned long op, result;
+    unsigned long args[6];
+};
+
+/* event_channel.h */
+#define EVTCHNOP_bind_interdomain 0
+#define EVTCHNOP_close            3
+#define EVTCHNOP_send             4
+#define EVTCHNOP_status           5
+#define EVTCHNOP_alloc_unbound    6
+#define EVTCHNOP_bind_ipi         7
+
+struct evtchn_alloc_unbound {
+    domid_t dom, remote_dom;
+    uint32_t port;
+};
+
+struct evtchn_bind_interdomain {
+    domid_t remote_dom;
+    uint32_t remote_port;
+    uint32_t local_port;
+};
+
+struct evtchn_bind_ipi {
+    uint32_t vcpu;
+    uint32_t port;
+};
+
+struct evtchn_close {
+    uint32_t port;
+};
+
+struct evtchn_send {
+    uint32_t port;
+};
+
+struct evtchn_status {
+    domid_t dom;
+    uint32_t port;
+#define EVTCHNSTAT_closed      0
+#define EVTCHNSTAT_unbound     1
+#define EVTCHNSTAT_interdomain 2
+#define EVTCHNSTAT_pirq        3
+#define EVTCHNSTAT_virq        4
+#define EVTCHNSTAT_ipi         5
+#define EVTCHNSTAT_count       6 /* ours: number of states */
+    uint32_t status;
+    uint32_t vcpu;
+    union {
+        struct { domid_t dom; } unbound;
+        struct { domid_t dom; uint32_t port; } interdomain;
+        uint32_t pirq;
+        uint32_t virq;
+    } u;
+};
+
+/*
+ * sysctl.h of Xen 4.18 to 4.20. Another release answers -EACCES to a foreign
+ * version, which the tools report with the number below.
+ */
+#define XEN_SYSCTL_INTERFACE_VERSION 0x00000015
+#define XEN_SYSCTL_physinfo 3
+
+struct xen_sysctl_physinfo {
+    uint32_t threads_per_core, cores_per_socket, nr_cpus, max_cpu_id;
+    uint32_t nr_nodes, max_node_id, cpu_khz, capabilities;
+    uint32_t arch_capabilities, pad;
+    uint64_t total_pages, free_pages, scrub_pages, outstanding_pages, max_mfn;
+    uint32_t hw_cap[8];
+};
+
+struct xen_sysctl {
+    uint32_t cmd, interface_version;
+    union {
+        struct xen_sysctl_physinfo physinfo;
+        uint8_t pad[128];
+    } u;
+};
+
+/* privcmd.h */
+struct privcmd_hypercall {
+    uint64_t op;
+    uint64_t arg[5];
+};
+#define IOCTL_PRIVCMD_HYPERCALL \
+    _IOC(_IOC_NONE, 'P', 0, sizeof(struct privcmd_hypercall))
+
+/* evtchn.h */
+struct ioctl_evtchn_bind_interdomain {
+    unsigned int remote_domain, remote_port;
+};
+#define IOCTL_EVTCHN_BIND_INTERDOMAIN \
+    _IOC(_IOC_NONE, 'E', 1, sizeof(struct ioctl_evtchn_bind_interdomain))
+
+struct ioctl_evtchn_port {
+    unsigned int value; /* remote_domain for BIND_UNBOUND_PORT, else a port */
+};
+#define IOCTL_EVTCHN_BIND_UNBOUND_PORT \
+    _IOC(_IOC_NONE, 'E', 2, sizeof(struct ioctl_evtchn_port))
+#define IOCTL_EVTCHN_UNBIND \
+    _IOC(_IOC_NONE, 'E', 3, sizeof(struct ioctl_evtchn_port))
+#define IOCTL_EVTCHN_NOTIFY \
+    _IOC(_IOC_NONE, 'E', 4, sizeof(struct ioctl_evtchn_port))
+#define IOCTL_EVTCHN_BIND_STATIC \
+    _IOC(_IOC_NONE, 'E', 7, sizeof(struct ioctl_evtchn_port))
+
+/* The largest number of ports of any ABI (2 * 64^3, the 3-level one). */
+#define MAX_PORTS (1u << 19)
+
+#endif
