@@ -76,6 +76,8 @@ class Built:
         guest_initrd: gzip'ed cpio, the whole user space of a Linux guest.
         tools: directory of static in-guest programs (also inside both roots).
         ssh_key: private key that dom0 and every guest accept for root.
+        host_key: public host key of dom0 and of every guest (the only one
+            that is accepted).
         keys: store key of each artifact by name, for ``run.json``.
     """
 
@@ -87,6 +89,7 @@ class Built:
     guest_initrd: Path
     tools: Path
     ssh_key: Path
+    host_key: Path = Path()
     keys: dict[str, str] = field(default_factory=dict)
 
 
@@ -109,10 +112,17 @@ class Abi(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Accelerator:
-    """Which QEMU accelerator, and why; always the first line of output."""
+    """Which QEMU accelerator, and why; always the first line of output.
 
-    kind: str  # "kvm" or "tcg"
+    Attributes:
+        kind: ``kvm`` or ``tcg``.
+        reason: one line for a person, starting with the kind in capitals.
+        proven: False where only a trial boot can tell (machine.py does it).
+    """
+
+    kind: str
     reason: str
+    proven: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
