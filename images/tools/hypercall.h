@@ -16,24 +16,24 @@
 /* Calls put together in one multicall. */
 #define HYP_BATCH 128
 
+union hyp_arg {
+    struct evtchn_alloc_unbound alloc;
+    struct evtchn_bind_interdomain bind;
+    struct evtchn_bind_ipi ipi;
+    struct evtchn_close close;
+    struct evtchn_send send;
+    struct evtchn_status status;
+};
+
 struct hyp {
     int fd;
     /*
      * Xen reads and writes hypercall arguments through the caller's page
      * tables and never faults them in: they have to be resident.
      */
-    union {
-        struct evtchn_alloc_unbound alloc;
-        struct evtchn_bind_interdomain bind;
-        struct evtchn_bind_ipi ipi;
-        struct evtchn_close close;
-        struct evtchn_send send;
-        struct evtchn_status status;
-        struct xen_sysctl sysctl;
-    } *one;
-    struct evtchn_status *status;    /* HYP_BATCH of them */
-    uint32_t *ports;                 /* HYP_BATCH of them */
     struct multicall_entry *calls;   /* HYP_BATCH of them */
+    union hyp_arg *arg;              /* HYP_BATCH of them */
+    struct xen_sysctl *sysctl;
 };
 
 /* True when this domain may make hypercalls; @h is ready then. */
@@ -63,12 +63,11 @@ static inline bool hyp_try_open(struct hyp *h)
     }
     _Static_assert(HYP_BATCH * sizeof(struct multicall_entry) <= 2 * 4096,
                    "the multicall does not fit its pages");
-    _Static_assert(HYP_BATCH * sizeof(struct evtchn_status) <= 4096,
-                   "the status arguments do not fit their page");
+    _Static_assert(HYP_BATCH * sizeof(union hyp_arg) <= 4096,
+                   "the arguments do not fit their page");
     h->calls = (void *)mem;
-    h->status = (void *)(mem + 2 * 4096);
-    h->one = (void *)(mem + 3 * 4096);
-    h->ports = (void *)(mem + 3 * 4096 + 2048);
+    h->arg = (void *)(mem + 2 * 4096);
+    h->sysctl = (void *)(mem + 3 * 4096);
     return true;
 }
 
@@ -90,49 +89,103 @@ static inline long hyp_call(const struct hyp *h, unsigned int op,
 
 static inline long hyp_evtchn(const struct hyp *h, unsigned int cmd)
 {
-    return hyp_call(h, __HYPERVISOR_event_channel_op, cmd, (uintptr_t)h->one);
+    return hyp_call(h, __HYPERVISOR_event_channel_op, cmd, (uintptr_t)h->arg);
 }
 
 /* Each of these: a port, or -1 with errno. */
 static inline int64_t hyp_alloc_unbound(struct hyp *h, domid_t remote)
 {
-    h->one->alloc = (struct evtchn_alloc_unbound){
+    h->arg->alloc = (struct evtchn_alloc_unbound){
         .dom = DOMID_SELF, .remote_dom = remote };
     return hyp_evtchn(h, EVTCHNOP_alloc_unbound) ? -1
-        : (int64_t)h->one->alloc.port;
+        : (int64_t)h->arg->alloc.port;
 }
 
 static inline int64_t hyp_bind_interdomain(struct hyp *h, domid_t remote,
                                            uint32_t remote_port)
 {
-    h->one->bind = (struct evtchn_bind_interdomain){
+    h->arg->bind = (struct evtchn_bind_interdomain){
         .remote_dom = remote, .remote_port = remote_port };
     return hyp_evtchn(h, EVTCHNOP_bind_interdomain) ? -1
-        : (int64_t)h->one->bind.local_port;
+        : (int64_t)h->arg->bind.local_port;
 }
 
 static inline int64_t hyp_bind_ipi(struct hyp *h, uint32_t vcpu)
 {
-    h->one->ipi = (struct evtchn_bind_ipi){ .vcpu = vcpu };
-    return hyp_evtchn(h, EVTCHNOP_bind_ipi) ? -1 : (int64_t)h->one->ipi.port;
+    h->arg->ipi = (struct evtchn_bind_ipi){ .vcpu = vcpu };
+    return hyp_evtchn(h, EVTCHNOP_bind_ipi) ? -1 : (int64_t)h->arg->ipi.port;
 }
 
 static inline int hyp_send(struct hyp *h, uint32_t port)
 {
-    h->one->send.port = port;
+    h->arg->send.port = port;
     return hyp_evtchn(h, EVTCHNOP_send) ? -1 : 0;
 }
 
 static inline int hyp_close(struct hyp *h, uint32_t port)
 {
-    h->one->close.port = port;
+    h->arg->close.port = port;
     return hyp_evtchn(h, EVTCHNOP_close) ? -1 : 0;
 }
 
-static inline void hyp_multicall(struct hyp *h, uint32_t n)
+/* The same op on arg[0] to arg[n - 1] at once; answers in calls[].result. */
+static inline void hyp_multicall(struct hyp *h, unsigned int cmd, uint32_t n)
 {
+    for ( uint32_t i = 0; i < n; i++ )
+        h->calls[i] = (struct multicall_entry){
+            .op = __HYPERVISOR_event_channel_op,
+            .args = { cmd, (uintptr_t)&h->arg[i] } };
     if ( hyp_call(h, __HYPERVISOR_multicall, (uintptr_t)h->calls, n) )
         die(errno, "multicall", "look at Xen's console");
+}
+
+static inline int hyp_errno(const struct hyp *h, uint32_t i)
+{
+    return -(int)(long)h->calls[i].result;
+}
+
+/*
+ * @n (up to HYP_BATCH) alloc_unbound at once. Returns how many succeeded, from
+ * the first on, with their ports in @ports; errno tells why the next did not.
+ */
+static inline uint32_t hyp_alloc_batch(struct hyp *h, domid_t remote,
+                                       uint32_t n, uint32_t *ports)
+{
+    for ( uint32_t i = 0; i < n; i++ )
+        h->arg[i].alloc = (struct evtchn_alloc_unbound){
+            .dom = DOMID_SELF, .remote_dom = remote };
+    hyp_multicall(h, EVTCHNOP_alloc_unbound, n);
+    for ( uint32_t i = 0; i < n; i++ )
+    {
+        if ( h->calls[i].result )
+        {
+            errno = hyp_errno(h, i);
+            return i;
+        }
+        ports[i] = h->arg[i].alloc.port;
+    }
+    return n;
+}
+
+/* The same for bind_interdomain, to the ports @remote_ports of @remote. */
+static inline uint32_t hyp_bind_batch(struct hyp *h, domid_t remote,
+                                      const uint32_t *remote_ports, uint32_t n,
+                                      uint32_t *ports)
+{
+    for ( uint32_t i = 0; i < n; i++ )
+        h->arg[i].bind = (struct evtchn_bind_interdomain){
+            .remote_dom = remote, .remote_port = remote_ports[i] };
+    hyp_multicall(h, EVTCHNOP_bind_interdomain, n);
+    for ( uint32_t i = 0; i < n; i++ )
+    {
+        if ( h->calls[i].result )
+        {
+            errno = hyp_errno(h, i);
+            return i;
+        }
+        ports[i] = h->arg[i].bind.local_port;
+    }
+    return n;
 }
 
 /*
@@ -148,16 +201,11 @@ static inline uint32_t hyp_each(struct hyp *h, unsigned int cmd,
     {
         k = n - done < HYP_BATCH ? n - done : HYP_BATCH;
         for ( uint32_t i = 0; i < k; i++ )
-        {
-            h->ports[i] = ports[done + i];
-            h->calls[i] = (struct multicall_entry){
-                .op = __HYPERVISOR_event_channel_op,
-                .args = { cmd, (uintptr_t)&h->ports[i] } };
-        }
-        hyp_multicall(h, k);
+            h->arg[i].send.port = ports[done + i];
+        hyp_multicall(h, cmd, k);
         for ( uint32_t i = 0; i < k; i++ )
             if ( h->calls[i].result && !failed++ )
-                *err = -(int)(long)h->calls[i].result;
+                *err = hyp_errno(h, i);
         progress(cmd == EVTCHNOP_send ? "send" : "close", done + k, n);
     }
     return failed;
@@ -177,22 +225,17 @@ static inline uint32_t hyp_scan(struct hyp *h, domid_t dom, uint32_t limit,
     {
         k = limit - port < HYP_BATCH ? limit - port : HYP_BATCH;
         for ( uint32_t i = 0; i < k; i++ )
-        {
-            h->status[i] = (struct evtchn_status){
+            h->arg[i].status = (struct evtchn_status){
                 .dom = dom, .port = port + i };
-            h->calls[i] = (struct multicall_entry){
-                .op = __HYPERVISOR_event_channel_op,
-                .args = { EVTCHNOP_status, (uintptr_t)&h->status[i] } };
-        }
-        hyp_multicall(h, k);
+        hyp_multicall(h, EVTCHNOP_status, k);
         for ( uint32_t i = 0; i < k; i++ )
         {
-            int err = -(int)(long)h->calls[i].result;
+            int err = hyp_errno(h, i);
 
             if ( err && err != EINVAL )
                 die(err, "EVTCHNOP_status", "does this domain exist?");
             state[port + i] = err ? EVTCHNSTAT_closed
-                                  : (uint8_t)h->status[i].status;
+                                  : (uint8_t)h->arg[i].status.status;
             open += state[port + i] != EVTCHNSTAT_closed;
         }
         progress("scan", port + k, limit);
@@ -206,16 +249,16 @@ struct xen_pages {
 
 static inline struct xen_pages hyp_pages(struct hyp *h)
 {
-    h->one->sysctl = (struct xen_sysctl){
+    *h->sysctl = (struct xen_sysctl){
         .cmd = XEN_SYSCTL_physinfo,
         .interface_version = XEN_SYSCTL_INTERFACE_VERSION };
-    if ( hyp_call(h, __HYPERVISOR_sysctl, (uintptr_t)h->one, 0) )
+    if ( hyp_call(h, __HYPERVISOR_sysctl, (uintptr_t)h->sysctl, 0) )
         die(errno, "XEN_SYSCTL_physinfo",
             "EACCES: this Xen has another sysctl version than 0x15");
     return (struct xen_pages){
-        .free = h->one->sysctl.u.physinfo.free_pages,
-        .total = h->one->sysctl.u.physinfo.total_pages,
-        .scrub = h->one->sysctl.u.physinfo.scrub_pages };
+        .free = h->sysctl->u.physinfo.free_pages,
+        .total = h->sysctl->u.physinfo.total_pages,
+        .scrub = h->sysctl->u.physinfo.scrub_pages };
 }
 
 #endif
