@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which cells to run: from the command line to pytest's arguments.
+
+A cell is one thing that is run and judged. Its id names what it was run on
+and with, in one word that can be pasted after ``evh run --cell``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import UserError
+from harness.model import Abi
+
+GUESTS = ("dom0", "pv64", "pvh64")
+CORE = "core"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """A named set of cells.
+
+    Attributes:
+        file: the pytest file under ``tests/suites``; empty: all of them.
+        marker: only the tests that carry it; empty: all of the file.
+        minutes: what to expect on two cores without KVM, after the build.
+    """
+
+    name: str
+    text: str
+    file: str = ""
+    marker: str = ""
+    minutes: int
+
+
+SUITES = {
+    suite.name: suite
+    for suite in (
+        Suite(
+            name=CORE,
+            text="what fits into `make run`: 524,287 channels, and one guest past FIFO's limit",
+            marker="core",
+            minutes=4,
+        ),
+        Suite(
+            name="smoke",
+            text="does it boot and deliver at all, each ABI and guest, few channels",
+            file="test_smoke.py",
+            minutes=2,
+        ),
+        Suite(
+            name="limits",
+            text="every limit of every ABI, through hypercalls and through real IRQs",
+            file="test_limits.py",
+            minutes=30,
+        ),
+    )
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One thing that is run and judged (DESIGN: base x flavour x guest x abi x test x seed)."""
+
+    base: str
+    flavour: str = "release"
+    guest: str
+    abi: str
+    suite: str
+    test: str
+    seed: int = 1
+
+    @property
+    def id(self) -> str:
+        """E.g. ``xen-4.20+linux-6.12/release/pv64/3l/limits::test_past_fifo/1``."""
+        return "/".join(
+            (
+                self.base,
+                self.flavour,
+                self.guest,
+                self.abi,
+                f"{self.suite}::{self.test}",
+                str(self.seed),
+            )
+        )
+
+    @classmethod
+    def parse(cls, text: str) -> Cell:
+        """Read an id back.
+
+        Raises:
+            UserError: it is not one.
+        """
+        hint = f"An id looks like {EXAMPLE_CELL.id}; run.json has one for each test."
+        head, _, seed = text.rpartition("/")
+        parts = head.split("/", 4)
+        if len(parts) != 5 or not seed.isdecimal() or "::" not in parts[4] or not all(parts):
+            raise UserError(f"{text!r} is not a cell id", hint=hint)
+        suite, _, test = parts[4].partition("::")
+        return cls(
+            base=parts[0],
+            flavour=parts[1],
+            guest=parts[2],
+            abi=parts[3],
+            suite=suite,
+            test=test,
+            seed=int(seed),
+        )
+
+
+EXAMPLE_CELL = Cell(
+    base="xen-4.20+linux-6.12", guest="pv64", abi="3l", suite="limits", test="test_past_fifo"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What was asked for.
+
+    Attributes:
+        suites: names out of ``SUITES``; empty with files means files only.
+        files: a user's own test files (``path`` or ``path::test``).
+        guests, abis: keep only cells of these; empty keeps all.
+        keyword: pytest's ``-k`` expression.
+        cell: this one alone.
+    """
+
+    suites: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    guests: tuple[str, ...] = ()
+    abis: tuple[Abi, ...] = ()
+    keyword: str = ""
+    cell: Cell | None = None
+
+    @property
+    def default_abi(self) -> Abi:
+        """For a machine whose test does not say: the one that was asked for, else 3l."""
+        return self.abis[0] if len(self.abis) == 1 else Abi.L3
+
+    def describe(self) -> dict[str, str]:
+        """For run.json and the report's head."""
+        words = {
+            "suite": ",".join(self.suites),
+            "files": ",".join(self.files),
+            "guest": ",".join(self.guests),
+            "abi": ",".join(self.abis),
+            "keyword": self.keyword,
+            "cell": self.cell.id if self.cell else "",
+        }
+        return {key: value for key, value in words.items() if value}
+
+    def keeps(self, cell: Cell) -> bool:
+        """Whether a cell is among those asked for (``keyword`` is left to pytest)."""
+        if self.cell is not None:
+            return cell == self.cell
+        return (not self.guests or cell.guest in self.guests) and (
+            not self.abis or cell.abi in self.abis
+        )
+
+
+def select(
+    *,
+    suites: Sequence[str] = (),
+    files: Sequence[str] = (),
+    guests: Sequence[str] = (),
+    abis: Sequence[str] = (),
+    keyword: str = "",
+    cell: str = "",
+) -> Selection:
+    """Check words from the command line and make a Selection of them.
+
+    With nothing named it is the core plan.
+
+    Raises:
+        UserError: an unknown suite, guest or ABI, or a file that is not there.
+    """
+    _known("suite", suites, tuple(SUITES))
+    _known("guest", guests, GUESTS)
+    _known("abi", abis, tuple(Abi))
+    for file in files:
+        path = Path(file.partition("::")[0])
+        if not path.exists():
+            near = f" Did you mean `--suite {file}`?" if file in SUITES else ""
+            raise UserError(
+                f"there is no test file {path}",
+                hint=f"Name a Python file with test functions (docs/writing-tests.md).{near}",
+            )
+    wanted = Cell.parse(cell) if cell else None
+    if wanted is not None:
+        if suites:
+            raise UserError("--cell already names its suite", hint="Leave --suite away.")
+        if not files:
+            if wanted.suite not in SUITES:
+                raise UserError(
+                    f"cell {wanted.id} is of a test file of your own",
+                    hint=f"Name the file too: evh run --cell ID path/to/{wanted.suite}.py",
+                )
+            suites = (wanted.suite,)
+    return Selection(
+        suites=tuple(dict.fromkeys(suites)) or (() if files else (CORE,)),
+        files=tuple(files),
+        guests=tuple(guests),
+        abis=tuple(Abi(a) for a in abis),
+        keyword=keyword,
+        cell=wanted,
+    )
+
+
+def _known(option: str, words: Sequence[str], known: Sequence[str]) -> None:
+    for word in words:
+        if word not in known:
+            raise UserError(f"unknown {option} {word!r}", hint=f"Known: {', '.join(known)}.")
+
+
+def suites_dir() -> Path:
+    """Where this project's own suites are: beside the package, in the source tree.
+
+    Raises:
+        UserError: the package was installed without them.
+    """
+    path = Path(__file__).resolve().parent.parent / "tests" / "suites"
+    if not path.is_dir():
+        raise UserError(
+            "the suites are not beside the installed package",
+            hint="Install from a clone with `pip install -e .`, or name your own test file.",
+        )
+    return path
+
+
+def pytest_targets(selection: Selection) -> list[str]:
+    """Files and folders for pytest's command line.
+
+    Raises:
+        UserError: a suite's file is missing.
+    """
+    targets: list[str] = []
+    for name in selection.suites:
+        suite = SUITES[name]
+        path = suites_dir() / suite.file
+        if not path.exists():
+            raise UserError(
+                f"suite {name} has no file {path}",
+                hint="The clone is incomplete: `git status` shows what is missing.",
+            )
+        targets.append(str(path))
+    targets += [
+        str(Path(f.partition("::")[0]).resolve()) + f[len(f.partition("::")[0]) :]
+        for f in selection.files
+    ]
+    return targets
+
+
+def in_selected_suite(selection: Selection, *, path: Path, markers: set[str]) -> bool:
+    """Whether a collected test belongs to a chosen suite or a named file.
+
+    A folder is handed to pytest for suites that are a marker, so what they do
+    not mean has to be dropped again.
+    """
+    own = {Path(f.partition("::")[0]).resolve() for f in selection.files}
+    path = path.resolve()
+    if path in own or any(parent in own for parent in path.parents):
+        return True
+    for name in selection.suites:
+        suite = SUITES[name]
+        if suite.file and path.name == Path(suite.file).name:
+            return True
+        if suite.marker and suite.marker in markers:
+            return True
+    return False

@@ -1,0 +1,497 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The pytest plugin: fixtures for tests on a nested Xen, and what they leave behind.
+
+``evh run`` hands pytest a ``Carrier`` that puts a ``Session`` into the
+config's stash; everything here reads it from there. Under a plain ``pytest``
+there is none, and a test that asks for a machine says how to get one.
+
+Fixtures: ``machine``, ``dom0``, ``start_guest``, ``tool``, ``row``.
+Markers: ``machine(abi=, memory_mib=, dom0_mib=, vcpus=, xen_args=,
+dom0_args=)``, ``cell(guest=, abi=)``, ``core``.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness import judge
+from harness.errors import UserError
+from harness.pool import Machines
+from harness.model import Abi, GuestSpec, MachineSpec, Verdict
+from harness.plan import Cell, Selection, in_selected_suite
+from harness.record import Recorder, Row, TestResult
+
+if TYPE_CHECKING:
+    from harness.exercise import ToolResult
+    from harness.guests import Guest
+    from harness.machine import Machine
+    from harness.progress import Progress
+    from harness.ssh import SSH
+
+SESSION = pytest.StashKey["Session"]()
+EVIDENCE_LINES = 40
+
+
+class Session:
+    """What one ``evh run`` shares with its tests.
+
+    Args:
+        machines: boots them, at most one at a time.
+        recorder: results and rows go here as they happen.
+        selection: what was asked for.
+        base: name of the base that was built, for cell ids.
+        reproduce: words to put before ``--cell ID``: ``evh run`` with the
+            options that matter.
+        keep: leave the guests of a failed test as they are.
+    """
+
+    def __init__(
+        self,
+        *,
+        machines: Machines,
+        recorder: Recorder,
+        progress: Progress,
+        selection: Selection,
+        base: str,
+        reproduce: str = "evh run",
+        keep: bool = False,
+    ) -> None:
+        self.machines = machines
+        self.recorder = recorder
+        self.progress = progress
+        self.selection = selection
+        self.base = base
+        self.reproduce = reproduce
+        self.keep = keep
+        self.collect_errors: list[str] = []
+        self.running: Running | None = None
+        self.last: TestResult | None = None  # that used a machine
+
+
+class Running:
+    """One test from its start to its verdict."""
+
+    def __init__(self, result: TestResult) -> None:
+        self.result = result
+        self.endings: list[judge.Ending] = []
+        self.crash: judge.CrashLike | None = None
+        self.rows: list[Row] = []
+        self.guests: list[str] = []
+        self.started = time.monotonic()
+
+    @property
+    def went_wrong(self) -> bool:
+        return self.crash is not None or any(e.verdict is not Verdict.SKIP for e in self.endings)
+
+
+class Carrier:
+    """Takes a Session into pytest: ``pytest.main([...], plugins=[Carrier(session)])``."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.stash[SESSION] = self._session
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._session.collect_errors.append(f"{report.nodeid}: {report.longreprtext.strip()}")
+
+
+# --- which tests ------------------------------------------------------------------------------------------------------
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "machine(abi, memory_mib, dom0_mib, vcpus, xen_args, dom0_args): the machine a test wants",
+    )
+    config.addinivalue_line(
+        "markers", "cell(guest, abi): what a test is about, where its parameters do not say it"
+    )
+    config.addinivalue_line("markers", "core: belongs to the default plan of `evh run`")
+
+
+def spec_of(item: pytest.Item, *, default_abi: Abi = Abi.L3) -> MachineSpec:
+    """The machine that a test's ``machine`` marker asks for.
+
+    Args:
+        default_abi: dom0's ABI where neither the marker nor, for a test of
+            dom0, a parameter ``abi`` says it.
+
+    Raises:
+        pytest.UsageError: the marker has a word that MachineSpec has not.
+    """
+    asked: dict[str, Any] = {}
+    for marker in reversed(list(item.iter_markers("machine"))):  # the closest wins
+        if marker.args:
+            raise pytest.UsageError(
+                f"{item.nodeid}: @pytest.mark.machine takes keywords only, e.g. abi='3l'"
+            )
+        asked.update(marker.kwargs)
+    known = {f.name for f in fields(MachineSpec)}
+    if unknown := sorted(asked.keys() - known):
+        raise pytest.UsageError(
+            f"{item.nodeid}: @pytest.mark.machine does not know {', '.join(unknown)}; it knows {', '.join(sorted(known))}"
+        )
+    if "abi" not in asked and _guest_of(item) == "dom0" and (abi := _param(item, "abi")):
+        asked["abi"] = abi
+    try:
+        asked["abi"] = Abi(asked.get("abi", default_abi))
+    except ValueError as e:
+        raise pytest.UsageError(f"{item.nodeid}: {e}; known: {', '.join(Abi)}") from e
+    return MachineSpec(**asked)
+
+
+def _param(item: pytest.Item, *names: str) -> str:
+    callspec = getattr(item, "callspec", None)
+    for name in names:
+        if callspec is not None and isinstance(value := callspec.params.get(name), str):
+            return str(value)
+    return ""
+
+
+def _guest_of(item: pytest.Item) -> str:
+    marker = item.get_closest_marker("cell")
+    told = str(marker.kwargs.get("guest", "")) if marker else ""
+    return told or _param(item, "guest", "kind", "guest_kind") or "dom0"
+
+
+def cell_of(item: pytest.Item, *, base: str, default_abi: Abi = Abi.L3) -> Cell:
+    """The cell a test is. Guest and ABI come from the ``cell`` marker, else from parameters
+    called ``guest`` (or ``kind``) and ``abi``, else it is dom0 with its machine's ABI."""
+    marker = item.get_closest_marker("cell")
+    abi = str(marker.kwargs.get("abi", "")) if marker else ""
+    abi = abi or _param(item, "abi") or spec_of(item, default_abi=default_abi).abi
+    test = (
+        item.nodeid.rpartition("::")[2]
+        if "[" not in item.nodeid
+        else item.nodeid[item.nodeid.rindex("::", 0, item.nodeid.index("[")) + 2 :]
+    )
+    return Cell(
+        base=base,
+        guest=_guest_of(item),
+        abi=str(Abi(abi)),
+        suite=item.path.stem.removeprefix("test_"),
+        test=test,
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the cells that were asked for, and put those of one machine side by side."""
+    session = config.stash.get(SESSION, None)
+    if session is None:
+        return
+    selection = session.selection
+    keep: list[pytest.Item] = []
+    drop: list[pytest.Item] = []
+    for item in items:
+        chosen = in_selected_suite(
+            selection, path=item.path, markers={m.name for m in item.iter_markers()}
+        )
+        chosen = chosen and selection.keeps(
+            cell_of(item, base=session.base, default_abi=selection.default_abi)
+        )
+        (keep if chosen else drop).append(item)
+    if drop:
+        config.hook.pytest_deselected(items=drop)
+    first_seen: dict[MachineSpec, int] = {}
+    specs = {id(item): spec_of(item, default_abi=selection.default_abi) for item in keep}
+    for item in keep:
+        first_seen.setdefault(specs[id(item)], len(first_seen))
+    items[:] = sorted(keep, key=lambda item: first_seen[specs[id(item)]])
+    session.recorder.record.planned = len(items)
+    session.recorder.save()
+
+
+# --- what a test leaves behind ----------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
+    session = item.config.stash.get(SESSION, None)
+    if session is None:
+        return (yield)
+    blame_late_crash(session, item.config)
+    cell = cell_of(item, base=session.base, default_abi=session.selection.default_abi)
+    result = TestResult(
+        cell=cell.id,
+        test=cell.test,
+        suite=cell.suite,
+        guest=cell.guest,
+        abi=cell.abi,
+        reproduce=f"{session.reproduce} --cell {shlex.quote(cell.id)}",
+    )
+    running = session.running = Running(result)
+    session.recorder.record.tests.append(result)
+    title = f"{cell.suite}::{cell.test}"
+    try:
+        with session.recorder.doing(f"test {title}"):
+            out = yield
+        _conclude(session, running)
+        return out
+    except BaseException:
+        result.seconds = round(time.monotonic() - running.started, 3)
+        result.reason = result.reason or "interrupted"
+        session.recorder.save()
+        raise
+    finally:
+        session.running = None
+        if result.machine is not None:
+            session.last = result
+
+
+def _conclude(session: Session, running: Running) -> None:
+    result = running.result
+    judgement = judge.judge_cell(endings=running.endings, crash=running.crash, rows=running.rows)
+    result.verdict, result.layer, result.reason = (
+        judgement.verdict,
+        judgement.layer,
+        judgement.reason,
+    )
+    result.seconds = round(time.monotonic() - running.started, 3)
+    if judgement.verdict in (Verdict.CRASH, Verdict.HANG):
+        session.machines.lose(judgement.reason)
+    session.recorder.save()
+    _say(session, result)
+
+
+def _say(session: Session, result: TestResult) -> None:
+    whose = f" ({result.layer})" if result.layer else ""
+    line = f"{result.verdict}{whose}: {result.suite}::{result.test}  {result.abi} {result.guest}  {result.seconds:.1f} s"
+    session.progress.say(line)
+    if result.verdict is Verdict.PASS:
+        return
+    session.progress.say(f"  {result.reason}")
+    if result.verdict is Verdict.SKIP:
+        return
+    for text in result.evidence.splitlines()[-8:]:
+        session.progress.say(f"  | {text}")
+    session.progress.say(f"  again: {result.reproduce}")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    session = item.config.stash.get(SESSION, None)
+    if session is None or session.running is None:
+        return report
+    running = session.running
+    if report.outcome == "skipped":
+        running.endings.append(judge.Ending(verdict=Verdict.SKIP, reason=_skip_reason(report)))
+    elif report.outcome == "failed" and call.excinfo is not None:
+        running.endings.append(judge.classify(call.excinfo.value))
+    elif report.outcome == "failed":  # a strict xfail that passed has no exception
+        running.endings.append(
+            judge.Ending(verdict=Verdict.FAIL, reason=report.longreprtext.strip()[:300])
+        )
+    elif report.when == "call" and (
+        problem := next(filter(None, map(judge.row_problem, running.rows)), "")
+    ):
+        _fail(report, f"the test passed, its figures do not: {problem}")
+
+    if (
+        running.crash is None
+        and running.result.machine is not None
+        and (crash := session.machines.find_crash())
+    ):
+        running.crash = crash
+        _fail(report, f"crash in {crash.layer}: {crash.line.strip()}\n\n{crash.excerpt}")
+    if report.outcome == "failed" and running.result.machine is not None:
+        _attach_consoles(session, running, report)
+    return report
+
+
+def _fail(report: pytest.TestReport, text: str) -> None:
+    """Make pytest and its JUnit see what judge sees."""
+    if report.outcome != "failed":
+        report.outcome = "failed"
+        report.longrepr = text
+
+
+def _skip_reason(report: pytest.TestReport) -> str:
+    if hasattr(report, "wasxfail"):
+        return f"expected failure: {report.wasxfail or 'no reason given'}"
+    if isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2]).removeprefix("Skipped: ")
+    return report.longreprtext
+
+
+def _attach_consoles(session: Session, running: Running, report: pytest.TestReport) -> None:
+    """Last console lines into the report; those of the guilty layer into run.json too."""
+    tails = session.machines.tails(lines=EVIDENCE_LINES)
+    guilty = (
+        running.crash.layer
+        if running.crash
+        else next((e.layer for e in running.endings if e.layer), "")
+    )
+    guilty = guilty or (f"guest:{running.guests[-1]}" if running.guests else "dom0")
+    for layer in sorted(tails, key=lambda layer: layer != guilty):
+        report.sections.append((f"console of {layer}, last {EVIDENCE_LINES} lines", tails[layer]))
+    if not running.result.evidence:
+        running.result.evidence = session.machines.excerpt() or tails.get(guilty, "")
+
+
+def blame_late_crash(session: Session, config: pytest.Config) -> None:
+    """A crash line that reached its console after the last test had ended belongs to that test.
+
+    Guests' consoles come through two daemons, so the line may be late.
+    """
+    last = session.last
+    if (
+        last is None
+        or last.machine is None
+        or session.machines.lost
+        or last.verdict in (Verdict.CRASH, None)
+    ):
+        return
+    crash = session.machines.find_crash()
+    if crash is None:
+        return
+    last.verdict, last.layer, last.reason = (
+        Verdict.CRASH,
+        crash.layer,
+        f"{crash.line.strip()[:300]} (seen after the test ended)",
+    )
+    last.evidence = crash.excerpt
+    session.machines.lose(last.reason)
+    session.recorder.save()
+    # JUnit has closed the test's case by now; this opens one more under the same name.
+    config.hook.pytest_runtest_logreport(
+        report=pytest.TestReport(
+            nodeid=f"{last.suite}::{last.test}",
+            location=(last.suite, None, last.test),
+            keywords={},
+            outcome="failed",
+            longrepr=f"crash in {crash.layer} after the test had ended: {crash.line}\n\n{crash.excerpt}",
+            when="teardown",
+        )
+    )
+    _say(session, last)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    ours = session.config.stash.get(SESSION, None)
+    if ours is not None:
+        blame_late_crash(ours, session.config)
+
+
+# --- fixtures ---------------------------------------------------------------------------------------------------------
+
+
+def _session(request: pytest.FixtureRequest) -> Session:
+    session = request.config.stash.get(SESSION, None)
+    if session is None or session.running is None:
+        raise UserError(
+            "this test wants a nested Xen, which plain pytest does not build or boot",
+            hint="Run it by `evh run FILE`.",
+        )
+    return session
+
+
+@pytest.fixture
+def machine(request: pytest.FixtureRequest) -> Machine:
+    """A booted machine as the test's ``machine`` marker asks: Xen, and dom0 that answers.
+
+    It is shared with other tests that ask for an equal one, so leave it as
+    you found it. After a crash or a hang the next test gets a fresh one.
+    """
+    session = _session(request)
+    spec = spec_of(request.node, default_abi=session.selection.default_abi)
+    running = session.running
+    assert running is not None
+    if not session.machines.fits(spec):
+        # Set before it boots: a crash while booting is found in the consoles of this machine.
+        running.result.machine = session.machines.next_number
+    machine = session.machines.get(spec)
+    running.result.machine = session.machines.number
+    return machine
+
+
+@pytest.fixture
+def dom0(machine: Machine) -> SSH:
+    """SSH into dom0."""
+    return machine.dom0
+
+
+@pytest.fixture
+def start_guest(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Callable[..., Guest]]:
+    """A function that starts a guest and waits until it answers over SSH.
+
+    Give it a ``GuestSpec``, or a GuestSpec's fields as keywords. Guests are
+    destroyed after the test, the last one first.
+    """
+    session = _session(request)
+    running = session.running
+    assert running is not None
+    with ExitStack() as guests:
+
+        def start(spec: GuestSpec | None = None, **words: Any) -> Guest:
+            spec = GuestSpec(**words) if spec is None else replace(spec, **words)
+            running.guests.append(spec.name)
+            with session.recorder.doing(f"start guest {spec.name}"):
+                guest = machine.start_guest(spec)
+            guests.callback(guest.destroy)
+            return guest
+
+        yield start
+        if (session.keep and running.went_wrong) or session.machines.find_crash() is not None:
+            # A look inside was asked for; or the machine is torn down at once, and a dead one cannot destroy anything.
+            guests.pop_all()
+
+
+@pytest.fixture
+def tool() -> Callable[..., ToolResult]:
+    """Run an in-guest tool: ``tool(where, name, *args, timeout=seconds)``.
+
+    ``where`` is a guest, or an SSH such as ``dom0``.
+    """
+    from harness.exercise import run_tool
+
+    def run(
+        where: Guest | SSH, name: str, *args: object, timeout: float = 600, stdin: bytes = b""
+    ) -> ToolResult:
+        ssh = getattr(where, "ssh", where)
+        return run_tool(ssh, name, *(str(arg) for arg in args), timeout=timeout, stdin=stdin)
+
+    return run
+
+
+@pytest.fixture
+def row(request: pytest.FixtureRequest) -> Callable[..., Row]:
+    """Add a line to the limits table; its arguments are ``record.Row``'s fields.
+
+    A line that tells of a lost or doubled event makes the test fail.
+    """
+    session = _session(request)
+    running = session.running
+    assert running is not None
+
+    def add(**words: Any) -> Row:
+        line = Row(test=running.result.cell, **words)
+        running.rows.append(line)
+        session.recorder.record.rows.append(line)
+        session.recorder.save()
+        number = len(running.rows)
+        request.node.user_properties += [
+            (f"row{number}.{name}", getattr(line, name))
+            for name in line.__struct_fields__
+            if name != "test"
+        ]
+        return line
+
+    return add

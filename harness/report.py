@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a run found, for people: tables on the terminal, one HTML page.
+
+Both are made from ``run.json`` and the console files beside it alone, so a
+run can be reported again at any time, on any machine.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import jinja2
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.model import Verdict
+from harness.pool import tail
+from harness.record import RunRecord
+
+REPORT_HTML = "report.html"
+CONSOLE_LINES = 400
+
+COLOURS = {
+    Verdict.PASS: "bold green",
+    Verdict.SKIP: "yellow",
+    Verdict.FAIL: "bold red",
+    Verdict.HANG: "bold magenta",
+    Verdict.CRASH: "bold red reverse",
+    Verdict.ERROR: "bold red",
+}
+
+MEANING = {
+    Verdict.PASS: "every selected cell did what it should",
+    Verdict.SKIP: "nothing was run to its end, so nothing was shown",
+    Verdict.FAIL: "something answered, and the answer is wrong",
+    Verdict.HANG: "no answer within the deadline",
+    Verdict.CRASH: "a layer broke down: see whose below",
+    Verdict.ERROR: "the harness or this host failed, not what was tested",
+}
+
+LIMITS_HEAD = (
+    ("ABI", "event-channel ABI the guest used: 2l, fifo or 3l"),
+    ("guest", "dom0 (PV), or a guest that dom0 started"),
+    ("path", "how ports were opened and events received"),
+    ("ports opened", "open at the same time"),
+    ("sent", "events sent"),
+    ("seen", "events counted by the receiver"),
+    ("lost", "sent and never seen"),
+    ("doubled", "seen more than once for one send"),
+    ("seconds", "to open, send and receive"),
+    ("guest B/port", "guest memory in bytes for each open port"),
+    ("Xen B/port", "Xen memory in bytes for each open port"),
+    ("note", ""),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slice:
+    """Part of a run's time."""
+
+    name: str
+    seconds: float
+    share: float  # of the whole, 0 to 1
+
+
+def count(number: float | None) -> str:
+    """A count with thousands separated; ``-`` for what was not measured."""
+    return "-" if number is None else f"{number:,.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: ``0.42 s``, ``7.3 s``, ``4 min 12 s``."""
+    if seconds < 1:
+        return f"{seconds:.2f} s"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+
+
+def limits_cells(record: RunRecord) -> list[tuple[str, ...]]:
+    """The limits table as text, in the order of ``LIMITS_HEAD``."""
+    return [
+        (
+            row.abi, row.guest, row.path, count(row.opened), count(row.sent), count(row.seen), count(row.lost),
+            count(row.doubled), f"{row.seconds:,.1f}", count(row.guest_bytes_per_port), count(row.xen_bytes_per_port), row.note,
+        )
+        for row in record.rows
+    ]  # fmt: skip
+
+
+def time_split(record: RunRecord) -> list[Slice]:
+    """Where the time went, the largest first. The single tests are taken together."""
+    parts: dict[str, float] = {}
+    for step in record.timings:
+        name = (
+            "tests"
+            if step.step.startswith("test")
+            else "start guests"
+            if step.step.startswith("start guest")
+            else step.step
+        )
+        parts[name] = parts.get(name, 0.0) + step.seconds
+    total = max(record.seconds, sum(parts.values()), 1e-9)
+    parts["everything else"] = total - sum(parts.values())
+    slices = [
+        Slice(name=name, seconds=sec, share=sec / total)
+        for name, sec in parts.items()
+        if sec >= 0.05
+    ]
+    return sorted(slices, key=lambda s: -s.seconds)
+
+
+def headline(record: RunRecord) -> str:
+    """One sentence on how the run ended."""
+    if record.state == "running":
+        return f"still running: {record.doing or 'starting'}"
+    if record.state == "killed":
+        return f"killed while: {record.doing or 'starting'}; {len(record.tests)} of {record.planned} tests were begun"
+    if record.state == "interrupted":
+        done = sum(test.verdict is not None for test in record.tests)
+        why = record.error.message if record.error else "interrupted"
+        return f"interrupted by {why}; {done} of {record.planned} tests were done"
+    if record.error is not None:
+        return record.error.message
+    counts = {v: sum(test.verdict is v for test in record.tests) for v in Verdict}
+    if not record.tests:
+        return "no test matched what was asked for, so nothing was run"
+    parts = ", ".join(f"{n} {v}" for v, n in counts.items() if n)
+    return f"{parts}: {MEANING[record.verdict or Verdict.ERROR]}"
+
+
+def print_report(run_dir: Path, record: RunRecord, *, file: TextIO) -> None:
+    """The tables, on a terminal in colour, elsewhere as plain text.
+
+    Args:
+        file: where to; its ``isatty`` decides.
+    """
+    # Off a terminal rich would fold at 80 columns, and a folded table is hard to read and to grep.
+    console = (
+        Console(file=file, highlight=False)
+        if file.isatty()
+        else Console(file=file, width=220, no_color=True, highlight=False)
+    )
+    style = box.SIMPLE_HEAD if file.isatty() else None
+    if record.accelerator:
+        console.print(
+            f"accelerator: {record.accelerator.kind} ({record.accelerator.reason})", markup=False
+        )
+    for source in record.sources:
+        note = f" ({source.note})" if source.note else ""
+        console.print(f"{source.name} {source.version} from {source.origin}{note}", markup=False)
+    if record.tests:
+        console.print()
+        console.print(_verdict_table(record, style))
+    if record.rows:
+        console.print()
+        console.print(_limits_table(record, style))
+    console.print()
+    for test in record.tests:
+        if test.verdict not in (Verdict.PASS, Verdict.SKIP, None):
+            console.print(f"again: {test.reproduce}", markup=False, soft_wrap=True)
+    verdict = record.verdict or "running"
+    console.print(
+        Text.assemble(
+            (str(verdict), COLOURS.get(record.verdict or Verdict.ERROR, "")),
+            f": {headline(record)}",
+        ),
+        soft_wrap=True,
+    )
+    if record.error and record.error.hint:
+        console.print(f"hint: {record.error.hint}", markup=False, soft_wrap=True)
+    console.print(last_line(run_dir, record), markup=False, soft_wrap=True)
+
+
+def last_line(run_dir: Path, record: RunRecord) -> str:
+    """Where the time went and where the page is."""
+    largest = time_split(record)[:5]
+    split = ", ".join(f"{s.name} {duration(s.seconds)}" for s in largest)
+    return f"time: {duration(record.seconds)} ({split}); report: {relative(run_dir / REPORT_HTML)}"
+
+
+def relative(path: Path) -> Path:
+    """Shorter where it can be, for people."""
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path
+
+
+def _table(head: Sequence[str], style: box.Box | None) -> Table:
+    table = Table(box=style, pad_edge=False, header_style="bold", show_edge=False)
+    for name in head:
+        right = name in {
+            "ports opened",
+            "sent",
+            "seen",
+            "lost",
+            "doubled",
+            "seconds",
+            "guest B/port",
+            "Xen B/port",
+        }
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    return table
+
+
+def _verdict_table(record: RunRecord, style: box.Box | None) -> Table:
+    table = _table(("verdict", "test", "ABI", "guest", "seconds", "why"), style)
+    for test in record.tests:
+        verdict = str(test.verdict or "unfinished") + (f" ({test.layer})" if test.layer else "")
+        table.add_row(
+            Text(verdict, style=COLOURS.get(test.verdict or Verdict.ERROR, "")),
+            Text(f"{test.suite}::{test.test}"), test.abi, test.guest, f"{test.seconds:.1f}", Text(test.reason),
+        )  # fmt: skip
+    return table
+
+
+def _limits_table(record: RunRecord, style: box.Box | None) -> Table:
+    cells = limits_cells(record)
+    # A column that nothing filled only costs width.
+    used = [
+        i
+        for i, (name, _) in enumerate(LIMITS_HEAD)
+        if name != "note" or any(row[i] for row in cells)
+    ]
+    table = _table([LIMITS_HEAD[i][0] for i in used], style)
+    for row in cells:
+        table.add_row(*(Text(row[i]) for i in used))
+    return table
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsoleView:
+    """A console as the page shows it."""
+
+    layer: str
+    machine: int | None
+    size: int
+    text: str
+    cut: bool
+
+
+def _consoles(run_dir: Path, record: RunRecord) -> list[ConsoleView]:
+    views = []
+    for console in record.consoles:
+        path = run_dir / console.file
+        if not path.is_file():
+            continue
+        text = printable(tail(path, lines=CONSOLE_LINES, most=256 << 10))
+        views.append(
+            ConsoleView(
+                layer=console.layer,
+                machine=console.machine,
+                size=path.stat().st_size,
+                text=text,
+                cut=path.stat().st_size > len(text.encode()),
+            )
+        )
+    return views
+
+
+def printable(text: str) -> str:
+    """Without terminal escapes and control characters, which a console may hold and a page cannot show."""
+    plain = Text.from_ansi(text).plain
+    return "".join(
+        c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in plain
+    )
+
+
+def write_html(run_dir: Path, record: RunRecord) -> Path:
+    """Write the one self-contained page of a run.
+
+    Returns:
+        Its path, ``report.html`` in the run folder.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("harness", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"count": count, "duration": duration, "printable": printable}
+    page = environment.get_template("report.html.j2").render(
+        run=record,
+        headline=headline(record),
+        meaning=MEANING,
+        limits_head=LIMITS_HEAD,
+        limits=limits_cells(record),
+        command=shlex.join(record.command),
+        time=time_split(record),
+        steps=[step for step in record.steps if step.seconds >= 1],
+        consoles=_consoles(run_dir, record),
+        console_lines=CONSOLE_LINES,
+    )
+    path = run_dir / REPORT_HTML
+    fresh = path.with_suffix(".html.new")
+    fresh.write_text(page, encoding="utf-8")
+    fresh.replace(path)
+    return path

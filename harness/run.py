@@ -1,0 +1,429 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One run: plan, build, test, judge, report; all of it in one run folder."""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness import judge, plan, plugin
+from harness.errors import EvhError, UserError
+from harness.model import Accelerator, Built, MachineSpec, Source, Verdict
+from harness.plugin import Carrier, Session
+from harness.pool import Machines
+from harness.record import (
+    AcceleratorRecord,
+    ArtifactRecord,
+    ErrorRecord,
+    Recorder,
+    RunRecord,
+    SourceRecord,
+    now,
+)
+
+if TYPE_CHECKING:
+    from harness.machine import Machine
+    from harness.progress import Progress
+
+# The last net only: every wait on a machine has a deadline of its own that names what it waited for.
+TEST_TIMEOUT = 1800
+PYTEST_LOG = "pytest.log"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """What `evh run` was asked to do.
+
+    Attributes:
+        accelerator: ``auto``, ``kvm`` or ``tcg``.
+        uri: libvirt's; None for its embedded driver.
+        jobs: compilers side by side; None for all cores.
+        run_dir: None makes a new folder under ``./runs``.
+        keep: stop at the first test that does not pass and leave its machine
+            up until Ctrl-C.
+        command: what was typed, for run.json.
+    """
+
+    selection: plan.Selection
+    accelerator: str = "auto"
+    uri: str | None = None
+    xen_tree: Path | None = None
+    linux_tree: Path | None = None
+    jobs: int | None = None
+    run_dir: Path | None = None
+    keep: bool = False
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doors:
+    """The rooms that a run goes through; a unit test puts fakes here.
+
+    Attributes:
+        choose: which accelerator.
+        build: everything a machine boots.
+        machine: a machine that is not booted yet.
+        hold: called with the last machine where ``keep`` was asked for;
+            returns when the person is done.
+    """
+
+    choose: Callable[[str], Accelerator]
+    build: Callable[[RunRequest, Progress], Built]
+    machine: Callable[[RunRequest, Built, MachineSpec, Path, Accelerator, Progress], Machine]
+    hold: Callable[[Machine, Path], None]
+
+
+def real_doors() -> Doors:
+    """The real ones. Imported late: `evh --help` needs neither libvirt nor paramiko."""
+    from harness.attach import hold
+    from harness.build import build
+    from harness.host import choose_accelerator
+    from harness.machine import Machine
+    from harness.store import Store
+
+    return Doors(
+        choose=lambda want: choose_accelerator(want=want),
+        build=lambda request, progress: build(
+            store=Store(),
+            progress=progress,
+            xen_tree=request.xen_tree,
+            linux_tree=request.linux_tree,
+            jobs=request.jobs,
+        ),
+        machine=lambda request, built, spec, folder, accelerator, progress: Machine(
+            built, spec, run_dir=folder, accelerator=accelerator, progress=progress, uri=request.uri
+        ),
+        hold=hold,
+    )
+
+
+class Interrupted(KeyboardInterrupt):
+    """SIGINT, SIGTERM or SIGHUP came. Pytest ends a session cleanly for a KeyboardInterrupt."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@contextmanager
+def signals_end_cleanly(say: Callable[[str], None]) -> Iterator[list[int]]:
+    """Turn the first SIGINT, SIGTERM or SIGHUP into ``Interrupted``, and keep further ones out of the clean-up.
+
+    Yields:
+        The signal numbers that came, in order.
+    """
+    came: list[int] = []
+
+    def handler(number: int, frame: object) -> None:
+        came.append(number)
+        if len(came) == 1:
+            raise Interrupted(number)
+        say("still cleaning up; this takes a few seconds")
+
+    before = {
+        number: signal.signal(number, handler)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield came
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def make_run_dir(wanted: Path | None) -> Path:
+    """A new, empty folder for one run.
+
+    Raises:
+        UserError: it holds something already, or cannot be made.
+    """
+    path = wanted or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    try:
+        path.mkdir(parents=True, exist_ok=wanted is not None)
+        if any(path.iterdir()):
+            raise UserError(
+                f"the run folder {path} is not empty",
+                hint="Name a new one, or leave --run-dir away.",
+            )
+    except OSError as e:
+        raise UserError(
+            f"cannot make the run folder {path}: {e.strerror}", hint="Name another by --run-dir."
+        ) from e
+    return path.resolve()
+
+
+def reproduce(request: RunRequest, *, with_selection: bool = True) -> str:
+    """The command that does the same again, from the same directory.
+
+    Args:
+        with_selection: False leaves room for ``--cell ID``.
+    """
+    words = ["evh", "run"]
+    selection = request.selection
+    if with_selection:
+        if selection.cell is not None:
+            words += ["--cell", selection.cell.id]
+        elif selection.suites != (plan.CORE,):
+            words += [w for name in selection.suites for w in ("--suite", name)]
+        words += [w for name in selection.guests for w in ("--guest", name)]
+        words += [w for abi in selection.abis for w in ("--abi", str(abi))]
+        words += ["-k", selection.keyword] if selection.keyword else []
+    words += ["--accel", request.accelerator] if request.accelerator != "auto" else []
+    words += ["--connect", request.uri] if request.uri else []
+    words += ["--xen-tree", str(request.xen_tree)] if request.xen_tree else []
+    words += ["--linux-tree", str(request.linux_tree)] if request.linux_tree else []
+    words += selection.files
+    return shlex.join(words)
+
+
+def run(
+    request: RunRequest, *, progress: Progress, doors: Doors | None = None
+) -> tuple[Path, RunRecord]:
+    """Do one run.
+
+    Returns:
+        The run folder, and the record as it is in its run.json. The record's
+        ``exit_code`` is the process's.
+
+    Raises:
+        UserError: before there is a run folder. Later errors are in the record.
+    """
+    targets = plan.pytest_targets(request.selection)
+    run_dir = make_run_dir(request.run_dir)
+    record = RunRecord(
+        id=run_dir.name,
+        command=list(request.command),
+        reproduce=reproduce(request),
+        started=now(),
+        pid=os.getpid(),
+        plan=request.selection.describe(),
+        host=describe_host(),
+        harness=describe_harness(),
+    )
+    recorder = Recorder(run_dir=run_dir, record=record, timed=progress)
+    recorder.save()
+    with signals_end_cleanly(progress.say) as came:
+        try:
+            _steps(
+                request,
+                doors or real_doors(),
+                targets=targets,
+                recorder=recorder,
+                progress=progress,
+                came=came,
+            )
+            if came:
+                raise Interrupted(came[0])
+            record.state = "finished"
+            _judge(record)
+        except KeyboardInterrupt:
+            number = came[0] if came else signal.SIGINT
+            record.state, record.verdict, record.exit_code = (
+                "interrupted",
+                Verdict.ERROR,
+                128 + number,
+            )
+            record.error = ErrorRecord(
+                kind="interrupted",
+                message=f"{signal.Signals(number).name} while: {record.doing or 'ending'}",
+            )
+        except EvhError as e:
+            record.state = "failed"
+            verdict = getattr(e, "verdict", Verdict.ERROR)
+            record.verdict = verdict
+            record.exit_code = (
+                e.exit_code if verdict is Verdict.ERROR else judge.EXIT_CODES[verdict]
+            )
+            record.error = ErrorRecord(kind=type(e).__name__, message=e.message, hint=e.hint)
+        except BaseException as e:
+            record.state, record.verdict, record.exit_code = "failed", Verdict.ERROR, 4
+            record.error = ErrorRecord(
+                kind=type(e).__name__, message=str(e), hint="This is a bug in the harness."
+            )
+            raise
+        finally:
+            if record.state == "finished":
+                record.doing = ""
+            record.ended = now()
+            recorder.close()
+    return run_dir, record
+
+
+def _judge(record: RunRecord) -> None:
+    verdicts = [test.verdict for test in record.tests if test.verdict is not None]
+    if record.error is not None:
+        return
+    record.verdict = judge.judge_run(verdicts)
+    record.exit_code = judge.EXIT_CODES[record.verdict]
+
+
+def _steps(
+    request: RunRequest,
+    doors: Doors,
+    *,
+    targets: list[str],
+    recorder: Recorder,
+    progress: Progress,
+    came: list[int],
+) -> None:
+    record = recorder.record
+    with recorder.doing("choose the accelerator"):
+        accelerator = doors.choose(request.accelerator)
+        record.accelerator = AcceleratorRecord(kind=accelerator.kind, reason=accelerator.reason)
+    progress.say(f"accelerator: {accelerator.kind} ({accelerator.reason})")
+    progress.say(f"run folder: {recorder.run_dir}")
+    with recorder.doing("build"):
+        built = doors.build(request, progress)
+        note_build(record, built)
+    machines = Machines(
+        make=lambda spec, folder, chosen: doors.machine(
+            request, built, spec, folder, chosen, progress
+        ),
+        accelerator=accelerator,
+        recorder=recorder,
+        progress=progress,
+    )
+    session = Session(
+        machines=machines,
+        recorder=recorder,
+        progress=progress,
+        selection=request.selection,
+        base=base_name(built),
+        reproduce=reproduce(request, with_selection=False),
+        keep=request.keep,
+    )
+    try:
+        with recorder.doing("tests"):
+            code = run_pytest(session, targets=targets, run_dir=recorder.run_dir)
+        bad = any(test.verdict not in (Verdict.PASS, Verdict.SKIP) for test in record.tests)
+        if request.keep and bad and not came and machines.current is not None:
+            with recorder.doing("kept for a look inside, until Ctrl-C"):
+                doors.hold(machines.current, recorder.run_dir)
+            came.clear()  # that Ctrl-C was the person's "done", not an interruption of the run
+    finally:
+        machines.close()
+    if problem := pytest_problem(code, session):
+        raise problem
+
+
+def run_pytest(session: Session, *, targets: Sequence[str], run_dir: Path) -> int:
+    """Run the tests in this process; pytest's own output goes to ``pytest.log``.
+
+    Args:
+        targets: files and folders, as on pytest's command line.
+
+    Returns:
+        Pytest's exit code.
+    """
+    selection = session.selection
+    args = [
+        *targets,
+        # A user's own pytest.ini or conftest beside the run folder must not change what is judged.
+        "-c", os.devnull, f"--rootdir={Path.cwd()}",
+        # Capturing file descriptors as well would swallow the progress lines.
+        "--capture=sys", "-p", "no:cacheprovider",
+        "-vv", "--tb=short", "-rA", "--color=no",
+        f"--timeout={TEST_TIMEOUT}",
+        f"--junitxml={run_dir / 'junit.xml'}", "-o", "junit_suite_name=evtchn-harness",
+    ]  # fmt: skip
+    if selection.keyword:
+        args += ["-k", selection.keyword]
+    if session.keep:
+        args += ["--maxfail=1"]
+    with (run_dir / PYTEST_LOG).open("w") as log, redirect_stdout(log), redirect_stderr(log):
+        return int(pytest.main(args, plugins=[Carrier(session), plugin]))
+
+
+def pytest_problem(code: int, session: Session) -> EvhError | None:
+    """What pytest's exit code says that no test's verdict does."""
+    log = session.recorder.run_dir / PYTEST_LOG
+    if session.collect_errors:
+        own = bool(session.selection.files)
+        kind: type[EvhError] = UserError if own else EvhError
+        return kind(
+            f"a test file cannot be read:\n{session.collect_errors[0]}",
+            hint=f"Mend the file; {log} has the whole of it.",
+        )
+    if code == pytest.ExitCode.USAGE_ERROR:
+        said = [
+            line.removeprefix("ERROR: ")
+            for line in log.read_text().splitlines()
+            if line.startswith("ERROR: ")
+        ]
+        return UserError(
+            said[0] if said else "pytest refused its arguments", hint=f"{log} has the whole of it."
+        )
+    if code == pytest.ExitCode.INTERNAL_ERROR:
+        return EvhError(
+            "pytest or the plugin failed inside",
+            hint=f"This is a bug in the harness; {log} has its traceback.",
+        )
+    return None
+
+
+def note_build(record: RunRecord, built: Built) -> None:
+    """Put what was built, and from what, into the record."""
+    sources: dict[str, Source] = getattr(built, "sources", {})
+    hits: dict[str, bool] = getattr(built, "hits", {})
+    record.sources = [
+        SourceRecord(name=s.name, version=s.version, origin=s.origin, sha256=s.sha256, note=s.note)
+        for s in sources.values()
+    ]
+    record.artifacts = [
+        ArtifactRecord(name=name, key=key, hit=hits.get(name)) for name, key in built.keys.items()
+    ]
+
+
+def base_name(built: Built) -> str:
+    """E.g. ``xen-4.20+linux-6.12``: the series' versions, not the point releases, so that cell ids stay."""
+    sources: dict[str, Source] = getattr(built, "sources", {})
+    short = {name: ".".join(s.version.split(".")[:2]) for name, s in sources.items()}
+    return (
+        "+".join(f"{name}-{short[name]}" for name in ("xen", "linux") if name in short) or "unknown"
+    )
+
+
+def describe_host() -> dict[str, str]:
+    """What may explain a difference between two runs."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "cpus": str(len(os.sched_getaffinity(0))),
+        "memory_mib": str(memory >> 20),
+        "python": platform.python_version(),
+        "qemu": _first_line("qemu-system-x86_64", "--version"),
+    }
+
+
+def describe_harness() -> dict[str, str]:
+    """Version of the package, and its commit where it is a clone."""
+    try:
+        version = metadata.version("evtchn-harness")
+    except metadata.PackageNotFoundError:
+        version = "not installed"
+    here = str(Path(__file__).resolve().parent.parent)
+    commit = _first_line("git", "-C", here, "describe", "--always", "--dirty", "--exclude=*")
+    return {"version": version, "python": sys.executable} | ({"commit": commit} if commit else {})
+
+
+def _first_line(*command: str) -> str:
+    try:
+        out = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return out.splitlines()[0].strip() if out else ""

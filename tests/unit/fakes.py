@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A machine without QEMU, for tests of what is around a machine.
+
+Its consoles are the real ones, fed by the test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from harness.consoles import Consoles
+from harness.model import Accelerator, Built, GuestSpec, MachineSpec, Source
+from harness.run import Doors
+from harness.waits import MachineCrashed
+
+BOOT = (
+    b"(XEN) Xen version 4.20\n(XEN) *** Serial input to DOM0\nLinux version 6.12\nevh: dom0 ready\n"
+)
+PANIC = b"(XEN) ****************************************\n(XEN) Panic on CPU 0:\n(XEN) Assertion 'ok' failed\n"
+
+
+class FakeGuest:
+    def __init__(self, machine: FakeMachine, spec: GuestSpec) -> None:
+        self.machine, self.spec, self.destroyed = machine, spec, False
+        self.ssh = SimpleNamespace(name=f"guest:{spec.name}")
+        self.say(b"Linux version 6.12\nevh: guest ready\n")
+
+    def say(self, data: bytes) -> None:
+        self.machine.consoles.feed(f"guest:{self.spec.name}", data)
+
+    def destroy(self) -> None:
+        self.destroyed = True
+        self.machine.log.append(f"destroy {self.spec.name}")
+
+
+class FakeMachine:
+    """Boots at once. ``log`` is shared by all machines of a test."""
+
+    def __init__(
+        self,
+        spec: MachineSpec,
+        folder: Path,
+        log: list[str],
+        *,
+        accelerator: Accelerator | None = None,
+        at_boot: bytes = BOOT,
+    ) -> None:
+        self.spec, self.run_dir, self.log, self._at_boot = spec, folder, log, at_boot
+        self.accelerator = accelerator or Accelerator(kind="tcg", reason="a test")
+        self.boot_seconds = 0.25
+        self.guests: dict[str, FakeGuest] = {}
+        self.dom0 = SimpleNamespace(name="dom0", address=("127.0.0.1", 2222))
+
+    def __enter__(self) -> FakeMachine:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.log.append("close")
+        self.consoles.close()
+
+    def boot(self) -> None:
+        self.log.append(f"boot {self.spec.abi} {self.spec.memory_mib}")
+        self.consoles = Consoles(self.run_dir)
+        self.consoles.feed(Consoles.SERIAL, self._at_boot)
+        if crash := self.consoles.find_crash():
+            raise MachineCrashed("xen crashed", crash=crash)
+
+    def xen_panics(self) -> None:
+        self.consoles.feed(Consoles.SERIAL, PANIC)
+
+    def start_guest(self, spec: GuestSpec) -> FakeGuest:
+        self.log.append(f"start {spec.name}")
+        self.guests[spec.name] = FakeGuest(self, spec)
+        return self.guests[spec.name]
+
+
+def fake_built() -> Built:
+    path = Path("nowhere")
+    built: dict[str, Any] = {
+        name: path
+        for name in (
+            "xen",
+            "xen_syms",
+            "kernel",
+            "vmlinux",
+            "dom0_image",
+            "guest_initrd",
+            "tools",
+            "ssh_key",
+            "host_key",
+        )
+    }
+    made = Built(**built, keys={"xen": "a" * 32})
+    sources = {
+        "xen": Source(name="xen", version="4.20.3", origin="apt:trixie:4.20.3-1", sha256="1" * 64),
+        "linux": Source(
+            name="linux", version="6.12.107", origin="apt:trixie:6.12.107-1", sha256="2" * 64
+        ),
+    }
+    object.__setattr__(made, "sources", sources)
+    object.__setattr__(made, "hits", {"xen": True})
+    return made
+
+
+def fake_doors(
+    log: list[str], *, at_boot: bytes = BOOT, build: Callable[[], Built] = fake_built
+) -> Doors:
+    return Doors(
+        choose=lambda want: Accelerator(kind="tcg", reason="a test"),
+        build=lambda request, progress: build(),
+        machine=lambda request, built, spec, folder, accelerator, progress: FakeMachine(
+            spec, folder, log, accelerator=accelerator, at_boot=at_boot
+        ),  # type: ignore[arg-type,return-value]
+        hold=lambda machine, folder: log.append("hold"),
+    )
