@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The 3-level ABI as the public header describes it, one test a behaviour.
+ * Numbers in brackets are those of docs/abi.md's list, where there is one.
+ */
+#include "bare.h"
+
+static bool upcall(void)
+{
+    return VCPU0->upcall_pending;
+}
+
+static void quiet(void)
+{
+    VCPU0->upcall_pending = 0;
+    VCPU0->pending_sel = 0;
+    l2_page[0][0] = 0;
+}
+
+/* A loopback channel whose send end is returned, with nothing pending. */
+static uint32_t loopback(uint32_t *receiver)
+{
+    long a = open_unbound(), b = a > 0 ? open_loopback(a) : a;
+
+    check(a > 0 && b > 0);
+    *receiver = a;
+    return b;
+}
+
+TEST(limit_2l_is_4095_ports)
+{
+    long port, last = 0;
+
+    while ( (port = open_unbound()) > 0 )
+        last = port;
+    check_eq(port, -ENOSPC);
+    check_eq(last, NR_2L_PORTS - 1);
+}
+
+TEST(lowest_free_port_first)
+{
+    long i, port = 0;
+
+    check(enter_3l(1));
+    for ( i = 0; i < 300; i++ )
+        port = open_unbound();
+    check_eq(close_port(200), 0);
+    check_eq(close_port(7), 0);
+    check_eq(close_port(64), 0);
+    check_eq(open_unbound(), 7);
+    check_eq(open_unbound(), 64);
+    check_eq(open_unbound(), 200);
+    check_eq(open_unbound(), port + 1);
+}
+
+TEST(register_needs_selector_of_vcpu0)
+{
+    check_eq(register_pair(0, NULL), -ENOENT);
+    check_eq(register_vcpu(0, l2_page[0], 0), 0);
+    check_eq(register_pair(0, NULL), 0);
+}
+
+TEST(register_twice_is_busy)
+{
+    check(enter_3l(1));
+    check_eq(register_vcpu(0, l2_page[1], 0), -EBUSY);
+    check_eq(register_pair(0, NULL), -EBUSY);
+    check_eq(reset(), 0);
+    check_eq(register_vcpu(0, l2_page[1], 0), 0);
+}
+
+TEST(register_out_of_order_is_invalid)
+{
+    check_eq(register_vcpu(0, l2_page[0], 0), 0);
+    check_eq(register_pair(1, NULL), -EINVAL);
+    check_eq(register_pair(0, NULL), 0);
+    check_eq(register_pair(2, NULL), -EINVAL);
+    check_eq(register_pair(1, NULL), 0);
+}
+
+TEST(register_past_the_geometry_is_invalid)
+{
+    struct reg_3level reg = { NR_PAIRS, 0, 1, 2 };
+
+    check_eq(evtchn_op(EVTCHNOP_register_3level, &reg), -EINVAL);
+    reg.page = ~0U;
+    check_eq(evtchn_op(EVTCHNOP_register_3level, &reg), -EINVAL);
+}
+
+TEST(selector_alignment_and_offset)
+{
+    check_eq(register_vcpu(0, l2_page[0], 8), -EINVAL);
+    check_eq(register_vcpu(0, l2_page[0], L2_BYTES / 2), -EINVAL);
+    check_eq(register_vcpu(0, l2_page[0], PAGE_SIZE), -EINVAL);
+    check_eq(register_vcpu(0, l2_page[0], ~0U), -EINVAL);
+    check_eq(register_vcpu(~0U, l2_page[0], 0), -EINVAL);
+    check_eq(register_vcpu(0, l2_page[0], PAGE_SIZE - L2_BYTES), 0);
+}
+
+TEST(frames_are_used_once)
+{
+    struct reg_3level reg = { 0, 0, gfn_of(l3_pending[0]), gfn_of(l3_pending[0]) };
+
+    check_eq(register_vcpu(0, l2_page[0], 0), 0);
+    check_eq(evtchn_op(EVTCHNOP_register_3level, &reg), -EINVAL);
+    reg.mask_gfn = gfn_of(l2_page[0]);
+    check_eq(evtchn_op(EVTCHNOP_register_3level, &reg), -EINVAL);
+    check_eq(register_pair(0, NULL), 0);
+    reg.page = 1;
+    reg.mask_gfn = gfn_of(l3_mask[1]);
+    check_eq(evtchn_op(EVTCHNOP_register_3level, &reg), -EINVAL);
+    check_eq(register_pair(1, NULL), 0);
+}
+
+TEST(frames_have_to_be_writable_ram)
+{
+    struct reg_3level_vcpu vcpu = { 0, 0, 0 };
+    struct reg_3level reg = { 0, 0, gfn_of(l3_pending[0]), ~0UL };
+
+    /* Frame 0 is Xen's, all-ones is no frame. */
+    check(evtchn_op(EVTCHNOP_register_3level_vcpu, &vcpu) < 0);
+    vcpu.gfn = ~0UL;
+    check(evtchn_op(EVTCHNOP_register_3level_vcpu, &vcpu) < 0);
+    vcpu.gfn = shared_gfn;
+    check(evtchn_op(EVTCHNOP_register_3level_vcpu, &vcpu) < 0);
+    check_eq(register_vcpu(0, l2_page[0], 0), 0);
+    check(evtchn_op(EVTCHNOP_register_3level, &reg) < 0);
+    /* Nothing is left behind by the failures. */
+    check_eq(register_pair(0, NULL), 0);
+}
+
+TEST(nr_ports_grows_by_a_page_of_bits)
+{
+    uint32_t nr = 0;
+
+    check_eq(register_vcpu(0, l2_page[0], 0), 0);
+    for ( unsigned int i = 0; i < NR_PAIRS; i++ )
+    {
+        check_eq(register_pair(i, &nr), 0);
+        check_eq(nr, (i + 1) * PORTS_PER_PAGE);
+    }
+    check_eq(nr, NR_3L_PORTS);
+}
+
+TEST(fifo_and_3l_exclude_each_other)
+{
+    struct { uint64_t gfn; uint32_t offset, vcpu; uint8_t bits, pad[7]; } ctl =
+        { gfn_of(l2_page[1]), 0, 0, 0, { 0 } };
+    struct { uint32_t port, priority; } prio = { 0, 0 };
+
+    check(enter_3l(1));
+    check_eq(evtchn_op(EVTCHNOP_init_control, &ctl), -EBUSY);
+    prio.port = open_unbound();
+    check_eq(evtchn_op(EVTCHNOP_set_priority, &prio), -ENOSYS);
+    check_eq(reset(), 0);
+    check_eq(evtchn_op(EVTCHNOP_init_control, &ctl), 0);
+    check_eq(register_vcpu(0, l2_page[0], 0), -EBUSY);
+    check_eq(register_pair(0, NULL), -EBUSY);
+}
+
+TEST(selector_is_inert_before_the_switch)
+{
+    uint32_t rx, tx = loopback(&rx);
+
+    check_eq(register_vcpu(0, l2_page[0], 0), 0);
+    check_eq(send(tx), 0);
+    for ( unsigned int i = 0; i < PAGE_SIZE / sizeof(long); i++ )
+        check_eq(l2_page[0][i], 0);
+    check(test_bit(shared->evtchn_pending, rx));
+}
+
+TEST(delivery_sets_every_level_and_the_upcall)
+{
+    uint32_t rx, tx;
+
+    check(enter_3l(1));
+    tx = loopback(&rx);
+    quiet();
+    check_eq(send(tx), 0);
+    check(pending_3l(rx));
+    check(test_bit(l2_page[0], L2_BIT(rx)));
+    check(test_bit(&VCPU0->pending_sel, L1_BIT(rx)));
+    check(upcall());
+}
+
+TEST(masked_event_sets_pending_only_until_unmask)
+{
+    uint32_t rx, tx;
+
+    check(enter_3l(1));
+    tx = loopback(&rx);
+    quiet();
+    mask_3l(rx, true);
+    check_eq(send(tx), 0);
+    check(pending_3l(rx));
+    check(!test_bit(l2_page[0], L2_BIT(rx)));
+    check(!VCPU0->pending_sel && !upcall());
+    check_eq(unmask(rx), 0);
+    check(!test_bit(l3_mask[0], rx));
+    check(test_bit(l2_page[0], L2_BIT(rx)));
+    check(test_bit(&VCPU0->pending_sel, L1_BIT(rx)));
+    check(upcall());
+}
+
+TEST(switch_carries_over_pending_and_mask)
+{
+    uint32_t rx[4], tx[4];
+
+    /* pending x masked, all four */
+    for ( unsigned int i = 0; i < 4; i++ )
+        tx[i] = loopback(&rx[i]);
+    check_eq(register_vcpu(0, l2_page[0], 0), 0);
+    shared->evtchn_mask[0] = 1UL << rx[2] | 1UL << rx[3];
+    /* What the frame said of ports that are bound does not count. */
+    l3_mask[0][0] = ~0UL;
+    for ( unsigned int i = 0; i < 4; i++ )
+        shared->evtchn_pending[0] &= ~(1UL << rx[i] | 1UL << tx[i]);
+    VCPU0->pending_sel = 0;
+    VCPU0->upcall_pending = 0;
+    check_eq(send(tx[1]), 0);
+    check_eq(send(tx[3]), 0);
+    check_eq(register_pair(0, NULL), 0);
+    check(!pending_3l(rx[0]) && pending_3l(rx[1]));
+    check(!pending_3l(rx[2]) && pending_3l(rx[3]));
+    check(!test_bit(l3_mask[0], rx[0]) && !test_bit(l3_mask[0], rx[1]));
+    check(test_bit(l3_mask[0], rx[2]) && test_bit(l3_mask[0], rx[3]));
+    check(test_bit(l2_page[0], L2_BIT(rx[1])));
+    check(test_bit(&VCPU0->pending_sel, L1_BIT(rx[1])));
+    check(upcall());
+    /* Ports nobody has bound stay as the guest had them. */
+    check(test_bit(l3_mask[0], 60));
+}
+
+TEST(reset_goes_back_to_2l_with_clear_bits)
+{
+    uint32_t rx, tx;
+
+    check(enter_3l(2));
+    tx = loopback(&rx);
+    check_eq(send(tx), 0);
+    shared->evtchn_pending[3] = 5;
+    check_eq(reset(), 0);
+    check_eq(VCPU0->pending_sel, 0);
+    for ( unsigned int i = 0; i < WORD_BITS; i++ )
+        check_eq(shared->evtchn_pending[i], 0);
+    tx = loopback(&rx);
+    check_eq(send(tx), 0);
+    check(test_bit(shared->evtchn_pending, rx));
+    check(enter_3l(1));
+}
+
+TEST(max_2l_port_is_followed_by_the_next_after_the_switch)
+{
+    long port = 0, last = 0;
+
+    while ( (port = open_unbound()) > 0 )
+        last = port;
+    check_eq(last, NR_2L_PORTS - 1);
+    check_eq(register_vcpu(0, l2_page[0], 0), 0);
+    check_eq(register_pair(0, NULL), 0);
+    check_eq(open_unbound(), NR_2L_PORTS);
+    while ( (port = open_unbound()) > 0 )
+        last = port;
+    check_eq(port, -ENOSPC);
+    check_eq(last, PORTS_PER_PAGE - 1);
+    check_eq(register_pair(1, NULL), 0);
+    check_eq(open_unbound(), PORTS_PER_PAGE);
+}
+
+TEST(all_524287_ports_open_and_each_is_delivered)
+{
+    uint32_t port, lost = 0, stray = 0, levels = 0;
+    long rc = 0, pairs = 0;
+
+    check(enter_3l(NR_PAIRS));
+    while ( (rc = open_ipi(0)) > 0 )
+        pairs = rc;
+    check_eq(rc, -ENOSPC);
+    check_eq(pairs, NR_3L_PORTS - 1);
+    for ( port = 1; port < NR_3L_PORTS; port++ )
+    {
+        stray += pending_3l(port);
+        quiet();
+        l2_page[0][L2_BIT(port) / WORD_BITS] = 0;
+        if ( send(port) || !pending_3l(port) )
+            lost++;
+        levels += test_bit(l2_page[0], L2_BIT(port)) &&
+                  VCPU0->pending_sel == 1UL << L1_BIT(port) && upcall();
+    }
+    check_eq(lost, 0);
+    check_eq(stray, 0);
+    check_eq(levels, NR_3L_PORTS - 1);
+    for ( port = 1; port < NR_3L_PORTS; port++ )
+        stray += !pending_3l(port);
+    check_eq(stray, 0);
+    check_eq(close_port(NR_3L_PORTS - 1), 0);
+    check(!pending_3l(NR_3L_PORTS - 1));
+    check_eq(open_unbound(), NR_3L_PORTS - 1);
+    check_eq(reset(), 0);
+    check_eq(open_unbound(), 1);
+}
+
+TEST(bind_to_vcpu_without_selector_is_refused)
+{
+    struct { uint32_t port, vcpu; } bind = { 0, 1 };
+
+    /* With one vCPU there is no other: Xen says so. */
+    check(enter_3l(1));
+    bind.port = open_unbound();
+    check_eq(evtchn_op(EVTCHNOP_bind_vcpu, &bind), -ENOENT);
+    check_eq(open_ipi(1), -ENOENT);
+}
