@@ -8,6 +8,7 @@ a command needs them, so that ``--help`` is instant.
 from __future__ import annotations
 
 import enum
+import fcntl
 import os
 import shutil
 import sys
@@ -469,7 +470,8 @@ def clean(
 
     doomed: list[Path] = []
     if store and (root := Store().root).is_dir():
-        doomed += sorted(p for p in root.iterdir())
+        refuse_while_locked(root)
+        doomed += sorted(root.iterdir())
     if runs:
         doomed += [p for p in sorted(Path("runs").glob("*")) if is_run_dir(p) and not _under_way(p)]
     if not doomed:
@@ -488,6 +490,23 @@ def clean(
         else:
             path.unlink()
     print(f"removed {len(doomed)}")
+
+
+def refuse_while_locked(root: Path) -> None:
+    """Keep a build that is under way from losing what it stands on.
+
+    Raises:
+        UserError: some process holds a lock of the store.
+    """
+    for path in sorted((root / "locks").glob("*")):
+        with path.open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as e:
+                raise UserError(
+                    f"a build is under way: {path.name} is locked in {root}",
+                    hint="Wait for it, or remove run folders alone: evh clean --no-store.",
+                ) from e
 
 
 def is_run_dir(path: Path) -> bool:

@@ -175,5 +175,5 @@ void bare_main(const struct start_info *si)
         printk("%sok %u %s\n", failures ? "not " : "", ++nr, t->name);
     }
     printk("# bare: %u run, %u failed\n", nr, failed);
-    shutdown(0 /* SHUTDOWN_poweroff */);
+    shutdown(1 /* SHUTDOWN_reboot: Xen halts after a poweroff */);
 }
