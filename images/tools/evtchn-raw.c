@@ -357,9 +357,8 @@ static uint32_t kernel_limit(bool send, char *abi, size_t size)
     return (uint32_t)limit;
 }
 
-static void report(const struct options *o, const char *abi, uint32_t limit,
-                   uint32_t system, uint32_t open_at_once, int refused,
-                   const struct tally *t)
+static void report(const char *abi, uint32_t limit, uint32_t system,
+                   uint32_t open_at_once, int refused, const struct tally *t)
 {
     uint32_t n = nr_alloc < SAMPLE ? nr_alloc : SAMPLE;
     /* A batch is BATCH pairs of two ports. */
@@ -444,7 +443,7 @@ int main(int argc, char **argv)
     after = hyp_pages(&h);
 
     js_open("result");
-    report(&o, abi, limit, system, open_at_once, refused, &t);
+    report(abi, limit, system, open_at_once, refused, &t);
     js_u("bound", pairs);
     js_u("still_open", still_open);
     js_u("open_ns", open_ns / nr_own);
