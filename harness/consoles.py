@@ -1,0 +1,361 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Consoles of Xen, dom0 and every guest: recorded, split, merged, watched.
+
+Xen and dom0 share one serial port (Xen writes dom0's hvc0 to it as it
+comes), so that stream is taken apart first. Each layer's part goes to
+``console-<layer>.log`` byte by byte, and all lines together, with the time of
+arrival and the layer's name, to ``consoles.log``.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from harness.crashlines import blame
+from harness.waits import Crash, Vigil, wait
+
+_KEEP_LINES = 100_000
+_MARK = b"(XEN) "
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One console line.
+
+    Attributes:
+        number: counts up over all layers.
+        seconds: since the machine's start, when its first byte arrived.
+        layer: ``xen``, ``dom0``, ``guest:<name>``, ``qemu``.
+        text: without its end and without carriage returns.
+    """
+
+    number: int
+    seconds: float
+    layer: str
+    text: str
+
+
+class SerialSplitter:
+    """Takes the shared serial stream apart into Xen's part and dom0's.
+
+    Xen starts each of its lines with "(XEN) ", and may do so in the middle of
+    a line that dom0 has not ended yet (dom0's console driver hands over what
+    it has, drivers/char/console.c:guest_console_write() puts it out as it
+    is). From that mark to the end of the line it is Xen's; what comes then
+    goes on with dom0's line. Before dom0 runs, all is Xen's.
+    """
+
+    def __init__(self) -> None:
+        self._dom0_runs = False
+        self._in_xen = True
+        self._xen_line = b""
+        self._held = b""
+
+    def feed(self, data: bytes) -> Iterator[tuple[str, bytes]]:
+        """Yield (layer, piece) for newly arrived bytes, in order.
+
+        The end of `data` is held back while it may be the beginning of a mark.
+        """
+        data = self._held + data
+        self._held = b""
+        while data:
+            if self._in_xen:
+                line, end, data = data.partition(b"\n")
+                # In pieces: QEMU hands the port over a few bytes at a time.
+                yield "xen", line + end
+                self._xen_line += line
+                if end:
+                    # Xen's last words before it hands the serial port to dom0.
+                    self._dom0_runs |= b"*** Serial input to DOM" in self._xen_line
+                    self._in_xen = not self._dom0_runs
+                    self._xen_line = b""
+                continue
+            at = data.find(_MARK)
+            if at >= 0:
+                if at:
+                    yield "dom0", data[:at]
+                self._in_xen, data = True, data[at:]
+                continue
+            keep = _tail_that_may_be(data, _MARK)
+            if len(data) > keep:
+                yield "dom0", data[: len(data) - keep]
+            self._held = data[len(data) - keep :]
+            return
+
+    def flush(self) -> Iterator[tuple[str, bytes]]:
+        """Yield what is held back: nothing more will come."""
+        if self._held:
+            yield "dom0", self._held
+            self._held = b""
+
+
+def _tail_that_may_be(data: bytes, mark: bytes) -> int:
+    """Length of the longest end of `data` that is a beginning of `mark`."""
+    for length in range(min(len(mark) - 1, len(data)), 0, -1):
+        if data.endswith(mark[:length]):
+            return length
+    return 0
+
+
+class Consoles:
+    """Records consoles into a run folder, and watches them.
+
+    Args:
+        run_dir: where the logs go; it exists.
+        on_crash: called, on the feeding thread, for each crash line.
+        clock: seconds, monotonic; time 0 of the logs is this object's making.
+    """
+
+    SERIAL = "serial"
+
+    def __init__(
+        self,
+        run_dir: Path,
+        *,
+        on_crash: Callable[[Crash], object] = lambda crash: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.run_dir = run_dir
+        self.started = clock()
+        self.last_sound = self.started
+        self._clock = clock
+        self._on_crash = on_crash
+        self._news = threading.Condition()
+        self._stack = ExitStack()
+        self._raw: dict[str, BinaryIO] = {}
+        self._merged = self._open("consoles.log")
+        self._serial = self._open("serial.raw")
+        self._splitter = SerialSplitter()
+        self._partial: dict[str, tuple[float, bytes]] = {}
+        self._lines: deque[Line] = deque(maxlen=_KEEP_LINES)
+        self._count = 0
+        self._crashes: list[tuple[int, Crash]] = []
+        self._names: dict[str, str] = {"dom0": "dom0"}
+        self._closed = False
+
+    def _open(self, name: str) -> BinaryIO:
+        return self._stack.enter_context(open(self.run_dir / name, "ab", buffering=0))
+
+    # Recording.
+
+    def feed(self, source: str, data: bytes) -> None:
+        """Take newly arrived bytes.
+
+        Args:
+            source: `SERIAL` for Xen's and dom0's shared port, else the layer.
+        """
+        with self._news:
+            if self._closed:
+                return
+            now = self._clock()
+            self.last_sound = now
+            crashes: list[Crash] = []
+            if source == self.SERIAL:
+                self._serial.write(data)
+                for layer, piece in self._splitter.feed(data):
+                    crashes += self._take(layer, piece, now)
+            else:
+                crashes += self._take(source, data, now)
+            self._news.notify_all()
+        for crash in crashes:
+            self._on_crash(crash)
+
+    def end(self, source: str) -> None:
+        """Nothing more comes from `source`: what is left is its last line."""
+        layers = ("xen", "dom0") if source == self.SERIAL else (source,)
+        crashes: list[Crash] = []
+        with self._news:
+            if self._closed:
+                return
+            now = self._clock()
+            if source == self.SERIAL:
+                for layer, piece in self._splitter.flush():
+                    crashes += self._take(layer, piece, now)
+            for layer in layers:
+                if layer in self._partial:
+                    since, text = self._partial.pop(layer)
+                    crashes += self._line(layer, text, since)
+            self._news.notify_all()
+        for crash in crashes:
+            self._on_crash(crash)
+
+    def _take(self, layer: str, piece: bytes, now: float) -> list[Crash]:
+        self._write_raw(layer, piece)
+        since, text = self._partial.pop(layer, (now, b""))
+        *whole, rest = (text + piece).split(b"\n")
+        crashes = []
+        for line in whole:
+            crashes += self._line(layer, line, since)
+            since = now
+        if rest:
+            self._partial[layer] = (since, rest)
+        return crashes
+
+    def _line(self, layer: str, raw: bytes, since: float) -> list[Crash]:
+        text = raw.replace(b"\r", b"").decode("utf-8", "replace")
+        line = Line(self._count, since - self.started, layer, text)
+        self._count += 1
+        self._lines.append(line)
+        self._merged.write(f"[{line.seconds:9.3f}] {layer}: {text}\n".encode())
+        guilty = blame(layer, text)
+        if guilty is None:
+            return []
+        guilty = self._names.get(guilty, guilty)
+        crash = Crash(layer=guilty, line=text, seconds=line.seconds)
+        self._crashes.append((line.number, crash))
+        return [crash]
+
+    def _write_raw(self, layer: str, data: bytes) -> None:
+        if layer not in self._raw:
+            self._raw[layer] = self._open(f"console-{layer.replace(':', '-')}.log")
+        self._raw[layer].write(data)
+
+    def name_domain(self, domid: int, layer: str) -> None:
+        """Tell who domain `domid` is, for Xen's words about it."""
+        with self._news:
+            self._names[f"dom{domid}"] = layer
+
+    def close(self) -> None:
+        """Write last lines and close the logs."""
+        for source in (self.SERIAL, *[layer for layer in list(self._partial)]):
+            self.end(source)
+        with self._news:
+            self._closed = True
+            self._stack.close()
+            self._news.notify_all()
+
+    # Reading.
+
+    def lines(self, *, layer: str | None = None, since: int = 0) -> list[Line]:
+        """Lines so far, of one layer or all, from number `since` on."""
+        with self._news:
+            return [
+                line
+                for line in self._lines
+                if line.number >= since and (layer is None or line.layer == layer)
+            ]
+
+    @property
+    def next_number(self) -> int:
+        """The number the next line will have."""
+        with self._news:
+            return self._count
+
+    def find_crash(self, layer: str | None = None, *, since: int = 0) -> Crash | None:
+        """The first crash line, with the lines around it.
+
+        Args:
+            layer: whose crash; None for any.
+            since: number of the first line to look at (see `next_number`).
+        """
+        with self._news:
+            found = [
+                (number, crash)
+                for number, crash in self._crashes
+                if number >= since and layer in (None, crash.layer)
+            ]
+        if not found:
+            return None
+        number, crash = found[0]
+        return replace(crash, excerpt=self._excerpt(number) or crash.line)
+
+    def _excerpt(self, number: int, *, before: int = 15, after: int = 60) -> str:
+        lines = self.lines(since=number - 2000)
+        printer = next((one.layer for one in lines if one.number == number), None)
+        told = [one for one in lines if one.layer == printer]
+        # Xen prints registers and stack before "Panic on CPU", Linux after
+        # "BUG:"; both belong to the crash.
+        head = [one.text for one in told if one.number < number]
+        head = head[-(3 * before if printer == "xen" else before) :]
+        tail = [one.text for one in told if one.number >= number][:after]
+        return "\n".join(head + tail)
+
+    def tail(self, layer: str, count: int = 20) -> str:
+        """The last lines of a layer, the one that has not ended included."""
+        with self._news:
+            texts = [line.text for line in self._lines if line.layer == layer]
+            if layer in self._partial:
+                texts.append(self._partial[layer][1].decode("utf-8", "replace"))
+        return "\n".join(texts[-count:])
+
+    # Waiting.
+
+    def wake(self) -> None:
+        """Let every waiter look up: something was lost."""
+        with self._news:
+            self._news.notify_all()
+
+    def wait_line(
+        self,
+        pattern: str,
+        *,
+        vigil: Vigil,
+        what: str,
+        total: float,
+        silence: float | None = None,
+        layer: str | None = None,
+        since: int = 0,
+        hint: str = "",
+    ) -> Line:
+        """Wait for a line that `pattern` (a regular expression) is found in.
+
+        Args:
+            layer: on this layer's console only.
+            since: number of the first line to look at.
+            total, silence: deadlines, seconds at reference speed.
+        Raises: as `waits.wait`.
+        """
+        sought = re.compile(pattern)
+        position = since
+
+        def answer(seconds: float) -> Line | None:
+            nonlocal position
+            with self._news:
+                if self._count <= position and not vigil.lost:
+                    self._news.wait(seconds)
+                fresh = self._from(position)
+                position = self._count
+            for line in fresh:
+                if layer in (None, line.layer) and sought.search(line.text):
+                    return line
+            return None
+
+        with vigil.on_loss(self.wake):
+            return wait(
+                answer,
+                vigil=vigil,
+                what=what,
+                total=total,
+                silence=silence,
+                last_sound=lambda: self.last_sound,
+                hint=hint,
+            )
+
+    def settle(self, *, quiet: float, most: float) -> None:
+        """Let what follows a crash line arrive: until `quiet` seconds without
+        a new line, `most` seconds at the longest."""
+        end = self._clock() + most
+        with self._news:
+            while not self._closed and (left := end - self._clock()) > 0:
+                count = self._count
+                self._news.wait_for(lambda n=count: self._count != n, min(quiet, left))
+                if self._count == count:
+                    return
+
+    def _from(self, number: int) -> list[Line]:
+        if number >= self._count:
+            return []
+        fresh: list[Line] = []
+        for line in reversed(self._lines):
+            if line.number < number:
+                break
+            fresh.append(line)
+        return fresh[::-1]

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which console lines mean that a layer is broken, and whose layer it is.
+
+The strings are those of Xen 4.20 (common/bug.c, common/shutdown.c,
+common/spinlock.c, drivers/char/console.c, arch/x86/{traps,nmi}.c) and of Linux
+6.12 (kernel/panic.c, kernel/locking/lockdep.c, kernel/watchdog.c, kernel/rcu,
+mm/oom_kill.c, arch/x86/kernel/dumpstack.c).
+"""
+
+from __future__ import annotations
+
+import re
+
+# Matched anywhere in the line: a crash comes in the middle of what another CPU
+# was printing as often as not.
+_XEN = re.compile(
+    r"""
+      \bPanic\ on\ CPU\ \d+:
+    | \bAssertion\ '.*'\ failed\ at\
+    | \bXen\ (?:BUG|WARN)\ at\
+    | \bFATAL\ (?:TRAP|PAGE\ FAULT)\b
+    | \bGENERAL\ PROTECTION\ FAULT\b
+    | \bDOUBLE\ FAULT\b
+    | \bEarly\ fatal\ page\ fault\ at\
+    | \bCHECKLOCK\ (?:FAILURE:|max\ lock\ depth|released\ lock)
+    | \bUBSAN:\ Undefined\ behaviour\ in\
+    | \bWatchdog\ timer\ detects\ that\ CPU\d+\ is\ stuck!
+    """,
+    re.VERBOSE,
+)
+
+# Xen's words about a domain; the group is the domain's number.
+_XEN_ABOUT_DOMAIN = re.compile(
+    r"""
+      \bDomain\ (\d+)\ \(vcpu\#\d+\)\ crashed\ on\
+    | \bDomain\ (\d+)\ reported\ crashed\ by\
+    | \bHardware\ Dom(\d+)\ crashed:
+    | \bHardware\ Dom(\d+)\ shutdown:\ watchdog\ rebooting\
+    | \bWatchdog\ timer\ fired\ for\ domain\ (\d+)
+    | \bd(\d+)v\d+\ Triple\ fault\b
+    """,
+    re.VERBOSE,
+)
+
+_LINUX = re.compile(
+    r"""
+      \bKernel\ panic\ -\ not\ syncing\b
+    | \bkernel\ BUG\ at\
+    | \bBUG:\ \S
+    | \bOops:\ \S
+    | :\ [0-9a-f]{4}\ \[\#\d+\]                 # "invalid opcode: 0000 [#1] SMP"
+    | \bWARNING:\ CPU:\ \d+\ PID:\ \d+\ at\
+    | \bWARNING:\ (?:
+          possible\ (?:circular|recursive|irq\ lock)
+        | \S+-safe\ ->\ \S+-unsafe\ lock\ order
+        | inconsistent\ lock\ state
+        | chain_key\ collision
+        | Nested\ lock\ was\ not\ taken
+        | bad\ (?:unlock\ balance|contention)
+        | held\ lock\ freed
+        | lock\ held\ when\ returning
+        | .*\ still\ has\ locks\ held!
+        | suspicious\ RCU\ usage )
+    | \bINFO:\ (?:
+          trying\ to\ register\ non-static\ key
+        | task\ \S+\ blocked\ for\ more\ than\ \d+\ seconds
+        | rcu_\w+\ (?:self-)?detected\ (?:expedited\ )?stall )
+    | \bWatchdog\ detected\ hard\ LOCKUP\ on\ cpu\b
+    | \bUBSAN:\ [a-z-]+\ in\
+    | \bUnable\ to\ handle\ kernel\
+    | \bOut\ of\ memory:\ Killed\ process\
+    | \bunreferenced\ object\ 0x
+    """,
+    re.VERBOSE,
+)
+
+_XEN_PREFIX = "(XEN) "
+
+
+def blame(layer: str, line: str) -> str | None:
+    """Tell whether a console line is a crash line, and whose crash it is.
+
+    Args:
+        layer: whose console printed it: ``xen``, ``dom0``, ``guest:<name>``.
+        line: one line, without its end.
+    Returns: None for an ordinary line; else ``dom<number>`` where Xen speaks
+        of a domain, and `layer` itself otherwise.
+    """
+    if layer == "qemu":
+        return None  # QEMU's end is seen as such; its log holds mere warnings too
+    if layer == "xen":
+        about = _XEN_ABOUT_DOMAIN.search(line)
+        if about:
+            return f"dom{next(group for group in about.groups() if group)}"
+        return "xen" if _XEN.search(line) else None
+    if _LINUX.search(line):
+        return layer
+    return None
+
+
+def is_xen(line: str) -> bool:
+    """Whether a line of the shared serial console was printed by Xen."""
+    return line.startswith(_XEN_PREFIX)

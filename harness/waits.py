@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Waiting for a machine: every wait ends, and says why.
+
+A wait ends for the first of four reasons: the answer came, QEMU died, a
+console printed a crash line, or a deadline passed (silence, or total). The
+last three are exceptions that carry the verdict.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from harness.errors import EvhError
+from harness.model import Verdict
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crash:
+    """A line that says a layer is broken.
+
+    Attributes:
+        layer: whose crash it is: ``xen``, ``dom0``, ``guest:<name>``, ``qemu``.
+        line: the line itself, as printed.
+        seconds: since the machine's start.
+        excerpt: the lines around it on the console that printed it.
+    """
+
+    layer: str
+    line: str
+    seconds: float
+    excerpt: str = ""
+
+
+class MachineLost(EvhError):
+    """A machine or guest will not answer any more, or did not in time."""
+
+    verdict = Verdict.ERROR
+    layer = ""
+
+
+class MachineDied(MachineLost):
+    """QEMU ended though nobody asked it to."""
+
+    verdict = Verdict.CRASH
+    layer = "qemu"
+
+
+class MachineCrashed(MachineLost):
+    """A console printed a crash line; ``crash`` has it."""
+
+    verdict = Verdict.CRASH
+
+    def __init__(self, message: str, *, crash: Crash, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.crash = crash
+        self.layer = crash.layer
+
+
+class GuestEnded(MachineLost):
+    """A guest is gone without a crash line: it powered off, or rebooted."""
+
+    verdict = Verdict.FAIL
+
+
+class TimedOut(MachineLost):
+    """The total deadline of a wait passed."""
+
+    verdict = Verdict.HANG
+
+
+class Silence(TimedOut):
+    """Nothing at all came for longer than the silence deadline."""
+
+
+class Vigil:
+    """What ends a wait besides its answer, for one machine or guest.
+
+    A guest's vigil has its machine's as `parent`: what loses the machine
+    loses the guest, not the other way round.
+
+    Args:
+        parent: the vigil this one also keeps.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self, *, parent: Vigil | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.parent = parent
+        self.clock = clock
+        self._slowness = 1.0
+        self._lock = threading.Lock()
+        self._loss: Callable[[], MachineLost] | None = None
+        self._listeners: dict[int, Callable[[], object]] = {}
+        self._next_listener = 0
+        # Readable from the moment of the loss, for ever: any number of
+        # waiters can poll it beside their own descriptor.
+        self._alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    @property
+    def slowness(self) -> float:
+        """How many times slower than the reference machine (LAB figures)."""
+        return self.parent.slowness if self.parent else self._slowness
+
+    @slowness.setter
+    def slowness(self, factor: float) -> None:
+        if self.parent:
+            raise AttributeError("slowness is measured on the machine, not on a guest")
+        self._slowness = factor
+
+    def lose(self, loss: Callable[[], MachineLost]) -> bool:
+        """End every wait, present and future; only the first call counts.
+
+        Args:
+            loss: makes the exception, when somebody is there to see it.
+        Returns: True if this call was the first.
+        """
+        with self._lock:
+            if self._loss is not None:
+                return False
+            self._loss = loss
+            listeners = list(self._listeners.values())
+        os.eventfd_write(self._alarm, 1)
+        for listener in listeners:
+            listener()
+        return True
+
+    @property
+    def lost(self) -> bool:
+        """Whether this vigil, or its parent, is lost."""
+        return self._loss is not None or (self.parent is not None and self.parent.lost)
+
+    def check(self) -> None:
+        """Raise what lost the machine, if anything did."""
+        if self.parent:
+            self.parent.check()
+        if self._loss is not None:
+            raise self._loss()
+
+    def alarms(self) -> list[int]:
+        """Descriptors that become readable when a loss happens."""
+        return [self._alarm, *(self.parent.alarms() if self.parent else [])]
+
+    def poll(self, descriptor: int, seconds: float) -> bool:
+        """Wait until `descriptor` is readable, a loss, or `seconds`.
+
+        Returns: whether the descriptor is readable.
+        """
+        poller = select.poll()
+        for one in (descriptor, *self.alarms()):
+            poller.register(one, select.POLLIN)
+        ready = poller.poll(min(max(0.0, seconds), 3600.0) * 1000)
+        return any(one == descriptor for one, _ in ready)
+
+    @contextmanager
+    def on_loss(self, listener: Callable[[], object]) -> Iterator[None]:
+        """Call `listener` when a loss happens within the block (or before it)."""
+        vigils = [self, *([self.parent] if self.parent else [])]
+        tokens = [vigil._listen(listener) for vigil in vigils]
+        try:
+            if self.lost:
+                listener()
+            yield
+        finally:
+            for vigil, token in zip(vigils, tokens, strict=True):
+                vigil._unlisten(token)
+
+    def _listen(self, listener: Callable[[], object]) -> int:
+        with self._lock:
+            self._next_listener += 1
+            self._listeners[self._next_listener] = listener
+            return self._next_listener
+
+    def _unlisten(self, token: int) -> None:
+        with self._lock:
+            self._listeners.pop(token, None)
+
+    def close(self) -> None:
+        """Give the descriptor back; no wait may be running."""
+        os.close(self._alarm)
+
+
+def wait(
+    answer: Callable[[float], T | None],
+    *,
+    vigil: Vigil,
+    what: str,
+    total: float,
+    silence: float | None = None,
+    last_sound: Callable[[], float] | None = None,
+    hint: str = "",
+) -> T:
+    """Wait for `answer`, a loss, or a deadline, whichever is first.
+
+    Args:
+        answer: called with the seconds it may block at most; returns None
+            when nothing came yet. Has to return early on a loss.
+        vigil: what is watched meanwhile, and the slowness that scales both
+            deadlines.
+        what: what is awaited, for the message ("dom0's first SSH answer").
+        total: seconds at reference speed.
+        silence: seconds at reference speed without any sound; None for no
+            such deadline.
+        last_sound: time of the last sound, on the vigil's clock.
+        hint: next step, for a deadline's message.
+    Raises: MachineDied, MachineCrashed, GuestEnded: the vigil was lost.
+        Silence, TimedOut: a deadline passed.
+    """
+    start = vigil.clock()
+    scale = vigil.slowness
+    while True:
+        vigil.check()
+        now = vigil.clock()
+        left = start + total * scale - now
+        if left <= 0:
+            raise TimedOut(_late("no answer", what, total, scale), hint=hint)
+        if silence is not None:
+            heard = max(start, last_sound() if last_sound else start)
+            quiet_left = heard + silence * scale - now
+            if quiet_left <= 0:
+                raise Silence(_late("not a sound", what, silence, scale), hint=hint)
+            left = min(left, quiet_left)
+        got = answer(left)
+        if got is not None:
+            return got
+
+
+def _late(how: str, what: str, seconds: float, scale: float) -> str:
+    took = f"{seconds * scale:.0f} s"
+    if abs(scale - 1) > 0.05:
+        took += f" ({seconds:g} s at reference speed, times {scale:.1f} on this host)"
+    return f"{how} for {took} while waiting for {what}"
