@@ -142,7 +142,7 @@ class SSH:
                     if isinstance(error, paramiko.BadHostKeyException):
                         raise InfraError(
                             f"{self.name} answers with a host key that is not its image's",
-                            hint="something else listens on its port, or image and keys are of two builds: evh build",
+                            hint="image and keys are of two builds: evh build",
                         ) from error
                     last[:] = [str(error) or type(error).__name__]
                     with contextlib.suppress(OSError):
@@ -253,6 +253,24 @@ class SSH:
                 self._explain(error)
         return Stream(self, cmd, channel, timeout=timeout, silence=silence)
 
+    def shell(self, *, term: str, width: int, height: int) -> paramiko.Channel:
+        """An interactive login shell on a terminal of its own.
+
+        Args:
+            term: value of TERM.
+            width, height: in characters.
+        Raises: MachineLost; InfraError: the connection broke.
+        """
+        self.connect()
+        assert self._transport is not None
+        try:
+            channel = self._transport.open_session(timeout=30 * self.vigil.slowness)
+            channel.get_pty(term, width, height)
+            channel.invoke_shell()
+        except (EOFError, OSError, paramiko.SSHException) as error:
+            self._explain(error)
+        return channel
+
     def put(self, data: bytes, path: str, *, mode: int = 0o644, timeout: float = 60.0) -> None:
         """Write a file."""
         quoted = shlex.quote(path)
@@ -315,12 +333,12 @@ class Stream:
 
     def stdin_write(self, data: bytes) -> None:
         """Give the command input; waits while its window is full."""
-        view = memoryview(data)
         with self._ssh.vigil.on_loss(self._channel.close):
             self._channel.settimeout(self._left() * self._ssh.vigil.slowness)
             try:
-                while view:
-                    view = view[self._channel.send(view[:_CHUNK]) :]
+                sent = 0
+                while sent < len(data):
+                    sent += self._channel.send(data[sent : sent + _CHUNK])
             except OSError as error:
                 self._ssh.vigil.check()
                 raise InfraError(
