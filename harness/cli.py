@@ -274,13 +274,12 @@ def build(
 
     What is in the store already is not built again; what is missing says which of its inputs changed.
     """
+    trees = _trees(xen_tree, linux_tree)
     from harness.build import build as do_build
     from harness.store import Store
 
     with _progress() as progress:
-        built = do_build(
-            store=Store(), progress=progress, stock=stock, jobs=jobs, **_trees(xen_tree, linux_tree)
-        )
+        built = do_build(store=Store(), progress=progress, stock=stock, jobs=jobs, **trees)
     hits: dict[str, bool] = getattr(built, "hits", {})
     for name, key in built.keys.items():
         print(f"{name:<14} {key[:16]}  {'in the store already' if hits.get(name) else 'built now'}")

@@ -7,6 +7,7 @@ run can be reported again at any time, on any machine.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from harness.record import RunRecord
 
 REPORT_HTML = "report.html"
 CONSOLE_LINES = 400
+# ECMA-48: control sequences, and the two-byte escapes.
+ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])")
 
 COLOURS = {
     Verdict.PASS: "bold green",
@@ -267,10 +270,8 @@ def _consoles(run_dir: Path, record: RunRecord) -> list[ConsoleView]:
 
 def printable(text: str) -> str:
     """Without terminal escapes and control characters, which a console may hold and a page cannot show."""
-    plain = Text.from_ansi(text).plain
-    return "".join(
-        c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in plain
-    )
+    plain = ESCAPES.sub("", text).replace("\r", "")
+    return "".join(c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in plain)
 
 
 def write_html(run_dir: Path, record: RunRecord) -> Path:

@@ -309,8 +309,10 @@ def _steps(
     try:
         with recorder.doing("tests"):
             code = run_pytest(session, targets=targets, run_dir=recorder.run_dir)
+            if came:  # pytest ends the session and returns
+                raise Interrupted(came[0])
         bad = any(test.verdict not in (Verdict.PASS, Verdict.SKIP) for test in record.tests)
-        if request.keep and bad and not came and machines.current is not None:
+        if request.keep and bad and machines.current is not None:
             with recorder.doing("kept for a look inside, until Ctrl-C"):
                 doors.hold(machines.current, recorder.run_dir)
             came.clear()  # that Ctrl-C was the person's "done", not an interruption of the run

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From words on the command line to cells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UserError
+from harness.model import Abi
+from harness.plan import CORE, EXAMPLE_CELL, SUITES, Cell, in_selected_suite, pytest_targets, select
+from harness.run import RunRequest, reproduce
+
+
+def test_nothing_named_is_the_core_plan() -> None:
+    assert select().suites == (CORE,)
+
+
+def test_own_file_alone_runs_no_suite(tmp_path: Path) -> None:
+    file = tmp_path / "my_test.py"
+    file.touch()
+    chosen = select(files=[str(file)])
+    assert chosen.suites == ()
+    assert pytest_targets(chosen) == [str(file)]
+    assert in_selected_suite(chosen, path=file, markers=set())
+    assert not in_selected_suite(chosen, path=tmp_path / "other.py", markers={CORE})
+
+
+def test_single_test_of_an_own_file_keeps_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_test.py").touch()
+    monkeypatch.chdir(tmp_path)
+    chosen = select(files=["my_test.py::test_a[x]"])
+    assert pytest_targets(chosen) == [f"{tmp_path}/my_test.py::test_a[x]"]
+    assert in_selected_suite(chosen, path=tmp_path / "my_test.py", markers=set())
+
+
+@pytest.mark.parametrize(
+    ("words", "known"),
+    [({"suites": ["smok"]}, "smoke"), ({"guests": ["pv32"]}, "pv64"), ({"abis": ["4l"]}, "fifo")],
+)
+def test_unknown_word_is_refused_with_the_known_ones(words: dict[str, list[str]], known: str) -> None:
+    with pytest.raises(UserError) as caught:
+        select(**words)  # type: ignore[arg-type]
+    assert known in caught.value.hint
+
+
+def test_missing_file_is_refused_and_a_suites_name_recognised() -> None:
+    with pytest.raises(UserError) as caught:
+        select(files=["smoke"])
+    assert "--suite smoke" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        EXAMPLE_CELL,
+        Cell(base="b", guest="dom0", abi="2l", suite="my", test="test_a[pv64-x/y]", seed=7),
+        Cell(base="xen-4.20+linux-6.12", flavour="debug", guest="pvh64", abi="fifo", suite="limits", test="test_a[a::b]"),
+    ],
+)
+def test_cell_id_reads_back(cell: Cell) -> None:
+    assert Cell.parse(cell.id) == cell
+
+
+@pytest.mark.parametrize("text", ["", "x", "a/b/c/d/e/1", "a/b/c/d/s::t/x", "a/b//d/s::t/1", EXAMPLE_CELL.id.rpartition("/")[0]])
+def test_word_that_is_no_cell_id_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="not a cell id"):
+        Cell.parse(text)
+
+
+def test_cell_names_its_suite() -> None:
+    assert select(cell=EXAMPLE_CELL.id).suites == ("limits",)
+    with pytest.raises(UserError, match="already names its suite"):
+        select(cell=EXAMPLE_CELL.id, suites=["smoke"])
+    with pytest.raises(UserError) as caught:
+        select(cell="b/release/dom0/3l/mine::test_a/1")
+    assert "Name the file too" in caught.value.hint
+
+
+def test_filters_keep_what_was_asked_for() -> None:
+    cell = Cell(base="b", guest="pv64", abi="fifo", suite="s", test="t")
+    assert select().keeps(cell)
+    assert select(guests=["pv64", "dom0"], abis=["fifo"]).keeps(cell)
+    assert not select(guests=["dom0"]).keeps(cell)
+    assert not select(abis=["3l", "2l"]).keeps(cell)
+
+
+def test_default_abi_is_the_one_asked_for() -> None:
+    assert select().default_abi is Abi.L3
+    assert select(abis=["2l"]).default_abi is Abi.L2
+    assert select(abis=["2l", "fifo"]).default_abi is Abi.L3
+
+
+@pytest.mark.parametrize("name", list(SUITES))
+def test_every_suite_has_its_tests(name: str) -> None:
+    for target in pytest_targets(select(suites=[name])):
+        assert Path(target).exists()
+
+
+def test_marker_suite_takes_only_marked_tests() -> None:
+    chosen = select()
+    assert in_selected_suite(chosen, path=Path("x/test_limits.py"), markers={CORE, "machine"})
+    assert not in_selected_suite(chosen, path=Path("x/test_limits.py"), markers={"machine"})
+
+
+def test_command_that_reproduces_is_what_was_asked(tmp_path: Path) -> None:
+    file = tmp_path / "a test.py"
+    file.touch()
+    request = RunRequest(
+        selection=select(suites=["smoke"], files=[str(file)], guests=["pv64"], abis=["3l"], keyword="a and b"),
+        accelerator="tcg", uri="qemu:///system", xen_tree=tmp_path, jobs=2,
+    )  # fmt: skip
+    assert reproduce(request) == (
+        f"evh run --suite smoke --guest pv64 --abi 3l -k 'a and b' --accel tcg --connect qemu:///system --xen-tree {tmp_path} '{file}'"
+    )
+    assert reproduce(RunRequest(selection=select())) == "evh run"
