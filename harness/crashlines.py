@@ -16,14 +16,14 @@ import re
 _XEN = re.compile(
     r"""
       \bPanic\ on\ CPU\ \d+:
-    | \bAssertion\ '.*'\ failed\ at\
-    | \bXen\ (?:BUG|WARN)\ at\
+    | \bAssertion\ '.*'\ failed\ at\b
+    | \bXen\ (?:BUG|WARN)\ at\b
     | \bFATAL\ (?:TRAP|PAGE\ FAULT)\b
     | \bGENERAL\ PROTECTION\ FAULT\b
     | \bDOUBLE\ FAULT\b
-    | \bEarly\ fatal\ page\ fault\ at\
+    | \bEarly\ fatal\ page\ fault\ at\b
     | \bCHECKLOCK\ (?:FAILURE:|max\ lock\ depth|released\ lock)
-    | \bUBSAN:\ Undefined\ behaviour\ in\
+    | \bUBSAN:\ Undefined\ behaviour\ in\b
     | \bWatchdog\ timer\ detects\ that\ CPU\d+\ is\ stuck!
     """,
     re.VERBOSE,
@@ -32,10 +32,10 @@ _XEN = re.compile(
 # Xen's words about a domain; the group is the domain's number.
 _XEN_ABOUT_DOMAIN = re.compile(
     r"""
-      \bDomain\ (\d+)\ \(vcpu\#\d+\)\ crashed\ on\
-    | \bDomain\ (\d+)\ reported\ crashed\ by\
+      \bDomain\ (\d+)\ \(vcpu\#\d+\)\ crashed\ on\b
+    | \bDomain\ (\d+)\ reported\ crashed\ by\b
     | \bHardware\ Dom(\d+)\ crashed:
-    | \bHardware\ Dom(\d+)\ shutdown:\ watchdog\ rebooting\
+    | \bHardware\ Dom(\d+)\ shutdown:\ watchdog\ rebooting\b
     | \bWatchdog\ timer\ fired\ for\ domain\ (\d+)
     | \bd(\d+)v\d+\ Triple\ fault\b
     """,
@@ -45,11 +45,11 @@ _XEN_ABOUT_DOMAIN = re.compile(
 _LINUX = re.compile(
     r"""
       \bKernel\ panic\ -\ not\ syncing\b
-    | \bkernel\ BUG\ at\
+    | \bkernel\ BUG\ at\b
     | \bBUG:\ \S
     | \bOops:\ \S
     | :\ [0-9a-f]{4}\ \[\#\d+\]                 # "invalid opcode: 0000 [#1] SMP"
-    | \bWARNING:\ CPU:\ \d+\ PID:\ \d+\ at\
+    | \bWARNING:\ CPU:\ \d+\ PID:\ \d+\ at\b
     | \bWARNING:\ (?:
           possible\ (?:circular|recursive|irq\ lock)
         | \S+-safe\ ->\ \S+-unsafe\ lock\ order
@@ -66,9 +66,9 @@ _LINUX = re.compile(
         | task\ \S+\ blocked\ for\ more\ than\ \d+\ seconds
         | rcu_\w+\ (?:self-)?detected\ (?:expedited\ )?stall )
     | \bWatchdog\ detected\ hard\ LOCKUP\ on\ cpu\b
-    | \bUBSAN:\ [a-z-]+\ in\
-    | \bUnable\ to\ handle\ kernel\
-    | \bOut\ of\ memory:\ Killed\ process\
+    | \bUBSAN:\ [a-z-]+\ in\b
+    | \bUnable\ to\ handle\ kernel\b
+    | \bOut\ of\ memory:\ Killed\ process\b
     | \bunreferenced\ object\ 0x
     """,
     re.VERBOSE,
