@@ -13,6 +13,7 @@ sends; ``exchange`` leads it.
 
 from __future__ import annotations
 
+import re
 import shlex
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +23,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
-from harness.errors import EvhError
+from harness.errors import EvhError, InfraError
+from harness.model import Abi
 
 if TYPE_CHECKING:
     from harness.ssh import SSH
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 TOOLS_DIR = "/opt/evh/tools"
 PATIENCE_MS = 10_000  # without an event, until the rest is called lost; at reference speed
 QUIET_MS = 300  # without an event, until none is expected any more; at reference speed
+# Ports that can be open at once: port 0 is reserved in each (xen/include/public/event_channel.h, and ABI "Geometry").
+LIMITS = {Abi.L2: 4_095, Abi.FIFO: 131_071, Abi.L3: 524_287}
+_KERNEL_SAYS = {"2-level": Abi.L2, "FIFO-based": Abi.FIFO, "3-level": Abi.L3}
+
 SILENCE = 300.0  # seconds without a line, at reference speed: closing 524,287 ports is one system call
 
 
@@ -148,7 +154,7 @@ class RawResult(_Line, tag="result", frozen=True, kw_only=True):
 
 
 class DevResult(_Line, tag="result", frozen=True, kw_only=True):
-    """``evtchn-dev loopback``. Times in ns, a mean per port."""
+    """``evtchn-dev loopback``. Times in ns, a mean per port; ``xen_free_*`` in pages, in dom0 alone."""
 
     mode: str
     opened: int
@@ -167,6 +173,8 @@ class DevResult(_Line, tag="result", frozen=True, kw_only=True):
     mem_free_before_kib: int
     mem_free_open_kib: int
     mem_free_closed_kib: int
+    xen_free_before: int | None
+    xen_free_open: int | None
     seconds: float
 
 
@@ -394,6 +402,23 @@ class _Ended(Protocol):
 def _ending(stream: _Ended) -> str:
     said = stream.err.strip()
     return f"ended with status {stream.rc}" + (f": {said[-300:]}" if said else "")
+
+
+def abi_of(ssh: SSH) -> Abi:
+    """The ABI that a kernel uses, by its own log.
+
+    Raises:
+        InfraError: it does not say.
+        MachineLost.
+    """
+    log = ssh.run("dmesg", timeout=30).out
+    names = re.findall(r"xen:events: Using (\S+) ABI", log)
+    if len(names) != 1 or names[0] not in _KERNEL_SAYS:
+        raise InfraError(
+            f"{ssh.name}'s kernel log tells no event channel ABI" + (f" but {names}" if names else ""),
+            hint=f"Look for `xen:events: Using ... ABI` in {ssh.name}'s console; is it a Linux with Xen support?",
+        )
+    return _KERNEL_SAYS[names[0]]
 
 
 # --- a conversation ---------------------------------------------------------------------------------------------------

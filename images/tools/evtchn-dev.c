@@ -317,16 +317,21 @@ static void loopback(int fd, const struct options *o)
     uint64_t begin = now_ns(), rng = o->seed, open_ns, send_ns, close_ns;
     uint32_t goal = o->count ? o->count : MAX_PORTS;
     struct meminfo before = meminfo(), open, closed;
+    struct xen_pages xen_before = { 0 }, xen_open = { 0 };
     struct tally t = { 0 };
     struct hyp h = { .fd = -1 };
     bool raw = hyp_try_open(&h);
     int refused;
 
+    if ( raw )
+        xen_before = hyp_pages(&h);
     refused = open_pairs(fd, goal, &h, raw);
     open_ns = now_ns() - begin;
     if ( nr_own < 2 )
         die(refused, "/dev/xen/evtchn", "no pair of ports was given");
     open = meminfo();
+    if ( raw )
+        xen_open = hyp_pages(&h);
 
     send_ns = now_ns();
     send_all(fd, o, &rng, &t);
@@ -355,6 +360,16 @@ static void loopback(int fd, const struct options *o)
     js_u("close_ns", close_ns / nr_own);
     report_memory(&before, &open);
     js_u("mem_free_closed_kib", closed.free_kib);
+    if ( raw )
+    {
+        js_u("xen_free_before", xen_before.free);
+        js_u("xen_free_open", xen_open.free);
+    }
+    else
+    {
+        js_null("xen_free_before");
+        js_null("xen_free_open");
+    }
     js_d("seconds", seconds_since(begin));
     js_close();
 }

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Every limit of every ABI: all ports open at once, each notified once, each seen once, one more refused.
+
+By two paths that scale differently. ``raw``: hypercalls alone, what arrives
+is read from the pending bitmap. ``irq``: each port has an IRQ in Linux, and an
+event counts when its handler has brought it to user space.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.exercise import LIMITS, abi_of, exchange
+from harness.model import Abi
+
+PAGE = 4096
+EVTCHN_BYTES = 64  # sizeof(struct evtchn); buckets of them may stay after a mere close (ABI 8)
+SLACK_PAGES = 64  # what else Xen may have allocated meanwhile
+PAST_FIFO = LIMITS[Abi.FIFO] + 2  # 131,072 + 1
+# More than FIFO has ports, and far fewer than 3l: so each ABI meets its own limit, or this one.
+PLENTY = 140_000
+
+pytestmark = pytest.mark.machine(memory_mib=3072, dom0_mib=1024)
+# 524,287 ports at some 4.1 KiB of Linux's memory each.
+BIG = pytest.mark.machine(memory_mib=4608, dom0_mib=3584)
+
+
+def core(*values, marks=()):
+    return pytest.param(*values, marks=[pytest.mark.core, *marks])
+
+
+@pytest.mark.parametrize("abi", [core("3l"), "fifo", "2l"])
+def test_raw_all_ports(dom0, tool, row, abi):
+    limit = LIMITS[Abi(abi)]
+    assert abi_of(dom0) == abi
+    first = tool(dom0, "evtchn-raw", "--count", "max", timeout=240).result
+    again = tool(dom0, "evtchn-raw", "--count", "max", "--no-send", timeout=240).result
+    row(
+        abi=abi,
+        guest="dom0",
+        path="raw",
+        opened=first.open_at_once,
+        sent=first.sent,
+        seen=first.seen,
+        lost=first.lost,
+        doubled=first.doubled,
+        seconds=first.seconds,
+        xen_bytes_per_port=(first.xen_free_before - first.xen_free_open) * PAGE / first.opened,
+        note=f"{first.system} of the ports are dom0's own; alloc {first.alloc_ns_first} ns at the first, "
+        f"{first.alloc_ns_middle or '-'} at the 100,000th, {first.alloc_ns_last} at the last",
+    )
+
+    # All at once, by Xen's own count and by ours, and one more refused.
+    assert first.abi == abi
+    assert first.open_at_once == limit
+    assert first.opened + first.system == limit
+    assert first.refused == "ENOSPC"
+
+    # Each once, and nothing else.
+    assert first.drained == first.bound
+    assert (first.sent, first.send_failed) == (first.opened, 0)
+    assert first.seen == first.opened
+    assert (first.lost, first.doubled, first.stray, first.early) == (0, 0, 0, 0)
+
+    # All closed. What Xen may keep is its buckets, once.
+    assert first.still_open == again.still_open == 0
+    assert again.open_at_once == limit
+    kept = first.xen_free_before - first.xen_free_closed
+    assert kept <= limit * EVTCHN_BYTES // PAGE + SLACK_PAGES
+    assert first.xen_free_closed - again.xen_free_closed <= SLACK_PAGES
+
+    # The last allocation costs what the first did. A search that grows shows in both rounds, a noisy moment of the host in one.
+    ratios = [r.alloc_ns_last / r.alloc_ns_first for r in (first, again)]
+    assert min(ratios) <= 1.5, f"the last allocations cost {ratios} times the first"
+
+
+@pytest.mark.parametrize("abi", [pytest.param("3l", marks=BIG), "fifo", "2l"])
+def test_irq_all_ports(dom0, tool, row, abi):
+    limit = LIMITS[Abi(abi)]
+    system = tool(dom0, "evtchn-status").result.open
+    r = tool(dom0, "evtchn-dev", "loopback", "--count", "max", timeout=1_200).result
+    row(
+        abi=abi,
+        guest="dom0",
+        path="irq",
+        opened=r.opened + system,
+        sent=r.sent,
+        seen=r.seen,
+        lost=r.lost,
+        doubled=r.doubled,
+        seconds=r.seconds,
+        guest_bytes_per_port=(r.mem_free_before_kib - r.mem_free_open_kib) * 1024 / r.opened,
+        note=f"{system} of the ports are dom0's own",
+    )
+    assert r.opened + system == limit
+    assert r.refused == "ENOSPC"
+    assert r.drained == r.bound
+    assert r.sent == r.seen == r.opened
+    assert (r.lost, r.doubled, r.unknown, r.early) == (0, 0, 0, 0)
+    assert tool(dom0, "evtchn-status").result.open == system
+
+
+def fill_guest(dom0, tool, row, g, *, count, note=""):
+    """Open ports in a guest, notify each from dom0; asserts all that holds in any ABI.
+
+    Returns what Xen says of the guest while all are open, and the exchange.
+    """
+    status = {}
+    xen_before = tool(dom0, "xen-free").result.free_pages
+
+    def when_open(ports):
+        status["xen_free"] = tool(dom0, "xen-free").result.free_pages
+        status["guest"] = tool(dom0, "evtchn-status", "--domid", g.domid).result
+
+    x = exchange(g.ssh, dom0, receiver_domid=g.domid, count=count, timeout=900, when_open=when_open)
+    s = x.served
+    row(
+        abi=str(g.spec.abi),
+        guest=g.spec.kind,
+        path="irq",
+        opened=status["guest"].open,
+        sent=x.sent.sent,
+        seen=s.seen,
+        lost=s.lost,
+        doubled=s.doubled,
+        seconds=x.seconds,
+        guest_bytes_per_port=(s.mem_free_before_kib - s.mem_free_open_kib) * 1024 / s.opened,
+        xen_bytes_per_port=(xen_before - status["xen_free"]) * PAGE / s.opened,
+        note=note or f"{status['guest'].open - s.opened} of the ports are the guest's own",
+    )
+    assert (x.sent.sent, x.sent.send_failed) == (s.opened, 0)
+    assert s.seen == s.opened
+    assert (s.lost, s.doubled, s.unknown, s.early) == (0, 0, 0, 0)
+    assert status["guest"].unbound >= s.opened
+    return status["guest"], x
+
+
+@pytest.mark.machine(abi="3l")
+@pytest.mark.parametrize("guest", [core("pv64"), "pvh64"])
+def test_guest_past_fifo(dom0, start_guest, tool, row, guest):
+    """A guest with more ports than FIFO can hold."""
+    g = start_guest(name="past-fifo", kind=guest, memory_mib=1024, max_event_channels=PLENTY)
+    assert abi_of(g.ssh) == "3l"
+    status, x = fill_guest(dom0, tool, row, g, count=PAST_FIFO)
+    assert x.served.opened == PAST_FIFO
+    assert x.ports.refused is None
+    assert status.open > LIMITS[Abi.FIFO] + 1
+
+
+# On a 3l dom0, which alone has as many ports to bind to theirs.
+@pytest.mark.machine(abi="3l")
+@pytest.mark.parametrize(("guest", "abi"), [("pv64", "2l"), ("pvh64", "2l"), ("pv64", "fifo"), ("pvh64", "fifo")])
+def test_guest_that_does_not_ask(dom0, start_guest, tool, row, guest, abi):
+    """A guest without 3l has its old limit, however many channels its configuration allows."""
+    memory = 1024 if abi == "fifo" else 256
+    g = start_guest(name=f"old-{abi}", kind=guest, abi=Abi(abi), memory_mib=memory, max_event_channels=PLENTY)
+    assert abi_of(g.ssh) == abi
+    status, x = fill_guest(dom0, tool, row, g, count=None)
+    assert x.ports.refused == "ENOSPC"
+    assert status.open == LIMITS[Abi(abi)]
+
+
+@pytest.mark.machine(abi="3l")
+@pytest.mark.parametrize("guest", ["pv64", "pvh64"])
+def test_guest_default_bound(dom0, start_guest, tool, row, guest):
+    """xl's default of 1,023 channels holds for a 3l guest as for any other."""
+    g = start_guest(name="default", kind=guest)
+    assert abi_of(g.ssh) == "3l"
+    status, x = fill_guest(dom0, tool, row, g, count=None, note="max_event_channels left at its default")
+    assert x.ports.refused == "ENOSPC"
+    assert status.open == 1_023
