@@ -346,7 +346,7 @@ class Consoles:
         with self._news:
             while not self._closed and (left := end - self._clock()) > 0:
                 count = self._count
-                self._news.wait_for(lambda n=count: self._count != n, min(quiet, left))
+                self._news.wait(min(quiet, left))
                 if self._count == count:
                     return
 

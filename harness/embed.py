@@ -14,6 +14,8 @@ import functools
 import os
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,6 +141,22 @@ def _share_capabilities_cache(root: Path) -> None:
     (root / "cache" / "qemu").symlink_to(cache)
 
 
+@contextmanager
+def _on_one_cpu() -> Iterator[None]:
+    """Run the calling thread on the host's first CPU meanwhile.
+
+    libvirt 9.0 remembers the host's CPUID with QEMU's capabilities, APIC id
+    included: read on another CPU it differs, and QEMU is asked all over again
+    ("host cpuid changed"), which takes 2 to 4 s.
+    """
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cpus)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cpus)
+
+
 def open_hypervisor(uri: str | None = None) -> Hypervisor:
     """Connect to libvirt.
 
@@ -150,7 +168,8 @@ def open_hypervisor(uri: str | None = None) -> Hypervisor:
     start_event_loop()
     target = uri or f"qemu:///embed?root={root}"
     try:
-        connection = libvirt.open(target)
+        with _on_one_cpu():
+            connection = libvirt.open(target)
     except libvirt.libvirtError as error:
         raise InfraError(
             f"libvirt: cannot open {target}: {error}",

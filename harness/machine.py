@@ -395,7 +395,7 @@ class Machine:
         return path
 
     def _pump(self, listener: socket.socket, stop: int) -> None:
-        select.select([listener, stop], [], [])
+        select.select([listener.fileno(), stop], [], [])
         listener.setblocking(False)
         try:
             peer, _ = listener.accept()
@@ -405,8 +405,8 @@ class Machine:
         with peer:
             peer.setblocking(True)
             while True:
-                readable, _, _ = select.select([peer, stop], [], [])
-                if peer not in readable:
+                readable, _, _ = select.select([peer.fileno(), stop], [], [])
+                if peer.fileno() not in readable:
                     break
                 try:
                     data = peer.recv(1 << 16)
@@ -558,7 +558,8 @@ def prove_accelerator(
         how = "hung" if isinstance(error, TimedOut) else "failed"
         return Accelerator(
             kind="tcg",
-            reason=f"TCG: KVM looked usable, but a trial boot of Xen on it {how} ({error.message.splitlines()[0]})",
+            reason=f"TCG: KVM looked usable, but a trial boot of Xen on it {how}"
+            f" ({error.message.splitlines()[0]})",
         )
     took = time.monotonic() - began
     return Accelerator(
