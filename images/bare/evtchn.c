@@ -78,9 +78,12 @@ void fresh(void)
     memset(l2_page, 0, sizeof(l2_page));
     memset(shared->evtchn_pending, 0, sizeof(shared->evtchn_pending));
     memset(shared->evtchn_mask, 0, sizeof(shared->evtchn_mask));
-    VCPU0->pending_sel = 0;
-    VCPU0->upcall_pending = 0;
-    VCPU0->upcall_mask = 1;
+    for ( unsigned int i = 0; i < 2; i++ )
+    {
+        shared->vcpu[i].pending_sel = 0;
+        shared->vcpu[i].upcall_pending = 0;
+        shared->vcpu[i].upcall_mask = 1;
+    }
 }
 
 bool enter_3l(unsigned int pairs)
