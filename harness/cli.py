@@ -356,7 +356,7 @@ def _booted(
     from harness.store import Store
 
     accelerator = choose_accelerator(want=accel)
-    progress.say(f"accelerator: {accelerator.kind} ({accelerator.reason})")
+    progress.say(f"accelerator: {accelerator.reason}")
     built = do_build(store=Store(), progress=progress, stock=stock, jobs=jobs, **(trees or {}))
     folder = make_run_dir(run_dir)
     spec = MachineSpec(abi=abi, memory_mib=memory, dom0_mib=memory // 2)

@@ -104,9 +104,11 @@ def classify(error: BaseException) -> Ending:
 
 
 def _one_line(error: BaseException) -> str:
-    text = getattr(error, "msg", None) or str(error)
-    lines = [line.strip() for line in str(text).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
+    text = str(getattr(error, "msg", None) or error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    # Ours end with what a command printed, which is the point; pytest's go on with a diff, which is not.
+    told = " ".join(lines) if isinstance(error, EvhError) else "".join(lines[:1])
+    return told[:300] or type(error).__name__
 
 
 def row_problem(row: Row) -> str:

@@ -144,11 +144,15 @@ def spec_of(item: pytest.Item, *, default_abi: Abi = Abi.L3) -> MachineSpec:
         )
     if "abi" not in asked and _guest_of(item) == "dom0" and (abi := _param(item, "abi")):
         asked["abi"] = abi
+    asked["abi"] = _abi(item, asked.get("abi", default_abi))
+    return MachineSpec(**asked)
+
+
+def _abi(item: pytest.Item, word: str) -> Abi:
     try:
-        asked["abi"] = Abi(asked.get("abi", default_abi))
+        return Abi(word)
     except ValueError as e:
         raise pytest.UsageError(f"{item.nodeid}: {e}; known: {', '.join(Abi)}") from e
-    return MachineSpec(**asked)
 
 
 def _param(item: pytest.Item, *names: str) -> str:
@@ -441,6 +445,8 @@ def start_guest(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Ca
     with ExitStack() as guests:
 
         def start(spec: GuestSpec | None = None, **words: Any) -> Guest:
+            if "abi" in words:
+                words["abi"] = _abi(request.node, words["abi"])
             spec = GuestSpec(**words) if spec is None else replace(spec, **words)
             running.guests.append(spec.name)
             with session.recorder.doing(f"start guest {spec.name}"):

@@ -97,26 +97,24 @@ def limits_cells(record: RunRecord) -> list[tuple[str, ...]]:
     ]  # fmt: skip
 
 
+# Steps that there may be many of, taken together under one name.
+TOGETHER = (("test", "tests"), ("start guest ", "start guests"), ("boot machine ", "boot machines"))
+
+
 def time_split(record: RunRecord) -> list[Slice]:
-    """Where the time went, the largest first. The single tests are taken together."""
+    """Where the time went, the largest part first."""
     parts: dict[str, float] = {}
     for step in record.timings:
-        name = (
-            "tests"
-            if step.step.startswith("test")
-            else "start guests"
-            if step.step.startswith("start guest")
-            else step.step
-        )
+        name = next((name for prefix, name in TOGETHER if step.step.startswith(prefix)), step.step)
         parts[name] = parts.get(name, 0.0) + step.seconds
     total = max(record.seconds, sum(parts.values()), 1e-9)
     parts["everything else"] = total - sum(parts.values())
     slices = [
-        Slice(name=name, seconds=sec, share=sec / total)
-        for name, sec in parts.items()
-        if sec >= 0.05
+        Slice(name=name, seconds=seconds, share=seconds / total)
+        for name, seconds in parts.items()
+        if seconds >= 0.05
     ]
-    return sorted(slices, key=lambda s: -s.seconds)
+    return sorted(slices, key=lambda part: -part.seconds)
 
 
 def headline(record: RunRecord) -> str:
@@ -152,9 +150,7 @@ def print_report(run_dir: Path, record: RunRecord, *, file: TextIO) -> None:
     )
     style = box.SIMPLE_HEAD if file.isatty() else None
     if record.accelerator:
-        console.print(
-            f"accelerator: {record.accelerator.kind} ({record.accelerator.reason})", markup=False
-        )
+        console.print(f"accelerator: {record.accelerator.reason}", markup=False)
     for source in record.sources:
         note = f" ({source.note})" if source.note else ""
         console.print(f"{source.name} {source.version} from {source.origin}{note}", markup=False)
@@ -271,7 +267,9 @@ def _consoles(run_dir: Path, record: RunRecord) -> list[ConsoleView]:
 def printable(text: str) -> str:
     """Without terminal escapes and control characters, which a console may hold and a page cannot show."""
     plain = ESCAPES.sub("", text).replace("\r", "")
-    return "".join(c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in plain)
+    return "".join(
+        c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in plain
+    )
 
 
 def write_html(run_dir: Path, record: RunRecord) -> Path:

@@ -284,7 +284,7 @@ def _steps(
     with recorder.doing("choose the accelerator"):
         accelerator = doors.choose(request.accelerator)
         record.accelerator = AcceleratorRecord(kind=accelerator.kind, reason=accelerator.reason)
-    progress.say(f"accelerator: {accelerator.kind} ({accelerator.reason})")
+    progress.say(f"accelerator: {accelerator.reason}")
     progress.say(f"run folder: {recorder.run_dir}")
     with recorder.doing("build"):
         built = doors.build(request, progress)

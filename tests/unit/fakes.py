@@ -49,7 +49,7 @@ class FakeMachine:
         at_boot: bytes = BOOT,
     ) -> None:
         self.spec, self.run_dir, self.log, self._at_boot = spec, folder, log, at_boot
-        self.accelerator = accelerator or Accelerator(kind="tcg", reason="a test")
+        self.accelerator = accelerator or Accelerator(kind="tcg", reason="TCG: a test")
         self.boot_seconds = 0.25
         self.guests: dict[str, FakeGuest] = {}
         self.dom0 = SimpleNamespace(name="dom0", address=("127.0.0.1", 2222))
@@ -109,7 +109,7 @@ def fake_doors(
     log: list[str], *, at_boot: bytes = BOOT, build: Callable[[], Built] = fake_built
 ) -> Doors:
     return Doors(
-        choose=lambda want: Accelerator(kind="tcg", reason="a test"),
+        choose=lambda want: Accelerator(kind="tcg", reason="TCG: a test"),
         build=lambda request, progress: build(),
         machine=lambda request, built, spec, folder, accelerator, progress: FakeMachine(
             spec, folder, log, accelerator=accelerator, at_boot=at_boot

@@ -57,7 +57,9 @@ def test_help_names_commands_suites_and_exit_codes(evh) -> None:
         (["shell"], "needs a terminal"),
     ],
 )
-def test_wrong_word_is_exit_2_with_a_hint_and_no_traceback(evh, args: list[str], message: str) -> None:
+def test_wrong_word_is_exit_2_with_a_hint_and_no_traceback(
+    evh, args: list[str], message: str
+) -> None:
     got = evh(*args)
     assert got.exit_code == 2
     assert message in got.stderr
@@ -66,7 +68,9 @@ def test_wrong_word_is_exit_2_with_a_hint_and_no_traceback(evh, args: list[str],
     assert not Path("runs").exists(), "nothing was begun"
 
 
-@pytest.mark.parametrize("args", [["run", "--nope"], ["run", "--accel", "hvf"], ["run", "--jobs", "0"], ["nope"]])
+@pytest.mark.parametrize(
+    "args", [["run", "--nope"], ["run", "--accel", "hvf"], ["run", "--jobs", "0"], ["nope"]]
+)
 def test_wrong_option_is_exit_2(evh, args: list[str]) -> None:
     got = evh(*args)
     assert got.exit_code == 2
@@ -83,7 +87,12 @@ def test_full_run_dir_is_refused(evh, tmp_path: Path) -> None:
 
 def test_bug_is_exit_4_with_its_traceback() -> None:
     program = "import sys; from harness import cli, plan; sys.argv = ['evh', 'run']; plan.select = lambda **w: 1 / 0; cli.main()"
-    got = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    got = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
     assert got.returncode == 4
     assert "ZeroDivisionError" in got.stderr and "bug in the harness" in got.stderr
 
@@ -94,12 +103,22 @@ def test_help_needs_neither_libvirt_nor_paramiko() -> None:
         "from typer.testing import CliRunner; from harness import cli\n"
         "sys.exit(CliRunner().invoke(cli.app, ['run', '--help']).exit_code)"
     )
-    assert subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2]).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2]).returncode
+        == 0
+    )
 
 
 def make_run(folder: Path, *, state: str = "finished", pid: int = 0) -> None:
     folder.mkdir(parents=True)
-    record = RunRecord(id=folder.name, command=["evh", "run"], reproduce="evh run", started=now(), state=state, pid=pid)
+    record = RunRecord(
+        id=folder.name,
+        command=["evh", "run"],
+        reproduce="evh run",
+        started=now(),
+        state=state,
+        pid=pid,
+    )
     Recorder(run_dir=folder, record=record).save()
 
 
@@ -116,7 +135,9 @@ def test_clean_removes_runs_and_store_and_nothing_else(evh, tmp_path: Path) -> N
 
     asked = evh("clean")
     assert "2.9 MiB" in asked.output and "runs/old" in asked.output
-    assert (store / "xen").exists() and Path("runs/old").exists(), "without --yes and without a terminal nothing goes"
+    assert (store / "xen").exists() and Path("runs/old").exists(), (
+        "without --yes and without a terminal nothing goes"
+    )
 
     got = evh("clean", "--yes")
     assert got.exit_code == 0

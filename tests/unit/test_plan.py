@@ -27,7 +27,9 @@ def test_own_file_alone_runs_no_suite(tmp_path: Path) -> None:
     assert not in_selected_suite(chosen, path=tmp_path / "other.py", markers={CORE})
 
 
-def test_single_test_of_an_own_file_keeps_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_single_test_of_an_own_file_keeps_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "my_test.py").touch()
     monkeypatch.chdir(tmp_path)
     chosen = select(files=["my_test.py::test_a[x]"])
@@ -39,7 +41,9 @@ def test_single_test_of_an_own_file_keeps_its_name(tmp_path: Path, monkeypatch: 
     ("words", "known"),
     [({"suites": ["smok"]}, "smoke"), ({"guests": ["pv32"]}, "pv64"), ({"abis": ["4l"]}, "fifo")],
 )
-def test_unknown_word_is_refused_with_the_known_ones(words: dict[str, list[str]], known: str) -> None:
+def test_unknown_word_is_refused_with_the_known_ones(
+    words: dict[str, list[str]], known: str
+) -> None:
     with pytest.raises(UserError) as caught:
         select(**words)  # type: ignore[arg-type]
     assert known in caught.value.hint
@@ -56,14 +60,24 @@ def test_missing_file_is_refused_and_a_suites_name_recognised() -> None:
     [
         EXAMPLE_CELL,
         Cell(base="b", guest="dom0", abi="2l", suite="my", test="test_a[pv64-x/y]", seed=7),
-        Cell(base="xen-4.20+linux-6.12", flavour="debug", guest="pvh64", abi="fifo", suite="limits", test="test_a[a::b]"),
+        Cell(
+            base="xen-4.20+linux-6.12",
+            flavour="debug",
+            guest="pvh64",
+            abi="fifo",
+            suite="limits",
+            test="test_a[a::b]",
+        ),
     ],
 )
 def test_cell_id_reads_back(cell: Cell) -> None:
     assert Cell.parse(cell.id) == cell
 
 
-@pytest.mark.parametrize("text", ["", "x", "a/b/c/d/e/1", "a/b/c/d/s::t/x", "a/b//d/s::t/1", EXAMPLE_CELL.id.rpartition("/")[0]])
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "a/b/c/d/e/1", "a/b/c/d/s::t/x", "a/b//d/s::t/1", EXAMPLE_CELL.id.rpartition("/")[0]],
+)
 def test_word_that_is_no_cell_id_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="not a cell id"):
         Cell.parse(text)

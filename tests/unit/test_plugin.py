@@ -106,7 +106,7 @@ def test_ten_line_test_of_a_user(evh) -> None:
         for p in ET.parse(got.folder / "junit.xml").iter("property")
     }
     assert properties["row1.opened"] == "3"
-    assert got.said.splitlines()[0].endswith("accelerator: tcg (a test)")
+    assert got.said.splitlines()[0].endswith("accelerator: TCG: a test")
     assert any(step.step.startswith("boot machine 1") for step in got.record.timings)
 
 

@@ -23,7 +23,9 @@ HERE = Path(__file__).parent
 
 
 def recorder(folder: Path) -> Recorder:
-    record = RunRecord(id="x", command=["evh", "run"], reproduce="evh run", started=now(), pid=os.getpid())
+    record = RunRecord(
+        id="x", command=["evh", "run"], reproduce="evh run", started=now(), pid=os.getpid()
+    )
     return Recorder(run_dir=folder, record=record)
 
 
@@ -56,7 +58,14 @@ def start_run(folder: Path, body: str) -> subprocess.Popen[str]:
         sys.exit(record.exit_code)
     """)
     env = os.environ | {"PYTHONPATH": str(HERE.parent.parent)}
-    return subprocess.Popen([sys.executable, "-c", program], cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def wait_until_there(child: subprocess.Popen[str]) -> None:
@@ -79,7 +88,10 @@ def test_killed_run_tells_how_far_it_came(tmp_path: Path) -> None:
     assert folder == tmp_path / "run"
     assert (record.state, record.verdict) == ("killed", Verdict.ERROR)
     assert record.doing == "test my_test::test_second"
-    assert [(test.test, test.verdict) for test in record.tests] == [("test_first", Verdict.PASS), ("test_second", None)]
+    assert [(test.test, test.verdict) for test in record.tests] == [
+        ("test_first", Verdict.PASS),
+        ("test_second", None),
+    ]
     assert record.planned == 3
     assert record.machines[0].boot_seconds == 0.25
 
@@ -93,9 +105,19 @@ def test_signal_ends_a_run_cleanly_with_a_record(tmp_path: Path, number: signal.
     assert child.returncode == 128 + number
     assert "'close'" in out, "the machine was torn down"
     _, record = load(tmp_path / "run")
-    assert (record.state, record.verdict, record.exit_code) == ("interrupted", Verdict.ERROR, 128 + number)
-    assert record.error is not None and record.error.message == f"{number.name} while: test my_test::test_second"
-    assert [(test.test, test.verdict) for test in record.tests] == [("test_first", Verdict.PASS), ("test_second", None)]
+    assert (record.state, record.verdict, record.exit_code) == (
+        "interrupted",
+        Verdict.ERROR,
+        128 + number,
+    )
+    assert (
+        record.error is not None
+        and record.error.message == f"{number.name} while: test my_test::test_second"
+    )
+    assert [(test.test, test.verdict) for test in record.tests] == [
+        ("test_first", Verdict.PASS),
+        ("test_second", None),
+    ]
 
 
 def test_reader_never_sees_half_a_file(tmp_path: Path) -> None:
@@ -115,7 +137,9 @@ def test_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     assert (out.strip(), err) == ("400", "")
 
 
-def test_save_that_fails_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_save_that_fails_leaves_the_old_file_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rec = recorder(tmp_path)
     rec.save()
     before = rec.path.read_bytes()
@@ -183,9 +207,18 @@ def test_every_field_is_documented() -> None:
     from harness import record as module
 
     text = (ROOT / "docs" / "run.json.md").read_text()
-    structs = [s for s in vars(module).values() if isinstance(s, type) and issubclass(s, msgspec.Struct) and s is not msgspec.Struct]
+    structs = [
+        s
+        for s in vars(module).values()
+        if isinstance(s, type) and issubclass(s, msgspec.Struct) and s is not msgspec.Struct
+    ]
     assert len(structs) >= 10
-    missing = [f"{s.__name__}.{name}" for s in structs for name in s.__struct_fields__ if f"`{name}`" not in text]
+    missing = [
+        f"{s.__name__}.{name}"
+        for s in structs
+        for name in s.__struct_fields__
+        if f"`{name}`" not in text
+    ]
     assert not missing
 
 

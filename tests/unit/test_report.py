@@ -37,7 +37,7 @@ def recorded() -> RunRecord:
     ]  # fmt: skip
     return RunRecord(
         id="20260101-120000-abcd", command=["evh", "run", "--suite", "limits"], reproduce="evh run --suite limits", started="2026-01-01T12:00:00.000+00:00",
-        state="finished", seconds=100.0, verdict=Verdict.CRASH, exit_code=3, accelerator=AcceleratorRecord(kind="tcg", reason="no /dev/kvm"),
+        state="finished", seconds=100.0, verdict=Verdict.CRASH, exit_code=3, accelerator=AcceleratorRecord(kind="tcg", reason="TCG: no /dev/kvm"),
         host={"cpus": "2", "qemu": ""}, harness={"version": "0.1"}, plan={"suite": "limits"},
         sources=[SourceRecord(name="xen", version="4.20.3", origin="apt:trixie:4.20.3-1", sha256="f" * 64, note="newer than asked")],
         artifacts=[ArtifactRecord(name="xen", key="a" * 32, hit=True), ArtifactRecord(name="kernel", key="b" * 32, hit=False)],
@@ -77,16 +77,22 @@ class Page(HTMLParser):
 @pytest.fixture
 def page(tmp_path: Path) -> Page:
     (tmp_path / "machine-1").mkdir()
-    (tmp_path / "machine-1" / "console-xen.log").write_bytes(b"line 0\r\n" * 1000 + NASTY.encode() + b"\xff\xfe\r\n")
+    (tmp_path / "machine-1" / "console-xen.log").write_bytes(
+        b"line 0\r\n" * 1000 + NASTY.encode() + b"\xff\xfe\r\n"
+    )
     path = report.write_html(tmp_path, recorded())
-    assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["report.html"], "no half-written file is left"
+    assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["report.html"], (
+        "no half-written file is left"
+    )
     return Page(path.read_text())
 
 
 def test_page_is_well_formed_and_names_no_asset_outside(page: Page) -> None:
     assert page.open == []
     assert not [tag for tag, _ in page.tags if tag in {"script", "link", "img", "iframe", "object"}]
-    assert not [attrs for _, attrs in page.tags if attrs.keys() & {"src", "href", "onclick", "onerror"}]
+    assert not [
+        attrs for _, attrs in page.tags if attrs.keys() & {"src", "href", "onclick", "onerror"}
+    ]
     style = re.findall(r"url\(|@import", page.text)
     assert not style
 
@@ -106,13 +112,24 @@ def test_page_has_what_a_reader_asks_for(page: Page) -> None:
 
 
 def test_lost_event_stands_out(page: Page) -> None:
-    bad = [attrs for tag, attrs in page.tags if tag == "td" and "bad" in (attrs.get("class") or "").split()]
+    bad = [
+        attrs
+        for tag, attrs in page.tags
+        if tag == "td" and "bad" in (attrs.get("class") or "").split()
+    ]
     assert len(bad) == 1, "the one lost event, and no zero"
 
 
 @pytest.mark.parametrize("state", ["running", "killed", "interrupted", "failed"])
 def test_unfinished_run_has_a_page_too(tmp_path: Path, state: str) -> None:
-    record = RunRecord(id="x", command=["evh", "run"], reproduce="evh run", started="2026-01-01T12:00:00+00:00", state=state, doing="build linux")
+    record = RunRecord(
+        id="x",
+        command=["evh", "run"],
+        reproduce="evh run",
+        started="2026-01-01T12:00:00+00:00",
+        state=state,
+        doing="build linux",
+    )
     if state in ("failed", "interrupted"):
         record.error = ErrorRecord(kind="InfraError", message="no space left", hint="evh clean")
         record.verdict = Verdict.ERROR
@@ -130,19 +147,38 @@ def test_plain_tables_without_a_terminal(tmp_path: Path) -> None:
     text = printed(recorded(), tmp_path)
     assert "\x1b" not in text and text.isascii()
     lines = text.splitlines()
-    assert lines[0] == "accelerator: tcg (no /dev/kvm)"
+    assert lines[0] == "accelerator: TCG: no /dev/kvm"
     head = next(line for line in lines if line.startswith("ABI"))
-    for word in ("guest", "path", "ports opened", "sent", "seen", "lost", "doubled", "seconds", "guest B/port", "Xen B/port"):
+    for word in (
+        "guest",
+        "path",
+        "ports opened",
+        "sent",
+        "seen",
+        "lost",
+        "doubled",
+        "seconds",
+        "guest B/port",
+        "Xen B/port",
+    ):
         assert word in head
     row = next(line for line in lines if "raw hypercalls" in line)
-    assert re.sub(r" +", " ", row).strip() == "3l dom0 raw hypercalls 524,287 524,287 524,287 0 0 11.2 0 65"
-    assert any(line.startswith("crash (xen)") and "[red]" in line for line in lines), "brackets are text, not markup"
+    assert (
+        re.sub(r" +", " ", row).strip()
+        == "3l dom0 raw hypercalls 524,287 524,287 524,287 0 0 11.2 0 65"
+    )
+    assert any(line.startswith("crash (xen)") and "[red]" in line for line in lines), (
+        "brackets are text, not markup"
+    )
     assert "again: evh run --cell 'a[b]'" in lines
 
 
 def test_last_line_says_where_the_time_went_and_where_the_page_is(tmp_path: Path) -> None:
     last = printed(recorded(), tmp_path).splitlines()[-1]
-    assert last == f"time: 1 min 40 s (build 1 min 00 s, everything else 15.1 s, tests 15.0 s, boot machine 1 9.9 s); report: {tmp_path}/report.html"
+    assert (
+        last
+        == f"time: 1 min 40 s (build 1 min 00 s, everything else 15.1 s, tests 15.0 s, boot machines 9.9 s); report: {tmp_path}/report.html"
+    )
 
 
 def test_time_adds_up_to_the_whole() -> None:
@@ -150,10 +186,21 @@ def test_time_adds_up_to_the_whole() -> None:
 
 
 def test_nothing_run_is_said_plainly(tmp_path: Path) -> None:
-    record = msgspec.structs.replace(recorded(), tests=[], rows=[], verdict=Verdict.SKIP, exit_code=6)
+    record = msgspec.structs.replace(
+        recorded(), tests=[], rows=[], verdict=Verdict.SKIP, exit_code=6
+    )
     assert "skip: no test matched" in printed(record, tmp_path)
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.417, "0.42 s"), (7.31, "7.3 s"), (59.94, "59.9 s"), (252, "4 min 12 s"), (3600, "60 min 00 s")])
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.417, "0.42 s"),
+        (7.31, "7.3 s"),
+        (59.94, "59.9 s"),
+        (252, "4 min 12 s"),
+        (3600, "60 min 00 s"),
+    ],
+)
 def test_durations(seconds: float, text: str) -> None:
     assert report.duration(seconds) == text
