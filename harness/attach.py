@@ -198,8 +198,11 @@ def interactive(ssh: SSH) -> int:
     finally:
         termios.tcsetattr(stdin, termios.TCSADRAIN, before)
         signal.signal(signal.SIGWINCH, old)
+        # The status follows the last output; after close() there is none to be had.
+        channel.status_event.wait(5)
+        status = channel.exit_status
         channel.close()
-    return channel.recv_exit_status() if channel.exit_status_ready() else 0
+    return max(status, 0)
 
 
 def _pump(channel: paramiko.Channel, stdin: int) -> None:

@@ -346,7 +346,9 @@ def _attach_consoles(session: Session, running: Running, report: pytest.TestRepo
     for layer in sorted(tails, key=lambda layer: layer != guilty):
         report.sections.append((f"console of {layer}, last {EVIDENCE_LINES} lines", tails[layer]))
     if not running.result.evidence:
-        running.result.evidence = session.machines.excerpt() or tails.get(guilty, "")
+        running.result.evidence = (
+            session.machines.excerpt() or tails.get(guilty) or tails.get("dom0", "")
+        )
 
 
 def blame_late_crash(session: Session, config: pytest.Config) -> None:

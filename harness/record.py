@@ -19,7 +19,7 @@ from typing import Protocol
 
 import msgspec
 
-from harness.errors import UserError
+from harness.errors import InfraError, UserError
 from harness.model import Verdict
 
 SCHEMA = 1
@@ -214,7 +214,7 @@ class Recorder:
         """Replace run.json by the record's present state.
 
         Raises:
-            OSError: the disk is full or gone; the old file stays whole.
+            InfraError: the disk is full or gone; the old file stays whole.
         """
         record = self.record
         record.updated = now()
@@ -232,8 +232,14 @@ class Recorder:
         # Beside the target, since a rename is atomic within one file system only. No fsync: it is
         # SIGKILL that the record must survive, and a test may save often; close() pays for the last one.
         fresh = self.path.with_suffix(".json.new")
-        fresh.write_bytes(text + b"\n")
-        os.replace(fresh, self.path)
+        try:
+            fresh.write_bytes(text + b"\n")
+            os.replace(fresh, self.path)
+        except OSError as e:
+            raise InfraError(
+                f"cannot write {self.path}: {e.strerror}",
+                hint="Free some space (evh clean shows how much each run takes), or name another place by --run-dir.",
+            ) from e
 
     @contextmanager
     def doing(self, what: str) -> Iterator[None]:

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import judge, plan, plugin
-from harness.errors import EvhError, UserError
+from harness import bases, judge, plan, plugin
+from harness.errors import EvhError, InfraError, UserError
 from harness.model import Accelerator, Built, MachineSpec, Source, Verdict
 from harness.plugin import Carrier, Session
 from harness.pool import Machines
@@ -259,14 +259,17 @@ def run(
             if record.state == "finished":
                 record.doing = ""
             record.ended = now()
-            recorder.close()
+            try:
+                recorder.close()
+            except InfraError as e:
+                progress.say(f"{e.message}; {e.hint}")
+                record.exit_code = judge.EXIT_CODES[Verdict.ERROR]
     return run_dir, record
 
 
 def _judge(record: RunRecord) -> None:
-    verdicts = [test.verdict for test in record.tests if test.verdict is not None]
-    if record.error is not None:
-        return
+    # A test without a verdict would be one that pytest gave up without a word.
+    verdicts = [test.verdict or Verdict.ERROR for test in record.tests]
     record.verdict = judge.judge_run(verdicts)
     record.exit_code = judge.EXIT_CODES[record.verdict]
 
@@ -286,31 +289,41 @@ def _steps(
         record.accelerator = AcceleratorRecord(kind=accelerator.kind, reason=accelerator.reason)
     progress.say(f"accelerator: {accelerator.reason}")
     progress.say(f"run folder: {recorder.run_dir}")
-    with recorder.doing("build"):
-        built = doors.build(request, progress)
-        note_build(record, built)
-    machines = Machines(
-        make=lambda spec, folder, chosen: doors.machine(
-            request, built, spec, folder, chosen, progress
-        ),
-        accelerator=accelerator,
-        recorder=recorder,
-        progress=progress,
-    )
+    built: Built | None = None
+
+    def make(spec: MachineSpec, folder: Path, chosen: Accelerator) -> Machine:
+        assert built is not None, "tests run after the build"
+        return doors.machine(request, built, spec, folder, chosen, progress)
+
+    machines = Machines(make=make, accelerator=accelerator, recorder=recorder, progress=progress)
     session = Session(
         machines=machines,
         recorder=recorder,
         progress=progress,
         selection=request.selection,
-        base=base_name(built),
+        base=base_name(),
         reproduce=reproduce(request, with_selection=False),
         keep=request.keep,
     )
+
+    def pytest_pass(*, collect_only: bool) -> None:
+        code = run_pytest(session, targets=targets, collect_only=collect_only)
+        if came:  # pytest ends the session and returns
+            raise Interrupted(came[0])
+        if problem := pytest_problem(code, session):
+            raise problem
+
+    # A misspelled -k or a broken test file shows now, not after twenty minutes of compilers.
+    with recorder.doing("collect tests"):
+        pytest_pass(collect_only=True)
+    if not record.planned:
+        return
+    with recorder.doing("build"):
+        built = doors.build(request, progress)
+        note_build(record, built)
     try:
         with recorder.doing("tests"):
-            code = run_pytest(session, targets=targets, run_dir=recorder.run_dir)
-            if came:  # pytest ends the session and returns
-                raise Interrupted(came[0])
+            pytest_pass(collect_only=False)
         bad = any(test.verdict not in (Verdict.PASS, Verdict.SKIP) for test in record.tests)
         if request.keep and bad and machines.current is not None:
             with recorder.doing("kept for a look inside, until Ctrl-C"):
@@ -318,20 +331,19 @@ def _steps(
             came.clear()  # that Ctrl-C was the person's "done", not an interruption of the run
     finally:
         machines.close()
-    if problem := pytest_problem(code, session):
-        raise problem
 
 
-def run_pytest(session: Session, *, targets: Sequence[str], run_dir: Path) -> int:
+def run_pytest(session: Session, *, targets: Sequence[str], collect_only: bool = False) -> int:
     """Run the tests in this process; pytest's own output goes to ``pytest.log``.
 
     Args:
         targets: files and folders, as on pytest's command line.
+        collect_only: only find out which tests there are.
 
     Returns:
         Pytest's exit code.
     """
-    selection = session.selection
+    selection, run_dir = session.selection, session.recorder.run_dir
     args = [
         *targets,
         # A user's own pytest.ini or conftest beside the run folder must not change what is judged.
@@ -340,12 +352,15 @@ def run_pytest(session: Session, *, targets: Sequence[str], run_dir: Path) -> in
         "--capture=sys", "-p", "no:cacheprovider",
         "-vv", "--tb=short", "-rA", "--color=no",
         f"--timeout={TEST_TIMEOUT}",
-        f"--junitxml={run_dir / 'junit.xml'}", "-o", "junit_suite_name=evtchn-harness",
     ]  # fmt: skip
     if selection.keyword:
         args += ["-k", selection.keyword]
     if session.keep:
         args += ["--maxfail=1"]
+    if collect_only:
+        args += ["--collect-only"]
+    else:
+        args += [f"--junitxml={run_dir / 'junit.xml'}", "-o", "junit_suite_name=evtchn-harness"]
     with (run_dir / PYTEST_LOG).open("w") as log, redirect_stdout(log), redirect_stderr(log):
         return int(pytest.main(args, plugins=[Carrier(session), plugin]))
 
@@ -390,13 +405,14 @@ def note_build(record: RunRecord, built: Built) -> None:
     ]
 
 
-def base_name(built: Built) -> str:
-    """E.g. ``xen-4.20+linux-6.12``: the series' versions, not the point releases, so that cell ids stay."""
-    sources: dict[str, Source] = getattr(built, "sources", {})
-    short = {name: ".".join(s.version.split(".")[:2]) for name, s in sources.items()}
-    return (
-        "+".join(f"{name}-{short[name]}" for name in ("xen", "linux") if name in short) or "unknown"
-    )
+def base_name() -> str:
+    """``xen-4.20+linux-6.12``: the series' versions, not the point releases, so that cell ids stay.
+
+    Raises:
+        UserError: a base.toml is wrong, or the package is without its checkout.
+    """
+    root = bases.project_root()
+    return "+".join(bases.load(root / folder).name for folder in (bases.XEN_BASE, bases.LINUX_BASE))
 
 
 def describe_host() -> dict[str, str]:

@@ -228,8 +228,16 @@ def test_skips_alone_are_not_green(evh) -> None:
     assert got.log == []
 
 
+def must_not_build() -> Built:
+    raise AssertionError("it was known before the build that there is nothing to run")
+
+
 def test_nothing_selected_is_not_green(evh) -> None:
-    got = evh("def test_mine(machine): pass", keyword="no_such_name")
+    got = evh(
+        "def test_mine(machine): pass",
+        keyword="no_such_name",
+        doors=fake_doors([], build=must_not_build),
+    )
     assert got.record.tests == []
     assert got.record.exit_code == 6
 
@@ -273,7 +281,7 @@ def test_cell_id_selects_exactly_its_test(evh) -> None:
 
 
 def test_user_file_that_cannot_be_read_is_a_user_error(evh) -> None:
-    got = evh("def broken(:")
+    got = evh("def broken(:", doors=fake_doors([], build=must_not_build))
     assert (got.record.state, got.record.exit_code) == ("failed", 2)
     assert got.record.error is not None and "SyntaxError" in got.record.error.message
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import UserError
+from harness.errors import InfraError, UserError
 from harness.judge import EXIT_CODES
 from harness.model import Verdict
 from harness.record import Recorder, RunRecord, load, now
@@ -148,7 +148,7 @@ def test_save_that_fails_leaves_the_old_file_whole(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(InfraError, match="No space"):
         rec.save()
     assert rec.path.read_bytes() == before
 

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``evh run`` as a user runs it: real Xen, real Linux, exit codes, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# A machine that is as small as it gets: these tests are about what is around it.
+SMALL = "@pytest.mark.machine(memory_mib=1536, dom0_mib=768)"
+MINUTES = 60.0
+
+
+class Evh:
+    """The command, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def command(self, *args: str) -> list[str]:
+        return [sys.executable, "-m", "harness", *args]
+
+    def __call__(
+        self, *args: str, timeout: float = 20 * MINUTES
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*args), cwd=self.folder, capture_output=True, text=True, timeout=timeout
+        )
+
+    def write(self, body: str) -> str:
+        text = f"import pytest\n\n{SMALL}\n" + textwrap.dedent(body).lstrip()
+        (self.folder / "my_test.py").write_text(text)
+        return "my_test.py"
+
+    def record(self) -> dict[str, Any]:
+        (found,) = self.folder.glob("runs/*/run.json")
+        return json.loads(found.read_text())
+
+    def qemus(self) -> list[str]:
+        """Command lines of QEMUs whose disk is in our folder."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = path.read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if b"qemu" in words[0] and str(self.folder).encode() in b" ".join(words):
+                found.append(path.parent.name)
+        return found
+
+
+@pytest.fixture
+def evh(tmp_path: Path) -> Evh:
+    return Evh(tmp_path)
+
+
+def test_smoke_suite_passes_and_leaves_a_whole_report(evh: Evh) -> None:
+    got = evh("run", "--suite", "smoke", timeout=40 * MINUTES)
+    assert got.returncode == 0, got.stdout + got.stderr
+    assert "accelerator: " in got.stderr.splitlines()[0]
+    assert "report.html" in got.stdout.splitlines()[-1]
+    record = evh.record()
+    assert (record["state"], record["verdict"], record["exit_code"]) == ("finished", "pass", 0)
+    assert {test["verdict"] for test in record["tests"]} == {"pass"}
+    assert len(record["tests"]) == record["planned"] > 10
+    assert {row["abi"] for row in record["rows"]} == {"2l", "fifo", "3l"}
+    assert {row["guest"] for row in record["rows"]} == {"dom0", "pv64", "pvh64"}
+    assert all(row["sent"] == row["seen"] > 0 for row in record["rows"])
+    assert {source["name"] for source in record["sources"]} == {"xen", "linux"}
+    (folder,) = evh.folder.glob("runs/*")
+    assert {p.name for p in folder.iterdir()} >= {
+        "run.json",
+        "report.html",
+        "junit.xml",
+        "pytest.log",
+        "machine-1",
+    }
+    assert "(XEN) " in (folder / "machine-1" / "console-xen.log").read_text(errors="replace")
+    assert not list(folder.rglob("*.qcow2")), "throw-away disks are thrown away"
+    assert evh.qemus() == []
+
+
+def test_wrong_answer_is_exit_1(evh: Evh) -> None:
+    got = evh("run", evh.write("""
+        def test_wrong(dom0):
+            assert dom0.run("echo 4095", timeout=30).out.strip() == "4096"
+    """))  # fmt: skip
+    assert got.returncode == 1, got.stdout + got.stderr
+    (test,) = evh.record()["tests"]
+    assert test["verdict"] == "fail"
+    assert "4095" in test["reason"]
+    assert "evh: dom0 ready" in test["evidence"]
+    assert "again: evh run" in got.stdout
+
+
+def test_cell_that_failed_can_be_run_again_by_the_line_it_printed(evh: Evh) -> None:
+    file = evh.write("""
+        def test_wrong(dom0):
+            assert False
+    """)
+    evh("run", file)
+    (test,) = evh.record()["tests"]
+    for folder in evh.folder.glob("runs/*"):
+        folder.rename(evh.folder / "first")
+    program, *args = test["reproduce"].split()
+    assert program == "evh"
+    assert evh(*args).returncode == 1
+    assert [again["cell"] for again in evh.record()["tests"]] == [test["cell"]]
+
+
+def test_panic_of_a_guest_that_no_assertion_sees_is_a_crash_of_that_guest(evh: Evh) -> None:
+    got = evh("run", evh.write("""
+        def test_blind(start_guest):
+            guest = start_guest(name="victim", kind="pv64")
+            guest.ssh.run("(sleep 0.1; echo c > /proc/sysrq-trigger) >/dev/null 2>&1 &", timeout=30)
+    """))  # fmt: skip
+    assert got.returncode == 3, got.stdout + got.stderr
+    (test,) = evh.record()["tests"]
+    assert (test["verdict"], test["layer"]) == ("crash", "guest:victim")
+    assert "sysrq triggered crash" in test["reason"]
+    assert "crash (guest:victim)" in got.stdout
+
+
+def test_panic_of_dom0_ends_the_wait_and_the_next_test_gets_a_fresh_machine(evh: Evh) -> None:
+    begin = time.monotonic()
+    got = evh("run", evh.write(f"""
+        def test_panic(dom0):
+            dom0.run("echo c > /proc/sysrq-trigger; sleep 3600", timeout=3600)
+
+        {SMALL}
+        def test_next(dom0):
+            dom0.run("true", timeout=30)
+    """))  # fmt: skip
+    assert got.returncode == 3, got.stdout + got.stderr
+    assert time.monotonic() - begin < 20 * MINUTES
+    tests = {test["test"]: test for test in evh.record()["tests"]}
+    assert (tests["test_panic"]["verdict"], tests["test_panic"]["layer"]) == ("crash", "dom0")
+    assert tests["test_panic"]["seconds"] < 5 * MINUTES, "not until the deadline"
+    assert tests["test_next"]["verdict"] == "pass"
+    assert [machine["number"] for machine in evh.record()["machines"]] == [1, 2]
+
+
+def test_nothing_to_run_is_exit_6(evh: Evh) -> None:
+    got = evh("run", "--suite", "smoke", "-k", "no_such_test")
+    assert got.returncode == 6, got.stdout + got.stderr
+    assert evh.record()["machines"] == [], "nothing was booted for it"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_while_booted_leaves_no_qemu(evh: Evh, number: signal.Signals) -> None:
+    file = evh.write("""
+        def test_long(dom0):
+            open("booted", "w").close()
+            dom0.run("sleep 3600", timeout=3600)
+    """)
+    child = subprocess.Popen(
+        evh.command("run", file),
+        cwd=evh.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while not (evh.folder / "booted").exists():
+            assert child.poll() is None, child.communicate()
+            time.sleep(0.1)
+        assert len(evh.qemus()) == 1
+        os.kill(child.pid, number)
+        child.communicate(timeout=30)
+    finally:
+        child.kill()
+    assert child.returncode == 128 + number
+    record = evh.record()
+    assert (record["state"], record["exit_code"]) == ("interrupted", 128 + number)
+    assert "test_long" in record["error"]["message"]
+    assert evh.qemus() == []
+
+
+def test_boot_stays_up_for_shell_and_ends_on_ctrl_c(evh: Evh) -> None:
+    child = subprocess.Popen(
+        evh.command("boot", "--guest", "pv64", "--memory", "2048"),
+        cwd=evh.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        while not list(evh.folder.glob("runs/*/attach.json")):
+            assert child.poll() is None, child.communicate()
+            time.sleep(0.1)
+        got = evh("shell", "-c", "xl list; exit 7")
+        assert got.returncode == 7
+        assert "pv64" in got.stdout
+        got = evh("shell", "pv64", "-c", "cat /proc/cmdline")
+        assert (got.returncode, "evh.name=pv64" in got.stdout) == (0, True)
+        assert evh("shell", "nobody", "-c", "true").returncode == 2
+        os.kill(child.pid, signal.SIGINT)
+        _, said = child.communicate(timeout=30)
+    finally:
+        child.kill()
+    assert child.returncode == 0, said
+    assert "ssh -F" in said
+    assert evh.qemus() == []
+    assert not list(evh.folder.glob("runs/*/attach.json"))
