@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from harness.ssh import SSH
 
 TOOLS_DIR = "/opt/evh/tools"
-PATIENCE_MS = 10_000  # without an event, until the rest is called lost; at reference speed
+PATIENCE_MS = (
+    10_000  # without an event, until the rest is called lost; at reference speed
+)
 QUIET_MS = 300  # without an event, until none is expected any more; at reference speed
 # Ports that can be open at once: port 0 is reserved in each (xen/include/public/event_channel.h, and ABI "Geometry").
 LIMITS = {Abi.L2: 4_095, Abi.FIFO: 131_071, Abi.L3: 524_287}
@@ -50,9 +52,16 @@ class ToolError(EvhError):
 
     exit_code = 1
 
-    def __init__(self, message: str, *, tool: str, where: str, errno: str = "", hint: str = "") -> None:
-        console = f"See the last lines of {where}'s console and of Xen's in the run folder."
-        super().__init__(f"{tool} in {where}: {message}", hint=f"{hint}; {console}" if hint else console)
+    def __init__(
+        self, message: str, *, tool: str, where: str, errno: str = "", hint: str = ""
+    ) -> None:
+        console = (
+            f"See the last lines of {where}'s console and of Xen's in the run folder."
+        )
+        super().__init__(
+            f"{tool} in {where}: {message}",
+            hint=f"{hint}; {console}" if hint else console,
+        )
         self.tool = tool
         self.where = where
         self.errno = errno
@@ -67,7 +76,13 @@ class ToolNonsense(ToolError):
 # --- lines ------------------------------------------------------------------------------------------------------------
 
 
-class _Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="ev"):
+class _Line(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="ev",
+):
     pass
 
 
@@ -249,7 +264,13 @@ class Lines:
     """
 
     def __init__(
-        self, lines: Iterator[str], *, tool: str, where: str, result: type[_Line], others: tuple[type[_Line], ...] = ()
+        self,
+        lines: Iterator[str],
+        *,
+        tool: str,
+        where: str,
+        result: type[_Line],
+        others: tuple[type[_Line], ...] = (),
     ) -> None:
         self.tool = tool
         self.where = where
@@ -278,7 +299,11 @@ class Lines:
             elif isinstance(line, Error):
                 name = f" ({line.errno})" if line.errno else ""
                 raise ToolError(
-                    f"{line.what}{name}", tool=self.tool, where=self.where, errno=line.errno or "", hint=line.hint or ""
+                    f"{line.what}{name}",
+                    tool=self.tool,
+                    where=self.where,
+                    errno=line.errno or "",
+                    hint=line.hint or "",
                 )
             elif isinstance(line, Start):
                 if self.start is not None:
@@ -298,9 +323,13 @@ class Lines:
         """
         line = self.next()
         if line is None:
-            raise self.nonsense(f"it ended without a line {kind.__struct_config__.tag!r}")
+            raise self.nonsense(
+                f"it ended without a line {kind.__struct_config__.tag!r}"
+            )
         if not isinstance(line, kind):
-            raise self.nonsense(f"a line {kind.__struct_config__.tag!r} was due, not {msgspec.json.encode(line)[:200]!r}")
+            raise self.nonsense(
+                f"a line {kind.__struct_config__.tag!r} was due, not {msgspec.json.encode(line)[:200]!r}"
+            )
         return line
 
     def end(self) -> None:
@@ -310,16 +339,25 @@ class Lines:
             ToolError, ToolNonsense: something does.
         """
         if (line := self.next()) is not None:
-            raise self.nonsense(f"it went on after its result: {msgspec.json.encode(line)[:200]!r}")
+            raise self.nonsense(
+                f"it went on after its result: {msgspec.json.encode(line)[:200]!r}"
+            )
 
     def nonsense(self, text: str) -> ToolNonsense:
-        return ToolNonsense(text, tool=self.tool, where=self.where, hint="Tool and harness are of two builds, or its output is mixed up")
+        return ToolNonsense(
+            text,
+            tool=self.tool,
+            where=self.where,
+            hint="Tool and harness are of two builds, or its output is mixed up",
+        )
 
     def _decode(self, text: str) -> _Line:
         try:
             line = self._decoder.decode(text)
         except (msgspec.DecodeError, UnicodeEncodeError) as error:
-            raise self.nonsense(f"cannot read its line {text!r:.200}: {error}") from error
+            raise self.nonsense(
+                f"cannot read its line {text!r:.200}: {error}"
+            ) from error
         assert isinstance(line, _Line)
         return line
 
@@ -350,7 +388,9 @@ def command(tool: str, *args: str) -> str:
     return shlex.join([f"{TOOLS_DIR}/{tool}", *args])
 
 
-def run_tool(ssh: SSH, tool: str, *args: str, timeout: float, stdin: bytes = b"") -> ToolResult:
+def run_tool(
+    ssh: SSH, tool: str, *args: str, timeout: float, stdin: bytes = b""
+) -> ToolResult:
     """Run an in-guest tool to its end.
 
     Args:
@@ -364,7 +404,9 @@ def run_tool(ssh: SSH, tool: str, *args: str, timeout: float, stdin: bytes = b""
         MachineLost: see waits.py.
     """
     begin = time.monotonic()
-    with ssh.stream(command(tool, *args), timeout=timeout, silence=min(SILENCE, timeout)) as stream:
+    with ssh.stream(
+        command(tool, *args), timeout=timeout, silence=min(SILENCE, timeout)
+    ) as stream:
         if stdin:
             stream.stdin_write(stdin)
         stream.stdin_close()
@@ -415,7 +457,8 @@ def abi_of(ssh: SSH) -> Abi:
     names = re.findall(r"xen:events: Using (\S+) ABI", log)
     if len(names) != 1 or names[0] not in _KERNEL_SAYS:
         raise InfraError(
-            f"{ssh.name}'s kernel log tells no event channel ABI" + (f" but {names}" if names else ""),
+            f"{ssh.name}'s kernel log tells no event channel ABI"
+            + (f" but {names}" if names else ""),
             hint=f"Look for `xen:events: Using ... ABI` in {ssh.name}'s console; is it a Linux with Xen support?",
         )
     return _KERNEL_SAYS[names[0]]
@@ -427,9 +470,21 @@ def abi_of(ssh: SSH) -> Abi:
 class _Talk:
     """A tool that obeys lines on its stdin; a context manager, which ends it."""
 
-    def __init__(self, ssh: SSH, tool: str, *args: str, timeout: float, result: type[_Line], others: tuple[type[_Line], ...]) -> None:
-        self._stream = ssh.stream(command(tool, *args), timeout=timeout, silence=min(SILENCE, timeout))
-        self._lines = Lines(iter(self._stream), tool=tool, where=ssh.name, result=result, others=others)
+    def __init__(
+        self,
+        ssh: SSH,
+        tool: str,
+        *args: str,
+        timeout: float,
+        result: type[_Line],
+        others: tuple[type[_Line], ...],
+    ) -> None:
+        self._stream = ssh.stream(
+            command(tool, *args), timeout=timeout, silence=min(SILENCE, timeout)
+        )
+        self._lines = Lines(
+            iter(self._stream), tool=tool, where=ssh.name, result=result, others=others
+        )
         self._slowness = ssh.vigil.slowness
 
     def _say(self, text: str) -> None:
@@ -459,7 +514,9 @@ class Server(_Talk):
         timeout: of the whole conversation, seconds at reference speed.
     """
 
-    def __init__(self, ssh: SSH, *, remote: int, count: int | None, timeout: float) -> None:
+    def __init__(
+        self, ssh: SSH, *, remote: int, count: int | None, timeout: float
+    ) -> None:
         super().__init__(
             ssh,
             "evtchn-dev",
@@ -501,7 +558,9 @@ class Peer(_Talk):
         timeout: of the whole conversation, seconds at reference speed.
     """
 
-    def __init__(self, ssh: SSH, *, remote: int, seed: int, timeout: float, fault: str = "none") -> None:
+    def __init__(
+        self, ssh: SSH, *, remote: int, seed: int, timeout: float, fault: str = "none"
+    ) -> None:
         super().__init__(
             ssh,
             "evtchn-peer",
@@ -515,7 +574,9 @@ class Peer(_Talk):
 
     def bind(self, ranges: list[tuple[int, int]]) -> Bound:
         """Bind to the receiver's ports."""
-        return self._ask("bind " + ",".join(f"{first}-{last}" for first, last in ranges), Bound)
+        return self._ask(
+            "bind " + ",".join(f"{first}-{last}" for first, last in ranges), Bound
+        )
 
     def send(self) -> Sent:
         """Notify each once, in a seeded order. Returns the counts of all that was sent."""
@@ -573,11 +634,15 @@ def exchange(
     """
     begin = time.monotonic()
     with ExitStack() as stack:
-        server: Server = stack.enter_context(Server(receiver, remote=sender_domid, count=count, timeout=timeout))
+        server: Server = stack.enter_context(
+            Server(receiver, remote=sender_domid, count=count, timeout=timeout)
+        )
         ports = server.ports()
         if when_open is not None:
             when_open(ports)
-        peer: Peer = stack.enter_context(Peer(sender, remote=receiver_domid, seed=seed, timeout=timeout, fault=fault))
+        peer: Peer = stack.enter_context(
+            Peer(sender, remote=receiver_domid, seed=seed, timeout=timeout, fault=fault)
+        )
         peer.bind(ports.ranges)
         server.drain()
         sent = peer.send()
@@ -588,4 +653,11 @@ def exchange(
         seconds = time.monotonic() - begin
         ended = peer.close()
         closed = server.close() if close else None
-    return Exchange(ports=ports, served=served, closed=closed, sent=sent, peer=ended, seconds=seconds)
+    return Exchange(
+        ports=ports,
+        served=served,
+        closed=closed,
+        sent=sent,
+        peer=ended,
+        seconds=seconds,
+    )

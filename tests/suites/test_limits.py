@@ -14,7 +14,9 @@ from harness.exercise import LIMITS, abi_of, exchange
 from harness.model import Abi
 
 PAGE = 4096
-EVTCHN_BYTES = 64  # sizeof(struct evtchn); buckets of them may stay after a mere close (ABI 8)
+EVTCHN_BYTES = (
+    64  # sizeof(struct evtchn); buckets of them may stay after a mere close (ABI 8)
+)
 SLACK_PAGES = 64  # what else Xen may have allocated meanwhile
 PAST_FIFO = LIMITS[Abi.FIFO] + 2  # 131,072 + 1
 # More than FIFO has ports, and far fewer than 3l: so each ABI meets its own limit, or this one.
@@ -45,7 +47,9 @@ def test_raw_all_ports(dom0, tool, row, abi):
         lost=first.lost,
         doubled=first.doubled,
         seconds=first.seconds,
-        xen_bytes_per_port=(first.xen_free_before - first.xen_free_open) * PAGE / first.opened,
+        xen_bytes_per_port=(first.xen_free_before - first.xen_free_open)
+        * PAGE
+        / first.opened,
         note=f"{first.system} of the ports are dom0's own; alloc {first.alloc_ns_first} ns at the first, "
         f"{first.alloc_ns_middle or '-'} at the 100,000th, {first.alloc_ns_last} at the last",
     )
@@ -89,7 +93,9 @@ def test_irq_all_ports(dom0, tool, row, abi):
         lost=r.lost,
         doubled=r.doubled,
         seconds=r.seconds,
-        guest_bytes_per_port=(r.mem_free_before_kib - r.mem_free_open_kib) * 1024 / r.opened,
+        guest_bytes_per_port=(r.mem_free_before_kib - r.mem_free_open_kib)
+        * 1024
+        / r.opened,
         note=f"{system} of the ports are dom0's own",
     )
     assert r.opened + system == limit
@@ -112,7 +118,14 @@ def fill_guest(dom0, tool, row, g, *, count, note=""):
         status["xen_free"] = tool(dom0, "xen-free").result.free_pages
         status["guest"] = tool(dom0, "evtchn-status", "--domid", g.domid).result
 
-    x = exchange(g.ssh, dom0, receiver_domid=g.domid, count=count, timeout=900, when_open=when_open)
+    x = exchange(
+        g.ssh,
+        dom0,
+        receiver_domid=g.domid,
+        count=count,
+        timeout=900,
+        when_open=when_open,
+    )
     s = x.served
     row(
         abi=str(g.spec.abi),
@@ -124,9 +137,12 @@ def fill_guest(dom0, tool, row, g, *, count, note=""):
         lost=s.lost,
         doubled=s.doubled,
         seconds=x.seconds,
-        guest_bytes_per_port=(s.mem_free_before_kib - s.mem_free_open_kib) * 1024 / s.opened,
+        guest_bytes_per_port=(s.mem_free_before_kib - s.mem_free_open_kib)
+        * 1024
+        / s.opened,
         xen_bytes_per_port=(xen_before - status["xen_free"]) * PAGE / s.opened,
-        note=note or f"{status['guest'].open - s.opened} of the ports are the guest's own",
+        note=note
+        or f"{status['guest'].open - s.opened} of the ports are the guest's own",
     )
     assert (x.sent.sent, x.sent.send_failed) == (s.opened, 0)
     assert s.seen == s.opened
@@ -139,7 +155,9 @@ def fill_guest(dom0, tool, row, g, *, count, note=""):
 @pytest.mark.parametrize("guest", [core("pv64"), "pvh64"])
 def test_guest_past_fifo(dom0, start_guest, tool, row, guest):
     """A guest with more ports than FIFO can hold."""
-    g = start_guest(name="past-fifo", kind=guest, memory_mib=1024, max_event_channels=PLENTY)
+    g = start_guest(
+        name="past-fifo", kind=guest, memory_mib=1024, max_event_channels=PLENTY
+    )
     assert abi_of(g.ssh) == "3l"
     status, x = fill_guest(dom0, tool, row, g, count=PAST_FIFO)
     assert x.served.opened == PAST_FIFO
@@ -149,11 +167,20 @@ def test_guest_past_fifo(dom0, start_guest, tool, row, guest):
 
 # On a 3l dom0, which alone has as many ports to bind to theirs.
 @pytest.mark.machine(abi="3l")
-@pytest.mark.parametrize(("guest", "abi"), [("pv64", "2l"), ("pvh64", "2l"), ("pv64", "fifo"), ("pvh64", "fifo")])
+@pytest.mark.parametrize(
+    ("guest", "abi"),
+    [("pv64", "2l"), ("pvh64", "2l"), ("pv64", "fifo"), ("pvh64", "fifo")],
+)
 def test_guest_that_does_not_ask(dom0, start_guest, tool, row, guest, abi):
     """A guest without 3l has its old limit, however many channels its configuration allows."""
     memory = 1024 if abi == "fifo" else 256
-    g = start_guest(name=f"old-{abi}", kind=guest, abi=Abi(abi), memory_mib=memory, max_event_channels=PLENTY)
+    g = start_guest(
+        name=f"old-{abi}",
+        kind=guest,
+        abi=Abi(abi),
+        memory_mib=memory,
+        max_event_channels=PLENTY,
+    )
     assert abi_of(g.ssh) == abi
     status, x = fill_guest(dom0, tool, row, g, count=None)
     assert x.ports.refused == "ENOSPC"
@@ -166,6 +193,8 @@ def test_guest_default_bound(dom0, start_guest, tool, row, guest):
     """xl's default of 1,023 channels holds for a 3l guest as for any other."""
     g = start_guest(name="default", kind=guest)
     assert abi_of(g.ssh) == "3l"
-    status, x = fill_guest(dom0, tool, row, g, count=None, note="max_event_channels left at its default")
+    status, x = fill_guest(
+        dom0, tool, row, g, count=None, note="max_event_channels left at its default"
+    )
     assert x.ports.refused == "ENOSPC"
     assert status.open == 1_023

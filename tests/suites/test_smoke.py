@@ -21,13 +21,26 @@ GUESTS = pytest.mark.parametrize("guest", ["pv64", "pvh64"])
 @ABIS
 def test_dom0_uses_the_abi(dom0, abi):
     assert abi_of(dom0) == abi
-    assert dom0.run("cat /sys/kernel/debug/xen_evtchn_test/abi", timeout=30).out.strip() == abi
+    assert (
+        dom0.run("cat /sys/kernel/debug/xen_evtchn_test/abi", timeout=30).out.strip()
+        == abi
+    )
 
 
 @ABIS
 def test_few_raw(dom0, tool, row, abi):
     r = tool(dom0, "evtchn-raw", "--count", FEW).result
-    row(abi=abi, guest="dom0", path="raw", opened=r.opened, sent=r.sent, seen=r.seen, lost=r.lost, doubled=r.doubled, seconds=r.seconds)
+    row(
+        abi=abi,
+        guest="dom0",
+        path="raw",
+        opened=r.opened,
+        sent=r.sent,
+        seen=r.seen,
+        lost=r.lost,
+        doubled=r.doubled,
+        seconds=r.seconds,
+    )
     assert (r.opened, r.sent, r.seen) == (FEW, FEW, FEW)
     assert (r.lost, r.doubled, r.stray, r.early) == (0, 0, 0, 0)
     assert r.drained == r.bound == FEW // 2
@@ -38,7 +51,17 @@ def test_few_raw(dom0, tool, row, abi):
 def test_few_irq(dom0, tool, row, abi):
     before = tool(dom0, "evtchn-status").result.open
     r = tool(dom0, "evtchn-dev", "loopback", "--count", FEW).result
-    row(abi=abi, guest="dom0", path="irq", opened=r.opened, sent=r.sent, seen=r.seen, lost=r.lost, doubled=r.doubled, seconds=r.seconds)
+    row(
+        abi=abi,
+        guest="dom0",
+        path="irq",
+        opened=r.opened,
+        sent=r.sent,
+        seen=r.seen,
+        lost=r.lost,
+        doubled=r.doubled,
+        seconds=r.seconds,
+    )
     assert (r.opened, r.sent, r.seen) == (FEW, FEW, FEW)
     assert (r.lost, r.doubled, r.unknown, r.early) == (0, 0, 0, 0)
     assert r.drained == r.bound == FEW // 2
@@ -52,13 +75,32 @@ def test_few_to_a_guest(dom0, start_guest, row, guest):
     assert abi_of(g.ssh) == "3l"
     x = exchange(g.ssh, dom0, receiver_domid=g.domid, count=FEW, timeout=120)
     s = x.served
-    row(abi="3l", guest=guest, path="irq", opened=s.opened, sent=x.sent.sent, seen=s.seen, lost=s.lost, doubled=s.doubled, seconds=x.seconds)
+    row(
+        abi="3l",
+        guest=guest,
+        path="irq",
+        opened=s.opened,
+        sent=x.sent.sent,
+        seen=s.seen,
+        lost=s.lost,
+        doubled=s.doubled,
+        seconds=x.seconds,
+    )
     assert (s.opened, x.sent.sent, s.seen) == (FEW, FEW, FEW)
-    assert (s.lost, s.doubled, s.unknown, s.early, x.sent.send_failed) == (0, 0, 0, 0, 0)
+    assert (s.lost, s.doubled, s.unknown, s.early, x.sent.send_failed) == (
+        0,
+        0,
+        0,
+        0,
+        0,
+    )
 
 
 # Each fault hits one port of many: what it does to the counts (lost, doubled, early).
-FAULTS = pytest.mark.parametrize(("fault", "counts"), [("lose", (1, 0, 0)), ("double", (0, 1, 0)), ("early", (1, 0, 1))])
+FAULTS = pytest.mark.parametrize(
+    ("fault", "counts"),
+    [("lose", (1, 0, 0)), ("double", (0, 1, 0)), ("early", (1, 0, 1))],
+)
 
 
 @pytest.mark.machine(abi="3l")
@@ -71,7 +113,17 @@ def test_a_fault_is_counted_raw(dom0, tool, fault, counts):
 @pytest.mark.machine(abi="3l")
 @FAULTS
 def test_a_fault_is_counted_irq(dom0, tool, fault, counts):
-    r = tool(dom0, "evtchn-dev", "loopback", "--count", 101, "--break", fault, "--patience-ms", 2_000).result
+    r = tool(
+        dom0,
+        "evtchn-dev",
+        "loopback",
+        "--count",
+        101,
+        "--break",
+        fault,
+        "--patience-ms",
+        2_000,
+    ).result
     assert (r.lost, r.doubled, r.early) == counts
 
 
@@ -79,8 +131,20 @@ def test_a_fault_is_counted_irq(dom0, tool, fault, counts):
 @pytest.mark.cell(guest="pv64")
 def test_a_fault_is_counted_between_domains(dom0, start_guest):
     g = start_guest(name="faulty", kind="pv64")
-    for fault, counts in [("lose", (1, 0, 0)), ("double", (0, 1, 0)), ("early", (1, 0, 1))]:
-        s = exchange(g.ssh, dom0, receiver_domid=g.domid, count=100, timeout=60, fault=fault, close=True).served
+    for fault, counts in [
+        ("lose", (1, 0, 0)),
+        ("double", (0, 1, 0)),
+        ("early", (1, 0, 1)),
+    ]:
+        s = exchange(
+            g.ssh,
+            dom0,
+            receiver_domid=g.domid,
+            count=100,
+            timeout=60,
+            fault=fault,
+            close=True,
+        ).served
         assert (s.lost, s.doubled, s.early) == counts, fault
 
 

@@ -9,13 +9,23 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
 from harness import exercise
 from harness.errors import InfraError
-from harness.exercise import Lines, Peer, Ports, RawResult, Server, ToolError, ToolNonsense, exchange, run_tool
+from harness.exercise import (
+    Lines,
+    Peer,
+    Ports,
+    RawResult,
+    Server,
+    ToolError,
+    ToolNonsense,
+    exchange,
+    run_tool,
+)
 
 TOOLS = Path(__file__).parents[2] / "images" / "tools"
 
@@ -57,7 +67,7 @@ class FakeStream:
     def close(self) -> None:
         self.closed = True
 
-    def __enter__(self) -> FakeStream:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -65,7 +75,9 @@ class FakeStream:
 
 
 class FakeSSH:
-    def __init__(self, *streams: FakeStream, name: str = "dom0", slowness: float = 1.0) -> None:
+    def __init__(
+        self, *streams: FakeStream, name: str = "dom0", slowness: float = 1.0
+    ) -> None:
         self.name = name
         self.vigil = SimpleNamespace(slowness=slowness)
         self.commands: list[str] = []
@@ -131,38 +143,81 @@ def test_a_bad_exit_status_is_told_with_stderr(lines: list[str]) -> None:
 
 
 def test_ranges_come_as_pairs() -> None:
-    lines = Lines(iter([DEV_START, PORTS]), tool="evtchn-dev", where="g", result=RawResult, others=(Ports,))
+    lines = Lines(
+        iter([DEV_START, PORTS]),
+        tool="evtchn-dev",
+        where="g",
+        result=RawResult,
+        others=(Ports,),
+    )
     assert lines.expect(Ports).ranges == [(17, 113), (115, 117)]
 
 
 def test_an_exchange_is_led_in_order() -> None:
-    served = FakeStream([DEV_START, PORTS, '{"ev":"drained","early":0}', '{"ev":"arrived","total":99}', SERVED])
-    peered = FakeStream([PEER_START, '{"ev":"bound","bound":100,"bind_ns":9}', '{"ev":"sent","sent":99,"send_failed":0}', PEER_END])
+    served = FakeStream(
+        [
+            DEV_START,
+            PORTS,
+            '{"ev":"drained","early":0}',
+            '{"ev":"arrived","total":99}',
+            SERVED,
+        ]
+    )
+    peered = FakeStream(
+        [
+            PEER_START,
+            '{"ev":"bound","bound":100,"bind_ns":9}',
+            '{"ev":"sent","sent":99,"send_failed":0}',
+            PEER_END,
+        ]
+    )
     guest, dom0 = FakeSSH(served, name="guest:g", slowness=2.0), FakeSSH(peered)
     seen: list[Ports] = []
-    x = exchange(guest, dom0, receiver_domid=3, count=None, seed=7, timeout=10, when_open=seen.append)  # type: ignore[arg-type]
+    x = exchange(
+        guest,
+        dom0,
+        receiver_domid=3,
+        count=None,
+        seed=7,
+        timeout=10,
+        when_open=seen.append,
+    )  # type: ignore[arg-type]
     assert (x.sent.sent, x.served.seen, x.served.lost) == (99, 99, 1)
     assert [p.opened for p in seen] == [100]
     assert peered.told == ["bind 17-113,115-117\n", "send\n", "close\n"]
     # Waits are longer on a slower machine.
     assert served.told == ["drain\n", "await 99 20000\n", "count 600\n"]
     assert guest.commands == ["/opt/evh/tools/evtchn-dev serve --remote=0 --count=max"]
-    assert dom0.commands == ["/opt/evh/tools/evtchn-peer --remote=3 --seed=7 --break=none"]
+    assert dom0.commands == [
+        "/opt/evh/tools/evtchn-peer --remote=3 --seed=7 --break=none"
+    ]
     assert served.closed and peered.closed
 
 
 def test_a_conversation_that_breaks_off_is_closed_on_both_sides() -> None:
-    served, peered = FakeStream([DEV_START, PORTS]), FakeStream([PEER_START, '{"ev":"error","what":"x","errno":null,"hint":null}'])
+    served, peered = (
+        FakeStream([DEV_START, PORTS]),
+        FakeStream([PEER_START, '{"ev":"error","what":"x","errno":null,"hint":null}']),
+    )
     with pytest.raises(ToolError, match="evtchn-peer in dom0: x"):
-        exchange(FakeSSH(served), FakeSSH(peered), receiver_domid=3, count=1, timeout=10)  # type: ignore[arg-type]
+        exchange(
+            FakeSSH(served), FakeSSH(peered), receiver_domid=3, count=1, timeout=10
+        )  # type: ignore[arg-type]
     assert served.closed and peered.closed
 
 
 def test_the_talkers_refuse_a_line_out_of_turn() -> None:
-    server = Server(FakeSSH(FakeStream([DEV_START, '{"ev":"drained","early":0}'])), remote=0, count=1, timeout=1)  # type: ignore[arg-type]
+    server = Server(
+        FakeSSH(FakeStream([DEV_START, '{"ev":"drained","early":0}'])),
+        remote=0,
+        count=1,
+        timeout=1,
+    )  # type: ignore[arg-type]
     with pytest.raises(ToolNonsense, match="'ports' was due"):
         server.ports()
-    peer = Peer(FakeSSH(FakeStream([PEER_START, PEER_END])), remote=1, seed=1, timeout=1)  # type: ignore[arg-type]
+    peer = Peer(
+        FakeSSH(FakeStream([PEER_START, PEER_END])), remote=1, seed=1, timeout=1
+    )  # type: ignore[arg-type]
     with pytest.raises(ToolNonsense, match="'sent' was due"):
         peer.send()
 
@@ -217,11 +272,19 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("evtchn-peer --remote 1", "ENOENT"),
     ],
 )
-def test_a_tool_that_cannot_says_so_in_json(built: Path, command: str, errno: str) -> None:
+def test_a_tool_that_cannot_says_so_in_json(
+    built: Path, command: str, errno: str
+) -> None:
     if errno == "ENOENT" and Path("/dev/xen").exists():
         pytest.skip("this host is a Xen domain")
     words = command.split()
-    done = subprocess.run([built / words[0], *words[1:]], capture_output=True, text=True, timeout=20)
+    done = subprocess.run(
+        [built / words[0], *words[1:]],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
     assert done.returncode == 1
     last = json.loads(done.stdout.splitlines()[-1])
     assert (last["ev"], last["errno"]) == ("error", errno)
