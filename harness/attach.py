@@ -19,7 +19,7 @@ import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -207,7 +207,8 @@ def interactive(ssh: SSH) -> int:
 
 def _pump(channel: paramiko.Channel, stdin: int) -> None:
     while True:
-        ready, _, _ = select.select([channel, stdin], [], [])
+        both: list[Any] = [channel, stdin]
+        ready, _, _ = select.select(both, [], [])
         if channel in ready:
             data = channel.recv(64 << 10)
             if not data:

@@ -15,7 +15,7 @@ import sys
 import traceback
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 from typer.core import TyperGroup
@@ -151,7 +151,14 @@ def _progress() -> Progress:
     return Progress()
 
 
-def _trees(xen: Path | None, linux: Path | None) -> dict[str, Path | None]:
+class Trees(TypedDict):
+    """A developer's own trees, where given."""
+
+    xen_tree: Path | None
+    linux_tree: Path | None
+
+
+def _trees(xen: Path | None, linux: Path | None) -> Trees:
     for option, path, sign in (
         ("--xen-tree", xen, "xen/common"),
         ("--linux-tree", linux, "kernel/sched"),
@@ -165,7 +172,7 @@ def _trees(xen: Path | None, linux: Path | None) -> dict[str, Path | None]:
                 f"{option} {path} does not look like that source tree: it has no {sign}",
                 hint="Name its top folder.",
             )
-    return {"xen_tree": xen and xen.resolve(), "linux_tree": linux and linux.resolve()}
+    return Trees(xen_tree=xen and xen.resolve(), linux_tree=linux and linux.resolve())
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------
@@ -343,7 +350,7 @@ def _booted(
     connect: str | None = None,
     jobs: int | None = None,
     run_dir: Path | None = None,
-    trees: dict[str, Path | None] | None = None,
+    trees: Trees | None = None,
 ) -> tuple[Machine, Path]:
     """A machine that is up, with guests named after their kinds; the stack closes it."""
     for kind in guests:
@@ -357,7 +364,13 @@ def _booted(
 
     accelerator = choose_accelerator(want=accel)
     progress.say(f"accelerator: {accelerator.reason}")
-    built = do_build(store=Store(), progress=progress, stock=stock, jobs=jobs, **(trees or {}))
+    built = do_build(
+        store=Store(),
+        progress=progress,
+        stock=stock,
+        jobs=jobs,
+        **(trees or Trees(xen_tree=None, linux_tree=None)),
+    )
     folder = make_run_dir(run_dir)
     spec = MachineSpec(abi=abi, memory_mib=memory, dom0_mib=memory // 2)
     with progress.step(f"boot (dom0 {abi})"):

@@ -241,7 +241,10 @@ def pytest_runtest_protocol(
     session.recorder.record.tests.append(result)
     title = f"{cell.suite}::{cell.test}"
     try:
-        with session.recorder.doing(f"test {title}"):
+        with (
+            session.recorder.doing(f"test {title}"),
+            session.progress.step(f"test {title}", announce_end=False),
+        ):
             out = yield
         _conclude(session, running)
         return out
@@ -473,7 +476,7 @@ def tool() -> Callable[..., ToolResult]:
     def run(
         where: Guest | SSH, name: str, *args: object, timeout: float = 600, stdin: bytes = b""
     ) -> ToolResult:
-        ssh = getattr(where, "ssh", where)
+        ssh = where.ssh if hasattr(where, "ssh") else where
         return run_tool(ssh, name, *(str(arg) for arg in args), timeout=timeout, stdin=stdin)
 
     return run

@@ -13,9 +13,9 @@ from harness.model import Accelerator, MachineSpec
 from harness.record import AcceleratorRecord, ConsoleRecord, MachineRecord, Recorder
 
 if TYPE_CHECKING:
-    from harness.consoles import Crash
     from harness.machine import Machine
     from harness.progress import Progress
+    from harness.waits import Crash
 
 BOOT_ATTEMPTS = (
     2  # of machines that are alike; then each further test would only wait for the same end
