@@ -24,6 +24,8 @@ from harness.errors import UserError
 SUITE = "trixie"
 # Sparse: what is not written costs nothing, on disk or in mke2fs' time.
 DOM0_SIZE = "1536M"
+# MiB that making an image takes: the unpacked root and the image.
+SPACE_MIB = 1000
 # Of every file in an image; any constant does, two builds then differ only
 # where their content does.
 EPOCH = 1_735_689_600  # 2025-01-01
@@ -106,7 +108,7 @@ def unpacked(rootfs: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="evh-root-", dir=scratch()) as name:
         root = Path(name) / "root"
         root.mkdir()
-        extract = ["tar", "-C", root, "--exclude=./dev/*", "-xf", rootfs]
+        extract: list[str | Path] = ["tar", "-C", root, "--exclude=./dev/*", "-xf", rootfs]
         proc.run(extract, what="unpack dom0's root")
         yield root
 
@@ -120,11 +122,18 @@ def scratch() -> Path:
 
 
 def make_guest(
-    dest: Path, *, rootfs: Path, keys: Path, tools: Path | None, images: Path
+    dest: Path,
+    *,
+    rootfs: Path,
+    keys: Path,
+    tools: Path | None,
+    images: Path,
+    modules: Path | None = None,
 ) -> None:
     """The guests' user space as ``dest/guest.cpio.gz``: busybox, dropbear, our tools.
 
     Args:
+        modules: the kernel's modules, a tar of ``lib/modules``.
         images: the project's ``images/guest`` (init and overlay).
     """
     with unpacked(rootfs) as debian, tempfile.TemporaryDirectory(dir=scratch()) as name:
@@ -137,6 +146,7 @@ def make_guest(
             install(library, root / inside.relative_to("/"), mode=0o755)
         add_keys(root, debian=debian, keys=keys)
         add_tools(root, tools)
+        add_modules(root, modules)
         pack_cpio(root, dest / "guest.cpio.gz")
 
 
@@ -149,10 +159,12 @@ def make_dom0(
     kernel: Path,
     guest: Path,
     images: Path,
+    modules: Path | None = None,
 ) -> None:
     """dom0's root as ``dest/dom0.ext4``, with the guests' kernel and initramfs inside.
 
     Args:
+        modules: the kernel's modules, a tar of ``lib/modules``.
         images: the project's ``images/dom0`` (init and overlay).
     """
     with unpacked(rootfs) as root:
@@ -164,6 +176,7 @@ def make_dom0(
         install(guest, root / "opt/evh/guest.cpio.gz", mode=0o644)
         add_keys(root, debian=root, keys=keys)
         add_tools(root, tools)
+        add_modules(root / "usr", modules)
         (root / "proc/xen").mkdir(parents=True, exist_ok=True)
         pack_ext4(root, dest / "dom0.ext4")
 
@@ -188,6 +201,12 @@ def add_tools(root: Path, tools: Path | None) -> None:
     for tool in sorted(tools.iterdir()) if tools else ():
         if tool.is_file() and os.access(tool, os.X_OK):
             install(tool, target / tool.name, mode=0o755)
+
+
+def add_modules(root: Path, modules: Path | None) -> None:
+    """The kernel's modules, if it has any, to lib/modules."""
+    if modules is not None:
+        proc.run(["tar", "-C", root, "-xf", modules], what="install the modules")
 
 
 def add_keys(root: Path, *, debian: Path, keys: Path) -> None:

@@ -79,6 +79,8 @@ class Built:
         host_key: public host key of dom0 and of every guest (the only one
             that is accepted).
         keys: store key of each artifact by name, for ``run.json``.
+        hits: by the same names, whether it was in the store already.
+        sources: what ``xen`` and ``linux`` were resolved to.
     """
 
     xen: Path
@@ -91,6 +93,8 @@ class Built:
     ssh_key: Path
     host_key: Path = Path()
     keys: dict[str, str] = field(default_factory=dict)
+    hits: dict[str, bool] = field(default_factory=dict)
+    sources: dict[str, Source] = field(default_factory=dict)
 
 
 class Abi(enum.StrEnum):

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -31,13 +32,13 @@ class Children:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
-        self._stopped = False
+        self._stopped = threading.Event()
 
     def add(self, child: subprocess.Popen[bytes]) -> None:
         """Note a child; it is stopped at once if everything already is."""
         with self._lock:
             self._running.add(child)
-            if self._stopped:
+            if self._stopped.is_set():
                 terminate(child)
 
     def remove(self, child: subprocess.Popen[bytes]) -> None:
@@ -48,12 +49,16 @@ class Children:
     @property
     def stopped(self) -> bool:
         """Whether :meth:`stop` was called."""
-        return self._stopped
+        return self._stopped.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait; True as soon as :meth:`stop` was called."""
+        return self._stopped.wait(seconds)
 
     def stop(self) -> None:
         """Stop what runs, and whatever would still be started."""
         with self._lock:
-            self._stopped = True
+            self._stopped.set()
             for child in self._running:
                 terminate(child)
 
@@ -70,6 +75,19 @@ def children() -> Iterator[Children]:
         yield scope
     finally:
         _children.reset(token)
+
+
+def pause(seconds: float) -> None:
+    """Wait, unless the scope's work is stopped.
+
+    Raises:
+        Cancelled: it is.
+    """
+    scope = _children.get()
+    if scope is None:
+        time.sleep(seconds)
+    elif scope.wait(seconds):
+        raise Cancelled("stopped: something else failed first")
 
 
 def terminate(child: subprocess.Popen[bytes]) -> None:

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Bases: which pristine tree a patch folder is for, and what is in the folder.
+
+    xen-patches/4.20/base.toml          read here, strictly
+    xen-patches/4.20/NNNN-subject.patch the series (0000-* is the cover letter)
+    xen-patches/4.20/config/*.config    Kconfig fragments, in order of name
+    xen-patches/4.20/config/FLAVOUR/*.config   more of them for one flavour
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from harness.errors import UserError
+
+XEN_BASE = "xen-patches/4.20"
+LINUX_BASE = "guest-patches/6.12"
+
+
+class Debian(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where Debian has the tree.
+
+    Attributes:
+        package: the source package.
+        suites: where to look, best first.
+    """
+
+    package: str
+    suites: tuple[str, ...]
+
+
+class Upstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the makers have it, for machines without a Debian archive.
+
+    Attributes:
+        version: what the tarball is.
+        url: where it is.
+        sha256: of the tarball, in hex.
+    """
+
+    version: str
+    url: str
+    sha256: str
+
+
+class BaseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The content of a ``base.toml``.
+
+    Attributes:
+        component: ``xen`` or ``linux``.
+        series: first parts of the version; any point release of it will do.
+        debian, upstream: where to get it.
+    """
+
+    component: Literal["xen", "linux"]
+    series: str
+    debian: Debian
+    upstream: tuple[Upstream, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """A patch folder.
+
+    Attributes:
+        folder: e.g. ``xen-patches/4.20``.
+        file: its ``base.toml``.
+        text: the file's text; its hash is part of the key of what is fetched.
+    """
+
+    folder: Path
+    file: BaseFile
+    text: str
+
+    @property
+    def name(self) -> str:
+        """``xen-4.20``."""
+        return f"{self.file.component}-{self.file.series}"
+
+    def patches(self) -> tuple[Path, ...]:
+        """The series in order, without the cover letter."""
+        found = sorted(self.folder.glob("[0-9][0-9][0-9][0-9]-*.patch"))
+        return tuple(path for path in found if not path.name.startswith("0000-"))
+
+    def fragments(self, *, flavour: str) -> tuple[Path, ...]:
+        """Kconfig fragments, later ones override earlier ones."""
+        config = self.folder / "config"
+        return (*sorted(config.glob("*.config")), *sorted((config / flavour).glob("*.config")))
+
+
+def project_root() -> Path:
+    """The checkout: where the patch folders and images/ are, beside this package.
+
+    Raises:
+        UserError: the package is installed without its checkout.
+    """
+    root = Path(__file__).resolve().parent.parent
+    if not (root / XEN_BASE).is_dir():
+        raise UserError(
+            f"there is no {XEN_BASE} beside {Path(__file__).parent}",
+            hint="install the project from its checkout: pip install --editable .",
+        )
+    return root
+
+
+def load(folder: Path) -> Base:
+    """Read ``folder/base.toml``.
+
+    Raises:
+        UserError: no such file, no TOML, an unknown key, or a value of the wrong kind;
+            the message names the file and the key.
+    """
+    path = folder / "base.toml"
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise UserError(
+            f"cannot read {path}: {error.strerror}",
+            hint="each patch folder needs a base.toml; docs/architecture.md describes it.",
+        ) from error
+    try:
+        file = msgspec.toml.decode(text, type=BaseFile)
+    except msgspec.ValidationError as error:
+        raise UserError(
+            f"{path}: {error}", hint="docs/architecture.md lists the keys of base.toml."
+        ) from error
+    except (msgspec.DecodeError, ValueError) as error:
+        raise UserError(f"{path} is not TOML: {error}", hint="correct that line.") from error
+    for upstream in file.upstream:
+        if not re.fullmatch(r"[0-9a-f]{64}", upstream.sha256):
+            raise UserError(
+                f"{path}: upstream.sha256 of {upstream.version} is not 64 hex digits",
+                hint="take it from the maker's signed list of checksums.",
+            )
+        if not in_series(upstream.version, file.series):
+            raise UserError(
+                f"{path}: upstream.version {upstream.version} is not of series {file.series}",
+                hint="correct one of the two.",
+            )
+    return Base(folder=folder, file=file, text=text)
+
+
+def in_series(version: str, series: str) -> bool:
+    """Whether an upstream ``version`` is a release of ``series`` (6.12 has 6.12.107, not 6.120)."""
+    rest = version.removeprefix(series)
+    return rest != version and (not rest or not rest[0].isalnum()) and not rest.startswith("~")

@@ -1,0 +1,368 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From bases to everything that a machine needs to boot, out of the store.
+
+Two lanes side by side. One compiles, one kernel at a time; the other waits
+for networks and disks (download, unpack, mmdebstrap). The images come last,
+they hold the kernel. What is in the store already is not made again.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import hashlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from harness import bases, compiling, images, linuxbuild, proc, series, sources, toolbuild, xenbuild
+from harness.bases import Base
+from harness.model import Built, Source
+from harness.progress import Progress
+from harness.series import digest_of, prepared
+from harness.store import Artifact, Store, digest, sha256_of
+
+RELEASE = "release"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One kernel to build: where its source comes from, what goes on top, and how.
+
+    Attributes:
+        tree: a developer's own tree instead of tarball and series.
+        stock: leave the series out.
+    """
+
+    base: Base
+    tree: Path | None
+    stock: bool
+    flavour: str
+
+    @property
+    def patches(self) -> tuple[Path, ...]:
+        """The series to apply: none on a developer's tree, which is taken as it stands."""
+        return () if self.stock or self.tree else self.base.patches()
+
+    @property
+    def fragments(self) -> tuple[Path, ...]:
+        """Kconfig fragments of the base."""
+        return self.base.fragments(flavour=self.flavour)
+
+
+def recipes(
+    *,
+    xen_tree: Path | None = None,
+    linux_tree: Path | None = None,
+    stock: bool = False,
+    flavour: str = RELEASE,
+) -> dict[str, Recipe]:
+    """What to build, for ``xen`` and ``linux``; reads the bases, needs no network.
+
+    Raises:
+        UserError: a base.toml is wrong.
+    """
+    root = bases.project_root()
+    return {
+        name: Recipe(base=bases.load(root / folder), tree=tree, stock=stock, flavour=flavour)
+        for name, folder, tree in (
+            ("xen", bases.XEN_BASE, xen_tree),
+            ("linux", bases.LINUX_BASE, linux_tree),
+        )
+    }
+
+
+def source_of(recipe: Recipe, *, store: Store, progress: Progress) -> Source:
+    """The source of one recipe: fetched, or the developer's own.
+
+    Raises:
+        UserError: the own tree is none. InfraError: no place has the tarball.
+    """
+    if recipe.tree is not None:
+        return sources.own_tree(recipe.base.file.component, recipe.tree)
+    return sources.fetch(recipe.base, store=store, progress=progress)
+
+
+def sources_of(
+    *,
+    store: Store,
+    progress: Progress,
+    xen_tree: Path | None = None,
+    linux_tree: Path | None = None,
+) -> dict[str, Source]:
+    """What the trees were resolved to, by name; fetched where they are not in the store."""
+    wanted = recipes(xen_tree=xen_tree, linux_tree=linux_tree)
+    return {name: source_of(r, store=store, progress=progress) for name, r in wanted.items()}
+
+
+def kernel_inputs(recipe: Recipe, source: Source, *, how: str) -> dict[str, str]:
+    """The store's inputs for one kernel build.
+
+    Args:
+        how: hash of the code that builds it.
+    """
+    return {
+        "source": digest_of(source, ()),
+        "series": digest("".join(sha256_of(patch) for patch in recipe.patches)),
+        "config": digest("".join(path.read_text() for path in recipe.fragments)),
+        "flavour": recipe.flavour,
+        "compiler": compiling.compiler(),
+        "recipe": how,
+    }
+
+
+def code_of(*modules: object) -> str:
+    """Hash of our own modules that make an artifact: another recipe, another artifact."""
+    total = hashlib.sha256()
+    for module in modules:
+        total.update(Path(str(module.__file__)).read_bytes())  # type: ignore[attr-defined]
+    return total.hexdigest()
+
+
+def hash_tree(folder: Path) -> str:
+    """Hash of names, modes and content of the files below ``folder``."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return digest(
+        "".join(
+            f"{path.relative_to(folder)} {path.stat().st_mode & 0o111:o} {sha256_of(path)}\n"
+            for path in files
+        )
+    )
+
+
+class Builder:
+    """One build: knows the store, the lanes, and what each artifact is made of."""
+
+    def __init__(
+        self, *, store: Store, progress: Progress, wanted: Mapping[str, Recipe], jobs: int
+    ) -> None:
+        self.store = store
+        self.progress = progress
+        self.wanted = wanted
+        self.jobs = jobs
+        self.images = bases.project_root() / "images"
+        self.artifacts: dict[str, Artifact] = {}
+        self.sources: dict[str, Source] = {}
+
+    def get(self, kind: str, inputs: Mapping[str, str], make: Callable[[Path], None]) -> Artifact:
+        """An artifact of the store, noted under its kind."""
+        self.artifacts[kind] = self.store.get(kind, inputs, make, self.progress)
+        return self.artifacts[kind]
+
+    def source(self, name: str) -> Source:
+        """The source of ``xen`` or ``linux``."""
+        source = source_of(self.wanted[name], store=self.store, progress=self.progress)
+        self.sources[name] = source
+        return source
+
+    def unpack_ahead(self, name: str, source: Source) -> None:
+        """Unpack a tree that will be compiled; nothing if its kernel is in the store."""
+        if source.tree is None and not self.store.has(name, self.inputs(name, source)):
+            series.unpack_early(source, store=self.store, progress=self.progress)
+
+    def inputs(self, name: str, source: Source) -> dict[str, str]:
+        """Inputs of the kernel ``name``."""
+        module = xenbuild if name == "xen" else linuxbuild
+        return kernel_inputs(self.wanted[name], source, how=code_of(module, compiling))
+
+    def kernel(self, name: str, source: Source) -> Artifact:
+        """Build ``xen`` or ``linux``."""
+        recipe = self.wanted[name]
+        build = xenbuild.build_xen if name == "xen" else linuxbuild.build_linux
+        space = xenbuild.SPACE_MIB if name == "xen" else linuxbuild.SPACE_MIB
+
+        def make(dest: Path) -> None:
+            compiling.check_space(self.store.root, mib=space, what=f"building {name}")
+            with (
+                self.progress.step(f"{name}: patch, configure, compile"),
+                prepared(source, recipe.patches, store=self.store, progress=self.progress) as tree,
+            ):
+                build(
+                    tree, dest,
+                    fragments=recipe.fragments, jobs=self.jobs,
+                    progress=self.progress, stock=recipe.stock,
+                )
+
+        return self.get(name, self.inputs(name, source), make)
+
+    def tools(self) -> Artifact:
+        """The in-guest tools."""
+        folder = self.images / "tools"
+        inputs = toolbuild.inputs_of(folder) | {"compiler": compiling.compiler()}
+
+        def make(dest: Path) -> None:
+            with self.progress.step("build the in-guest tools"):
+                toolbuild.build_tools(folder, dest)
+
+        return self.get("tools", inputs, make)
+
+    def keys(self) -> Artifact:
+        """The SSH keys."""
+        return self.get("keys", {"scheme": "ed25519"}, images.make_keys)
+
+    def rootfs(self) -> Artifact:
+        """dom0's packages."""
+        include = images.packages(self.images / "dom0/packages")
+        inputs = {
+            "packages": " ".join(include),
+            "suite": images.SUITE,
+            "without": digest(" ".join(images.UNWANTED)),
+        }
+
+        def make(dest: Path) -> None:
+            compiling.check_space(self.store.root, mib=images.SPACE_MIB, what="making dom0's root")
+            with self.progress.step("install dom0's packages (mmdebstrap)"):
+                images.make_rootfs(dest, include=include, log=dest / "build.log")
+
+        return self.get("rootfs", inputs, make)
+
+    def guest(self, rootfs: Artifact, keys: Artifact, tools: Artifact, linux: Artifact) -> Artifact:
+        """The guests' initramfs."""
+        inputs = self.common(rootfs, keys, tools, linux) | {"images/guest": hash_tree(self.images / "guest")}
+
+        def make(dest: Path) -> None:
+            with self.progress.step("make the guests' initramfs"):
+                images.make_guest(
+                    dest,
+                    rootfs=rootfs.path / "rootfs.tar", keys=keys.path, tools=tools.path,
+                    modules=modules_of(linux), images=self.images / "guest",
+                )
+
+        return self.get("guest", inputs, make)
+
+    def dom0(
+        self, rootfs: Artifact, keys: Artifact, tools: Artifact, linux: Artifact, guest: Artifact
+    ) -> Artifact:
+        """dom0's disk image."""
+        inputs = self.common(rootfs, keys, tools, linux) | {
+            "images/dom0": hash_tree(self.images / "dom0"),
+            "kernel": linux.files["bzImage"],
+            "guest": guest.files["guest.cpio.gz"],
+        }
+
+        def make(dest: Path) -> None:
+            compiling.check_space(self.store.root, mib=images.SPACE_MIB, what="making dom0's image")
+            with self.progress.step("make dom0's disk image"):
+                images.make_dom0(
+                    dest,
+                    rootfs=rootfs.path / "rootfs.tar", keys=keys.path, tools=tools.path,
+                    modules=modules_of(linux), kernel=linux.path / "bzImage",
+                    guest=guest.path / "guest.cpio.gz", images=self.images / "dom0",
+                )
+
+        return self.get("dom0", inputs, make)
+
+    @staticmethod
+    def common(rootfs: Artifact, keys: Artifact, tools: Artifact, linux: Artifact) -> dict[str, str]:
+        """What goes into both images."""
+        programs = {k: v for k, v in tools.files.items() if not k.endswith(".log")}
+        return {
+            "rootfs": rootfs.files["rootfs.tar"],
+            "keys": digest(keys.files["id_key.pub"] + keys.files["host_key"]),
+            "tools": digest(str(sorted(programs.items()))),
+            "modules": linux.files.get("modules.tar", "none"),
+            "recipe": code_of(images),
+        }
+
+
+def modules_of(linux: Artifact) -> Path | None:
+    """The kernel's modules (a tar), if it has any."""
+    return linux.path / "modules.tar" if "modules.tar" in linux.files else None
+
+
+def build(
+    *,
+    store: Store,
+    progress: Progress,
+    xen_tree: Path | None = None,
+    linux_tree: Path | None = None,
+    stock: bool = False,
+    jobs: int | None = None,
+    flavour: str = RELEASE,
+) -> Built:
+    """Make everything, or find it in the store.
+
+    Args:
+        xen_tree, linux_tree: developers' own trees, taken as they stand, without our series.
+        stock: pristine trees without our series.
+        jobs: compilers side by side; all processors if None.
+        flavour: names the extra Kconfig fragments (``config/FLAVOUR``).
+
+    Raises:
+        UserError: a wrong base.toml, tree, patch, configuration or tool.
+        InfraError: no network, no space, a missing program.
+    """
+    wanted = recipes(xen_tree=xen_tree, linux_tree=linux_tree, stock=stock, flavour=flavour)
+    builder = Builder(
+        store=store, progress=progress, wanted=wanted, jobs=jobs or compiling.cores()
+    )
+    linux_source: Future[Source] = Future()
+    linux_unpacked: Future[None] = Future()
+
+    def compile_lane() -> tuple[Artifact, Artifact]:
+        xen = builder.kernel("xen", builder.source("xen"))
+        source = linux_source.result()
+        linux_unpacked.result()
+        return xen, builder.kernel("linux", source)
+
+    def waiting_lane() -> tuple[Artifact, Artifact, Artifact]:
+        try:
+            source = builder.source("linux")
+            linux_source.set_result(source)
+            builder.unpack_ahead("linux", source)
+            linux_unpacked.set_result(None)
+        except BaseException as error:
+            # The other lane must not wait for ever for what will not come.
+            for promise in (linux_source, linux_unpacked):
+                if not promise.done():
+                    promise.set_exception(proc.Cancelled(f"no Linux tree: {error}"))
+            raise
+        return builder.rootfs(), builder.keys(), builder.tools()
+
+    (xen, linux), (rootfs, keys, tools) = side_by_side(compile_lane, waiting_lane)
+    guest = builder.guest(rootfs, keys, tools, linux)
+    dom0 = builder.dom0(rootfs, keys, tools, linux, guest)
+    made = [kind for kind, artifact in builder.artifacts.items() if not artifact.hit]
+    progress.say(f"built: {', '.join(made)}" if made else "nothing to build: all of it is in the store")
+    return Built(
+        xen=xen.path / "xen",
+        xen_syms=xen.path / "xen-syms",
+        kernel=linux.path / "bzImage",
+        vmlinux=linux.path / "vmlinux",
+        dom0_image=dom0.path / "dom0.ext4",
+        guest_initrd=guest.path / "guest.cpio.gz",
+        tools=tools.path,
+        ssh_key=keys.path / "id_key",
+        host_key=keys.path / "host_key.pub",
+        keys={kind: artifact.key for kind, artifact in builder.artifacts.items()},
+        hits={kind: artifact.hit for kind, artifact in builder.artifacts.items()},
+        sources=dict(builder.sources),
+    )
+
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+def side_by_side(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
+    """Run two functions at once; when one fails, the programs of the other are stopped.
+
+    Raises:
+        what the one that failed raised (never the other's :class:`proc.Cancelled`).
+    """
+    with proc.children() as running, ThreadPoolExecutor(2, "build") as pool:
+        one: Future[A] = pool.submit(contextvars.copy_context().run, first)
+        two: Future[B] = pool.submit(contextvars.copy_context().run, second)
+        try:
+            both: list[Future[Any]] = [one, two]
+            wait(both, return_when=FIRST_EXCEPTION)
+        finally:
+            # After a success nothing runs any more; after Ctrl-C or a failure
+            # the pool would wait for what is of no use.
+            if not (one.done() and two.done()):
+                running.stop()
+        failures = [error for lane in (one, two) if (error := lane.exception()) is not None]
+        for error in sorted(failures, key=lambda e: isinstance(e, proc.Cancelled)):
+            raise error
+        return one.result(), two.result()
