@@ -18,7 +18,7 @@ import jinja2
 from harness.errors import EvhError, InfraError, UserError
 from harness.model import GuestSpec
 from harness.ssh import SSH, Stream
-from harness.waits import Crash, GuestEnded, MachineCrashed, MachineLost, Vigil
+from harness.waits import Crash, GuestEnded, MachineCrashed, MachineLost, Vigil, words_of
 
 if TYPE_CHECKING:
     from harness.machine import Machine
@@ -235,7 +235,7 @@ class Guest:
         self.machine.consoles.settle(quiet=0.5 * slowness, most=3.0 * slowness)
         full = self.machine.consoles.find_crash(self.layer, since=self._since) or crash
         return MachineCrashed(
-            f"{self.layer} crashed: {full.line.strip()}",
+            f"{self.layer} crashed: {words_of(full)}",
             crash=full,
             hint=f"the whole story: {self.machine.run_dir / 'consoles.log'}",
         )
@@ -316,7 +316,7 @@ class _Follower:
         # `-F`: xenconsoled makes the file when the guest's console appears.
         # The marker in front tells that the old content is gone.
         self._stream: Stream = machine.dom0.stream(
-            f"rm -f {quoted}; echo; exec tail -c +1 -s 0.1 -F {quoted} 2>/dev/null", timeout=1e9
+            f"rm -f {quoted}; echo; exec tail -c +1 -s 0.3 -F {quoted} 2>/dev/null", timeout=1e9
         )
         self._seen = 0
         self._stopping = threading.Event()

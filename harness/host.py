@@ -150,10 +150,6 @@ def _guarded(check: Callable[[], Check]) -> Check:
 
 def _check_python() -> Check:
     version = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info < (3, 11):
-        return Check(
-            name="python", status="fail", text=version, next_step="install Python 3.11 or newer"
-        )
     return Check(name="python", status="ok", text=version)
 
 

@@ -27,7 +27,15 @@ from harness.embed import Hypervisor, libvirt, libvirt_qemu, open_hypervisor
 from harness.errors import InfraError, UserError
 from harness.model import Accelerator, Built, GuestSpec, MachineSpec
 from harness.ssh import SSH, Keys
-from harness.waits import Crash, MachineCrashed, MachineDied, MachineLost, TimedOut, Vigil
+from harness.waits import (
+    Crash,
+    MachineCrashed,
+    MachineDied,
+    MachineLost,
+    TimedOut,
+    Vigil,
+    words_of,
+)
 
 if TYPE_CHECKING:
     from harness.guests import Guest
@@ -437,7 +445,7 @@ class Machine:
         self.consoles.settle(quiet=0.3 * self.vigil.slowness, most=2.0 * self.vigil.slowness)
         full = self.consoles.find_crash(crash.layer) or crash
         return MachineCrashed(
-            f"{crash.layer} crashed: {crash.line.strip()}",
+            f"{crash.layer} crashed: {words_of(full)}",
             crash=full,
             hint=f"the whole story: {self.run_dir / 'consoles.log'}",
         )

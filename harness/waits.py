@@ -40,6 +40,15 @@ class Crash:
     excerpt: str = ""
 
 
+def words_of(crash: Crash) -> str:
+    """A crash in one line: Xen gives the reason on the line after "Panic on CPU"."""
+    line = crash.line.removeprefix("(XEN) ").strip()
+    if line.startswith("Panic on CPU"):
+        after = crash.excerpt.partition(crash.line)[2].strip().splitlines()
+        line = " ".join([line, *(reason.removeprefix("(XEN) ").strip() for reason in after[:1])])
+    return line
+
+
 class MachineLost(EvhError):
     """A machine or guest will not answer any more, or did not in time."""
 

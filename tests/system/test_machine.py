@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The machine against real QEMU, Xen and Linux: it boots, and its end is noticed."""
+
+import contextlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness import reaper
+from harness.embed import roots_folder
+from harness.errors import InfraError
+from harness.machine import Machine
+from harness.model import Abi, Accelerator, Built, GuestSpec, MachineSpec, Verdict
+from harness.ssh import CommandFailed
+from harness.waits import GuestEnded, MachineCrashed, MachineDied
+
+TCG = Accelerator(kind="tcg", reason="TCG: asked for")
+# 2l: what every kernel has. `nmi=fatal` lets QEMU's monitor make Xen panic.
+SPEC = MachineSpec(abi=Abi.L2, memory_mib=2048, dom0_mib=1024, xen_args="nmi=fatal")
+
+
+class Say:
+    def say(self, text: str) -> None:
+        print(text)
+
+
+def machine_of(built: Built, run_dir: Path) -> Machine:
+    return Machine(built, SPEC, run_dir=run_dir, accelerator=TCG, progress=Say())
+
+
+def qemu_pids(name: str) -> list[int]:
+    """QEMU processes (zombies excluded) of the machine called so."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and f"guest={name},".encode() in (
+                entry / "cmdline"
+            ).read_bytes():
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.fixture(scope="module")
+def machine(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    # A folder as awkward as a user's may be.
+    with machine_of(built, tmp_path_factory.mktemp("run") / "a b, c") as machine:
+        machine.boot()
+        yield machine
+
+
+def test_dom0_answers(machine: Machine) -> None:
+    assert machine.dom0.run("xl info xen_version", timeout=30).out.startswith("4.")
+    assert 0 < machine.boot_seconds < 180
+    assert machine.vigil.slowness >= 1.0
+    assert machine.consoles.find_crash() is None
+
+
+def test_consoles_are_recorded_from_the_first_byte(machine: Machine) -> None:
+    layers = {line.layer for line in machine.consoles.lines()}
+    assert layers == {"xen", "dom0"}
+    xen = machine.consoles.lines(layer="xen")
+    assert any("Xen version" in line.text for line in xen[:5])
+    assert all("(XEN)" not in line.text for line in machine.consoles.lines(layer="dom0"))
+    assert any("Linux version" in line.text for line in machine.consoles.lines(layer="dom0")[:5])
+
+
+def test_failing_command_says_what_it_said(machine: Machine) -> None:
+    with pytest.raises(CommandFailed, match="status 3") as caught:
+        machine.dom0.run("echo out; echo err >&2; exit 3", timeout=30)
+    assert (caught.value.completed.out, caught.value.completed.err) == ("out\n", "err\n")
+    assert machine.dom0.run("exit 3", timeout=30, check=False).rc == 3
+
+
+def test_stream_is_a_conversation(machine: Machine) -> None:
+    with machine.dom0.stream("while read a; do echo got $a; done; echo end", timeout=60) as stream:
+        for word in ("one", "two"):
+            stream.stdin_write(f"{word}\n".encode())
+            assert stream.readline() == f"got {word}"
+        stream.stdin_close()
+        assert list(stream) == ["end"]
+        assert stream.rc == 0
+
+
+def test_large_input_and_output(machine: Machine) -> None:
+    data = os.urandom(1 << 20)
+    machine.dom0.put(data, "/tmp/a file", mode=0o600)
+    shown = machine.dom0.run("md5sum < '/tmp/a file'; base64 -w0 '/tmp/a file'", timeout=60)
+    import base64
+    import hashlib
+
+    digest, _, text = shown.out.partition("\n")
+    assert digest.split()[0] == hashlib.md5(data).hexdigest()
+    assert base64.b64decode(text) == data
+
+
+def test_other_host_key_is_refused(machine: Machine) -> None:
+    from harness.ssh import SSH, Keys
+
+    keys = Keys(user=machine.keys.user, host=machine.keys.user)
+    stranger = SSH(name="dom0", address=machine.dom0.address, keys=keys, vigil=machine.vigil)
+    with pytest.raises(InfraError, match="host key"):
+        stranger.connect(timeout=30)
+
+
+@pytest.mark.parametrize("kind", ["pv64", "pvh64"])
+def test_guest_answers_and_its_crash_is_its_own(machine: Machine, kind: str) -> None:
+    with machine.start_guest(GuestSpec(name=f"g-{kind}", kind=kind, abi=Abi.L2)) as guest:
+        assert guest.ssh.run("cat /sys/hypervisor/type", timeout=30, check=False).rc in (0, 1)
+        began = time.monotonic()
+        with pytest.raises(MachineCrashed, match="sysrq triggered crash") as caught:
+            guest.ssh.run("echo c > /proc/sysrq-trigger; sleep 1000", timeout=120)
+        assert time.monotonic() - began < 30 * machine.vigil.slowness
+        assert caught.value.layer == f"guest:g-{kind}"
+        assert caught.value.verdict is Verdict.CRASH
+        assert "Call Trace" in caught.value.crash.excerpt
+    machine.dom0.run("true", timeout=30)
+    log = (machine.run_dir / f"console-guest-g-{kind}.log").read_text(errors="replace")
+    assert "Linux version" in "\n".join(log.splitlines()[:5])
+
+
+def test_guest_that_powers_off_is_no_crash(machine: Machine) -> None:
+    with machine.start_guest(GuestSpec(name="off", kind="pv64", abi=Abi.L2)) as guest:
+        with pytest.raises(GuestEnded, match="powered off"):
+            guest.ssh.run("echo o > /proc/sysrq-trigger; sleep 1000", timeout=120)
+
+
+def test_xen_panic_ends_a_wait_at_once(machine: Machine) -> None:
+    """The last test on the shared machine."""
+    stream = machine.dom0.stream("echo up; sleep 1000", timeout=1000)
+    assert stream.readline() == "up"
+    began = time.monotonic()
+    machine._monitor("nmi")
+    with pytest.raises(MachineCrashed, match="FATAL TRAP: vec 2") as caught:
+        stream.readline()
+    assert time.monotonic() - began < 15
+    assert caught.value.layer == "xen"
+    assert "Xen call trace" in caught.value.crash.excerpt
+    with pytest.raises(MachineCrashed):  # and every wait after it
+        machine.dom0.run("true", timeout=30)
+
+
+def test_dom0_panic_is_dom0s(built: Built, tmp_path: Path) -> None:
+    with machine_of(built, tmp_path) as machine:
+        machine.boot()
+        with pytest.raises(MachineCrashed, match="sysrq triggered crash") as caught:
+            machine.dom0.run("echo c > /proc/sysrq-trigger; sleep 1000", timeout=120)
+        assert caught.value.layer == "dom0"
+        name = machine.name
+    assert not qemu_pids(name)
+    assert not list(tmp_path.glob("*.qcow2"))
+
+
+def test_killed_qemu_ends_a_wait_at_once(built: Built, tmp_path: Path) -> None:
+    with machine_of(built, tmp_path) as machine:
+        machine.start()
+        machine.wait_xen()
+        (pid,) = qemu_pids(machine.name)
+        began = time.monotonic()
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(MachineDied, match="QEMU ended by itself") as caught:
+            machine.consoles.wait_line("never", vigil=machine.vigil, what="nothing", total=60)
+        assert time.monotonic() - began < 5
+        assert (caught.value.verdict, caught.value.layer) == (Verdict.CRASH, "qemu")
+
+
+def test_missing_hypervisor_is_said(built: Built, tmp_path: Path) -> None:
+    broken = replace(built, xen=tmp_path / "nothing")
+    with machine_of(broken, tmp_path) as machine, pytest.raises(InfraError, match="missing"):
+        machine.start()
+
+
+# A child process that holds a machine, to be killed.
+CHILD = """
+import pickle, sys, time
+from pathlib import Path
+from harness.embed import process_root
+from test_machine import machine_of
+with machine_of(pickle.loads(bytes.fromhex(sys.argv[1])), Path(sys.argv[2])) as machine:
+    machine.start()
+    machine.wait_xen()
+    print(machine.name, process_root(), flush=True)
+    time.sleep(1000)
+"""
+
+
+def start_child(built: Built, run_dir: Path) -> tuple[subprocess.Popen[str], str, Path]:
+    here = Path(__file__).resolve().parent
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, pickle.dumps(built).hex(), str(run_dir)],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(here.parent.parent), str(here)])},
+    )
+    assert child.stdout is not None
+    name, root = child.stdout.readline().split()
+    return child, name, Path(root)
+
+
+def gone_within(seconds: float, name: str, root: Path) -> float:
+    """Seconds until QEMU and the root of a machine are gone; fails after `seconds`."""
+    began = time.monotonic()
+    while qemu_pids(name) or root.exists():
+        assert time.monotonic() - began < seconds, (qemu_pids(name), root)
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_qemu_outlives_a_killed_harness(built: Built, tmp_path: Path, how: int) -> None:
+    child, name, root = start_child(built, tmp_path)
+    assert qemu_pids(name)
+    # The whole group, as a terminal or a CI runner does.
+    os.killpg(child.pid, how)
+    child.wait(timeout=30)
+    print(f"gone after {gone_within(10, name, root):.2f} s")
+    assert not list(tmp_path.glob("*.qcow2"))
+
+
+def test_leftovers_are_reaped_when_the_watcher_was_killed_too(
+    built: Built, tmp_path: Path
+) -> None:
+    child, name, root = start_child(built, tmp_path)
+    watchers = [
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit()
+        and str(root).encode() in (words := _words(entry))
+        and str(child.pid).encode() in words
+    ]
+    assert len(watchers) == 1
+    os.kill(watchers[0], signal.SIGKILL)
+    child.kill()
+    child.wait(timeout=30)
+    assert qemu_pids(name), "without a watcher QEMU stays; else this test tests nothing"
+    assert root in reaper.reap_leftovers(roots_folder())
+    gone_within(5, name, root)
+    assert not list(tmp_path.glob("*.qcow2"))
+
+
+def _words(entry: Path) -> list[bytes]:
+    with contextlib.suppress(OSError):
+        return (entry / "cmdline").read_bytes().split(b"\0")
+    return []

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What libvirt and xl are told, with characters that could break it."""
+
+import xml.etree.ElementTree as ElementTree
+from typing import Any
+
+import pytest
+
+from harness.errors import UserError
+from harness.guests import render_config, xl_string
+from harness.machine import render_domain
+from harness.model import Abi, Accelerator, GuestSpec, MachineSpec
+
+TCG = Accelerator(kind="tcg", reason="TCG: asked for")
+
+
+def domain(**changes: Any) -> ElementTree.Element:
+    values: dict[str, Any] = dict(
+        name="evh-1",
+        spec=MachineSpec(),
+        accelerator=TCG,
+        xen="/r/xen",
+        kernel="/r/kernel",
+        disk="/runs/a b/<&>'\".qcow2",
+        serial="/r/serial",
+    )
+    return ElementTree.fromstring(render_domain(**(values | changes)))
+
+
+def test_xen_is_the_kernel_and_dom0_its_module_with_arguments() -> None:
+    spec = MachineSpec(abi=Abi.FIFO, memory_mib=8192, dom0_mib=6144, vcpus=3)
+    tree = domain(spec=spec)
+    assert tree.findtext("os/kernel") == "/r/xen"
+    assert tree.findtext("os/initrd") == (
+        "/r/kernel console=hvc0 root=/dev/vda rw panic=-1 xen.fifo_events=1"
+    )
+    cmdline = (tree.findtext("os/cmdline") or "").split()
+    assert {"console=com1", "noreboot", "dom0_mem=6144M,max:6144M", "dom0_max_vcpus=3"} <= set(cmdline)
+    assert (tree.findtext("memory"), tree.findtext("vcpu")) == ("8192", "3")
+    assert tree.findtext("on_reboot") == tree.findtext("on_crash") == "destroy"
+
+
+def test_special_characters_survive() -> None:
+    spec = MachineSpec(xen_args="a=<b>&\"c'", dom0_args="x=\"1 2\" y=1,2 z=<&>")
+    tree = domain(spec=spec)
+    disk = tree.find("devices/disk/source")
+    assert disk is not None and disk.get("file") == "/runs/a b/<&>'\".qcow2"
+    assert (tree.findtext("os/cmdline") or "").endswith("a=<b>&\"c'")
+    # QEMU takes a single comma for the end of a module, a doubled one for a comma.
+    assert (tree.findtext("os/initrd") or "").endswith('x="1 2" y=1,,2 z=<&>')
+
+
+@pytest.mark.parametrize("kernel", ["/a b/kernel", "/a,b/kernel"])
+def test_path_that_qemu_would_take_apart_is_refused(kernel: str) -> None:
+    with pytest.raises(UserError, match="cannot be booted"):
+        domain(kernel=kernel)
+
+
+def test_tcg_gets_svm_and_kvm_the_hosts_cpu() -> None:
+    tcg, kvm = domain(), domain(accelerator=Accelerator(kind="kvm", reason="KVM"))
+    assert (tcg.get("type"), kvm.get("type")) == ("qemu", "kvm")
+    assert tcg.findtext("cpu/model") == "qemu64"
+    assert {f.get("name") for f in tcg.findall("cpu/feature")} == {"svm", "npt", "rdrand"}
+    cpu = kvm.find("cpu")
+    assert cpu is not None and cpu.get("mode") == "host-passthrough"
+
+
+def test_guest_config() -> None:
+    spec = GuestSpec(
+        name="a-1", kind="pvh64", max_event_channels=131073, extra_args='x="a\\b" y'
+    )
+    lines = dict(
+        line.split(" = ", 1)
+        for line in render_config(spec, address="192.168.77.10/24").splitlines()
+        if " = " in line
+    )
+    assert lines["name"] == '"a-1"'
+    assert lines["type"] == '"pvh"'
+    assert lines["max_event_channels"] == "131073"
+    assert lines["extra"] == (
+        '"console=hvc0 panic=-1 evh.ip=192.168.77.10/24 evh.name=a-1'
+        ' xen.3l_events=1 x=\\"a\\\\b\\" y"'
+    )
+    assert lines["vif"].startswith('[ "bridge=xenbr0')
+
+
+def test_guest_config_leaves_xls_default() -> None:
+    config = render_config(GuestSpec(name="a", kind="pv64"), address="192.168.77.10/24")
+    assert "max_event_channels" not in config
+    assert 'type = "pv"\n' in config
+
+
+@pytest.mark.parametrize("name", ["", "7", "a b", "../a", "a;b", "-a", "a" * 62])
+def test_guest_name_that_cannot_be(name: str) -> None:
+    with pytest.raises(UserError, match="cannot be"):
+        render_config(GuestSpec(name=name, kind="pv64"), address="192.168.77.10/24")
+
+
+def test_guest_kind_that_is_not_known() -> None:
+    with pytest.raises(UserError, match="'hvm64' is not known"):
+        render_config(GuestSpec(name="a", kind="hvm64"), address="192.168.77.10/24")
+
+
+def test_xl_string() -> None:
+    assert xl_string('a"b\\c\nd') == '"a\\"b\\\\c\\nd"'
+    with pytest.raises(UserError):
+        xl_string("\x1b[2J")
