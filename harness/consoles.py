@@ -219,9 +219,13 @@ class Consoles:
         self._raw[layer].write(data)
 
     def name_domain(self, domid: int, layer: str) -> None:
-        """Tell who domain `domid` is, for Xen's words about it."""
+        """Tell who domain `domid` is, for Xen's words about it, past and future."""
         with self._news:
             self._names[f"dom{domid}"] = layer
+            self._crashes = [
+                (number, replace(crash, layer=layer) if crash.layer == f"dom{domid}" else crash)
+                for number, crash in self._crashes
+            ]
 
     def close(self) -> None:
         """Write last lines and close the logs."""

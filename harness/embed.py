@@ -18,9 +18,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from harness import reaper
-from harness.errors import InfraError
+from harness.errors import InfraError, UserError
 
 # Read when the library is loaded. Its errors reach us as exceptions, and what
 # QEMU says has a log of its own; the rest ("domain is tainted") would go to
@@ -162,8 +163,15 @@ def open_hypervisor(uri: str | None = None) -> Hypervisor:
 
     Args:
         uri: None for the embedded driver, else any libvirt URI of this host.
-    Raises: InfraError: libvirt cannot be reached.
+    Raises: InfraError: libvirt cannot be reached. UserError: another host is
+        meant.
     """
+    if uri and (host := urlsplit(uri).hostname):
+        # Images, consoles and dom0's port would all be over there.
+        raise UserError(
+            f"libvirt on another host ({host}) is not supported",
+            hint=f"run evh on {host}",
+        )
     root = process_root()
     start_event_loop()
     target = uri or f"qemu:///embed?root={root}"

@@ -45,7 +45,7 @@ if [ "$1" = online ]; then
 fi
 """
 
-_READY = r"^evh: guest ready"
+_READY = "evh: guest ready"
 # The longest a follower may need at the end for what is still on its way.
 _DRAIN_SECONDS = 5.0
 
@@ -194,6 +194,9 @@ class Guest:
         )
         self.domid = int(done.out)
         self.machine.consoles.name_domain(self.domid, self.layer)
+        # It runs since before xl returned; Xen may have spoken of it already.
+        if crash := self.machine.consoles.find_crash(self.layer, since=self._since):
+            self.crashed(crash)
 
     def _follow(self) -> None:
         """Record its console from the first byte, and hear of its end from xl."""

@@ -132,6 +132,18 @@ def test_guest_that_powers_off_is_no_crash(machine: Machine) -> None:
             guest.ssh.run("echo o > /proc/sysrq-trigger; sleep 1000", timeout=120)
 
 
+def test_xen_answers_its_debug_keys_without_dom0(machine: Machine) -> None:
+    since = machine.consoles.next_number
+    machine.xen_keys("h")
+    line = machine.consoles.wait_line(
+        r"\[type '.'\]|pressed", layer="xen", since=since, vigil=machine.vigil, what="Xen's help", total=30
+    )
+    assert line.layer == "xen"
+    machine.consoles.wait_line(
+        "Serial input to DOM0", since=since, vigil=machine.vigil, what="the way back", total=30
+    )
+
+
 def test_xen_panic_ends_a_wait_at_once(machine: Machine) -> None:
     """The last test on the shared machine."""
     stream = machine.dom0.stream("echo up; sleep 1000", timeout=1000)

@@ -120,6 +120,15 @@ def test_xens_words_about_a_guest_are_the_guests_crash(tmp_path: Path) -> None:
     assert consoles.find_crash(since=consoles.next_number) is None
 
 
+def test_guest_may_crash_before_its_number_is_known(tmp_path: Path) -> None:
+    consoles = Consoles(tmp_path)
+    consoles.feed(Consoles.SERIAL, b"(XEN) d9v0 Triple fault - invoking HVM shutdown action 1\n")
+    assert consoles.find_crash("guest:c") is None
+    consoles.name_domain(9, "guest:c")
+    crash = consoles.find_crash("guest:c")
+    assert crash is not None and crash.layer == "guest:c"
+
+
 def test_wait_line_looks_at_old_lines_too(tmp_path: Path) -> None:
     consoles = Consoles(tmp_path)
     consoles.feed("guest:a", b"evh: guest ready\n")
