@@ -23,6 +23,7 @@ from typer.core import TyperGroup
 from harness import plan
 from harness.errors import EvhError, UserError
 from harness.model import Abi, GuestSpec, MachineSpec, Verdict
+from harness.signals import Interrupted, signals_end_cleanly
 
 if TYPE_CHECKING:
     from harness.machine import Machine
@@ -43,7 +44,11 @@ class _Group(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with signals_end_cleanly(lambda text: print(f"evh: {text}", file=sys.stderr)):
+                return super().invoke(ctx)
+        except Interrupted as e:
+            print(f"evh: ended by {e}", file=sys.stderr)
+            raise typer.Exit(128 + e.number) from e
         except EvhError as e:
             tell(e)
             verdict = getattr(e, "verdict", None)
@@ -287,9 +292,10 @@ def build(
 
     with _progress() as progress:
         built = do_build(store=Store(), progress=progress, stock=stock, jobs=jobs, **trees)
-    hits: dict[str, bool] = getattr(built, "hits", {})
     for name, key in built.keys.items():
-        print(f"{name:<14} {key[:16]}  {'in the store already' if hits.get(name) else 'built now'}")
+        print(
+            f"{name:<14} {key[:16]}  {'in the store already' if built.hits.get(name) else 'built now'}"
+        )
     for name in ("xen", "kernel", "dom0_image", "guest_initrd"):
         print(f"{name:<14} {getattr(built, name)}")
 
@@ -324,18 +330,22 @@ def boot(
     Then, in another terminal:  [bold]evh shell[/bold]   or   [bold]evh shell pv64 --command 'dmesg | tail'[/bold]
     """
     from harness.attach import hold
-    from harness.run import signals_end_cleanly
 
-    with _progress() as progress, signals_end_cleanly(progress.say):
-        try:
-            with ExitStack() as stack:
-                machine, folder = _booted(
-                    stack, progress, guests=guest or [], abi=abi, memory=memory, stock=stock, accel=accel, connect=connect, jobs=jobs, run_dir=run_dir,
-                    trees=_trees(xen_tree, linux_tree),
-                )  # fmt: skip
-                hold(machine, folder, say=progress.say)
-        except KeyboardInterrupt:
-            progress.say("stopped")
+    with _progress() as progress, ExitStack() as stack:
+        machine, folder = _booted(
+            stack,
+            progress,
+            guests=guest or [],
+            abi=abi,
+            memory=memory,
+            stock=stock,
+            accel=accel,
+            connect=connect,
+            jobs=jobs,
+            run_dir=run_dir,
+            trees=_trees(xen_tree, linux_tree),
+        )
+        hold(machine, folder, say=progress.say)
 
 
 def _booted(

@@ -152,12 +152,10 @@ def judge_cell(
         # clean-up that finds worse (a machine that died while the guest was destroyed) is not hidden.
         worst = endings[0]
         for ending in endings[1:]:
-            if worst.verdict in (Verdict.SKIP, Verdict.FAIL) and ending.verdict in (
+            if (worst.verdict in (Verdict.SKIP, Verdict.FAIL) and ending.verdict in (
                 Verdict.HANG,
                 Verdict.CRASH,
-            ):
-                worst = ending
-            elif worst.verdict is Verdict.SKIP:
+            )) or worst.verdict is Verdict.SKIP:
                 worst = ending
         return Judgement(verdict=worst.verdict, layer=worst.layer, reason=worst.reason)
     for row in rows:

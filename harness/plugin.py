@@ -23,9 +23,9 @@ import pytest
 
 from harness import judge
 from harness.errors import UserError
-from harness.pool import Machines
 from harness.model import Abi, GuestSpec, MachineSpec, Verdict
 from harness.plan import Cell, Selection, in_selected_suite
+from harness.pool import Machines
 from harness.record import Recorder, Row, TestResult
 
 if TYPE_CHECKING:

@@ -61,6 +61,11 @@ LIMITS_HEAD = (
     ("Xen B/port", "Xen memory in bytes for each open port"),
     ("note", ""),
 )
+# What tests/suites mean by a path.
+PATHS = {
+    "raw": "ports opened by hypercalls alone, events read from the pending bitmap",
+    "irq": "each port has an interrupt in Linux, events counted by its handler",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +82,11 @@ def count(number: float | None) -> str:
     return "-" if number is None else f"{number:,.0f}"
 
 
+def per_port(number: float | None) -> str:
+    """Bytes for each port; small figures with a decimal."""
+    return f"{number:.1f}" if number is not None and abs(number) < 100 else count(number)
+
+
 def duration(seconds: float) -> str:
     """Seconds for people: ``0.42 s``, ``7.3 s``, ``4 min 12 s``."""
     if seconds < 1:
@@ -90,11 +100,21 @@ def limits_cells(record: RunRecord) -> list[tuple[str, ...]]:
     """The limits table as text, in the order of ``LIMITS_HEAD``."""
     return [
         (
-            row.abi, row.guest, row.path, count(row.opened), count(row.sent), count(row.seen), count(row.lost),
-            count(row.doubled), f"{row.seconds:,.1f}", count(row.guest_bytes_per_port), count(row.xen_bytes_per_port), row.note,
+            row.abi,
+            row.guest,
+            row.path,
+            count(row.opened),
+            count(row.sent),
+            count(row.seen),
+            count(row.lost),
+            count(row.doubled),
+            f"{row.seconds:,.1f}",
+            per_port(row.guest_bytes_per_port),
+            per_port(row.xen_bytes_per_port),
+            row.note,
         )
         for row in record.rows
-    ]  # fmt: skip
+    ]
 
 
 # Steps that there may be many of, taken together under one name.
@@ -159,7 +179,10 @@ def print_report(run_dir: Path, record: RunRecord, *, file: TextIO) -> None:
         console.print(_verdict_table(record, style))
     if record.rows:
         console.print()
-        console.print(_limits_table(record, style))
+        console.print(_limits_table(record, style, narrow=console.width < 100))
+        console.print()
+        for line in legend(record):
+            console.print(line, markup=False, style="dim")
     console.print()
     for test in record.tests:
         if test.verdict not in (Verdict.PASS, Verdict.SKIP, None):
@@ -192,20 +215,31 @@ def relative(path: Path) -> Path:
         return path
 
 
-def _table(head: Sequence[str], style: box.Box | None) -> Table:
-    table = Table(box=style, pad_edge=False, header_style="bold", show_edge=False)
+# Never folded: half a number reads as another number.
+WHOLE = {name for name, _ in LIMITS_HEAD[:-1]}
+NUMBERS = {name for name, _ in LIMITS_HEAD[3:-1]}
+
+
+def _table(head: Sequence[str], style: box.Box | None, *, narrow: bool = False) -> Table:
+    """An empty table.
+
+    Args:
+        narrow: spare every column of the terminal.
+    """
+    table = Table(
+        box=style,
+        pad_edge=False,
+        header_style="bold",
+        show_edge=False,
+        padding=(0, 0) if narrow else (0, 1),
+    )
     for name in head:
-        right = name in {
-            "ports opened",
-            "sent",
-            "seen",
-            "lost",
-            "doubled",
-            "seconds",
-            "guest B/port",
-            "Xen B/port",
-        }
-        table.add_column(name, justify="right" if right else "left", overflow="fold")
+        table.add_column(
+            name.replace(" ", "\n") if style is not None else name,
+            justify="right" if name in NUMBERS else "left",
+            no_wrap=name in WHOLE,
+            overflow="fold",
+        )
     return table
 
 
@@ -215,23 +249,27 @@ def _verdict_table(record: RunRecord, style: box.Box | None) -> Table:
         verdict = str(test.verdict or "unfinished") + (f" ({test.layer})" if test.layer else "")
         table.add_row(
             Text(verdict, style=COLOURS.get(test.verdict or Verdict.ERROR, "")),
-            Text(f"{test.suite}::{test.test}"), test.abi, test.guest, f"{test.seconds:.1f}", Text(test.reason),
-        )  # fmt: skip
+            Text(f"{test.suite}::{test.test}"),
+            test.abi,
+            test.guest,
+            f"{test.seconds:.1f}",
+            Text(test.reason),
+        )
     return table
 
 
-def _limits_table(record: RunRecord, style: box.Box | None) -> Table:
-    cells = limits_cells(record)
-    # A column that nothing filled only costs width.
-    used = [
-        i
-        for i, (name, _) in enumerate(LIMITS_HEAD)
-        if name != "note" or any(row[i] for row in cells)
-    ]
-    table = _table([LIMITS_HEAD[i][0] for i in used], style)
-    for row in cells:
-        table.add_row(*(Text(row[i]) for i in used))
+def _limits_table(record: RunRecord, style: box.Box | None, *, narrow: bool) -> Table:
+    table = _table([name for name, _ in LIMITS_HEAD[:-1]], style, narrow=narrow)
+    for row in limits_cells(record):
+        table.add_row(*(Text(cell) for cell in row[:-1]))
     return table
+
+
+def legend(record: RunRecord) -> list[str]:
+    """What a newcomer wants explained below the limits table: the paths in it, then the notes."""
+    used = {row.path for row in record.rows}
+    lines = [f"{path}: {text}" for path, text in PATHS.items() if path in used]
+    return lines + [f"{r.abi} {r.guest} {r.path}: {r.note}" for r in record.rows if r.note]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,7 +296,7 @@ def _consoles(run_dir: Path, record: RunRecord) -> list[ConsoleView]:
                 machine=console.machine,
                 size=path.stat().st_size,
                 text=text,
-                cut=path.stat().st_size > len(text.encode()),
+                cut=text.count("\n") + 1 >= CONSOLE_LINES,
             )
         )
     return views
@@ -292,6 +330,7 @@ def write_html(run_dir: Path, record: RunRecord) -> Path:
         meaning=MEANING,
         limits_head=LIMITS_HEAD,
         limits=limits_cells(record),
+        paths={p: t for p, t in PATHS.items() if any(row.path == p for row in record.rows)},
         command=shlex.join(record.command),
         time=time_split(record),
         steps=[step for step in record.steps if step.seconds >= 1],

@@ -10,8 +10,8 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
@@ -22,7 +22,7 @@ import pytest
 
 from harness import bases, judge, plan, plugin
 from harness.errors import EvhError, InfraError, UserError
-from harness.model import Accelerator, Built, MachineSpec, Source, Verdict
+from harness.model import Accelerator, Built, MachineSpec, Verdict
 from harness.plugin import Carrier, Session
 from harness.pool import Machines
 from harness.record import (
@@ -34,6 +34,7 @@ from harness.record import (
     SourceRecord,
     now,
 )
+from harness.signals import Interrupted, signals_end_cleanly
 
 if TYPE_CHECKING:
     from harness.machine import Machine
@@ -109,40 +110,6 @@ def real_doors() -> Doors:
         ),
         hold=hold,
     )
-
-
-class Interrupted(KeyboardInterrupt):
-    """SIGINT, SIGTERM or SIGHUP came. Pytest ends a session cleanly for a KeyboardInterrupt."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.number = number
-
-
-@contextmanager
-def signals_end_cleanly(say: Callable[[str], None]) -> Iterator[list[int]]:
-    """Turn the first SIGINT, SIGTERM or SIGHUP into ``Interrupted``, and keep further ones out of the clean-up.
-
-    Yields:
-        The signal numbers that came, in order.
-    """
-    came: list[int] = []
-
-    def handler(number: int, frame: object) -> None:
-        came.append(number)
-        if len(came) == 1:
-            raise Interrupted(number)
-        say("still cleaning up; this takes a few seconds")
-
-    before = {
-        number: signal.signal(number, handler)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    }
-    try:
-        yield came
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
 
 
 def make_run_dir(wanted: Path | None) -> Path:
@@ -347,12 +314,19 @@ def run_pytest(session: Session, *, targets: Sequence[str], collect_only: bool =
     args = [
         *targets,
         # A user's own pytest.ini or conftest beside the run folder must not change what is judged.
-        "-c", os.devnull, f"--rootdir={Path.cwd()}",
+        "-c",
+        os.devnull,
+        f"--rootdir={Path.cwd()}",
         # Capturing file descriptors as well would swallow the progress lines.
-        "--capture=sys", "-p", "no:cacheprovider",
-        "-vv", "--tb=short", "-rA", "--color=no",
+        "--capture=sys",
+        "-p",
+        "no:cacheprovider",
+        "-vv",
+        "--tb=short",
+        "-rA",
+        "--color=no",
         f"--timeout={TEST_TIMEOUT}",
-    ]  # fmt: skip
+    ]
     if selection.keyword:
         args += ["-k", selection.keyword]
     if session.keep:
@@ -394,14 +368,13 @@ def pytest_problem(code: int, session: Session) -> EvhError | None:
 
 def note_build(record: RunRecord, built: Built) -> None:
     """Put what was built, and from what, into the record."""
-    sources: dict[str, Source] = getattr(built, "sources", {})
-    hits: dict[str, bool] = getattr(built, "hits", {})
     record.sources = [
         SourceRecord(name=s.name, version=s.version, origin=s.origin, sha256=s.sha256, note=s.note)
-        for s in sources.values()
+        for s in built.sources.values()
     ]
     record.artifacts = [
-        ArtifactRecord(name=name, key=key, hit=hits.get(name)) for name, key in built.keys.items()
+        ArtifactRecord(name=name, key=key, hit=built.hits.get(name))
+        for name, key in built.keys.items()
     ]
 
 

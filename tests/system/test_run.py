@@ -90,10 +90,13 @@ def test_smoke_suite_passes_and_leaves_a_whole_report(evh: Evh) -> None:
 
 
 def test_wrong_answer_is_exit_1(evh: Evh) -> None:
-    got = evh("run", evh.write("""
+    got = evh(
+        "run",
+        evh.write("""
         def test_wrong(dom0):
             assert dom0.run("echo 4095", timeout=30).out.strip() == "4096"
-    """))  # fmt: skip
+    """),
+    )
     assert got.returncode == 1, got.stdout + got.stderr
     (test,) = evh.record()["tests"]
     assert test["verdict"] == "fail"
@@ -118,11 +121,14 @@ def test_cell_that_failed_can_be_run_again_by_the_line_it_printed(evh: Evh) -> N
 
 
 def test_panic_of_a_guest_that_no_assertion_sees_is_a_crash_of_that_guest(evh: Evh) -> None:
-    got = evh("run", evh.write("""
+    got = evh(
+        "run",
+        evh.write("""
         def test_blind(start_guest):
             guest = start_guest(name="victim", kind="pv64")
             guest.ssh.run("(sleep 0.1; echo c > /proc/sysrq-trigger) >/dev/null 2>&1 &", timeout=30)
-    """))  # fmt: skip
+    """),
+    )
     assert got.returncode == 3, got.stdout + got.stderr
     (test,) = evh.record()["tests"]
     assert (test["verdict"], test["layer"]) == ("crash", "guest:victim")
@@ -132,14 +138,17 @@ def test_panic_of_a_guest_that_no_assertion_sees_is_a_crash_of_that_guest(evh: E
 
 def test_panic_of_dom0_ends_the_wait_and_the_next_test_gets_a_fresh_machine(evh: Evh) -> None:
     begin = time.monotonic()
-    got = evh("run", evh.write(f"""
+    got = evh(
+        "run",
+        evh.write(f"""
         def test_panic(dom0):
             dom0.run("echo c > /proc/sysrq-trigger; sleep 3600", timeout=3600)
 
         {SMALL}
         def test_next(dom0):
             dom0.run("true", timeout=30)
-    """))  # fmt: skip
+    """),
+    )
     assert got.returncode == 3, got.stdout + got.stderr
     assert time.monotonic() - begin < 20 * MINUTES
     tests = {test["test"]: test for test in evh.record()["tests"]}
@@ -188,8 +197,11 @@ def test_signal_while_booted_leaves_no_qemu(evh: Evh, number: signal.Signals) ->
 def test_boot_stays_up_for_shell_and_ends_on_ctrl_c(evh: Evh) -> None:
     child = subprocess.Popen(
         evh.command("boot", "--guest", "pv64", "--memory", "2048"),
-        cwd=evh.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=evh.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
         while not list(evh.folder.glob("runs/*/attach.json")):
             assert child.poll() is None, child.communicate()

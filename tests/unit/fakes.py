@@ -93,16 +93,19 @@ def fake_built() -> Built:
             "host_key",
         )
     }
-    made = Built(**built, keys={"xen": "a" * 32})
-    sources = {
-        "xen": Source(name="xen", version="4.20.3", origin="apt:trixie:4.20.3-1", sha256="1" * 64),
-        "linux": Source(
-            name="linux", version="6.12.107", origin="apt:trixie:6.12.107-1", sha256="2" * 64
-        ),
-    }
-    object.__setattr__(made, "sources", sources)
-    object.__setattr__(made, "hits", {"xen": True})
-    return made
+    return Built(
+        **built,
+        keys={"xen": "a" * 32},
+        hits={"xen": True},
+        sources={
+            "xen": Source(
+                name="xen", version="4.20.3", origin="apt:trixie:4.20.3-1", sha256="1" * 64
+            ),
+            "linux": Source(
+                name="linux", version="6.12.107", origin="apt:trixie:6.12.107-1", sha256="2" * 64
+            ),
+        },
+    )
 
 
 def fake_doors(

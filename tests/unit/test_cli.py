@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from typer.testing import CliRunner
 
 from harness import cli, plan
 from harness.record import Recorder, RunRecord, now
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -91,7 +94,7 @@ def test_bug_is_exit_4_with_its_traceback() -> None:
         [sys.executable, "-c", program],
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
     )
     assert got.returncode == 4
     assert "ZeroDivisionError" in got.stderr and "bug in the harness" in got.stderr
@@ -103,10 +106,7 @@ def test_help_needs_neither_libvirt_nor_paramiko() -> None:
         "from typer.testing import CliRunner; from harness import cli\n"
         "sys.exit(CliRunner().invoke(cli.app, ['run', '--help']).exit_code)"
     )
-    assert (
-        subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2]).returncode
-        == 0
-    )
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
 
 
 def make_run(folder: Path, *, state: str = "finished", pid: int = 0) -> None:
@@ -123,8 +123,6 @@ def make_run(folder: Path, *, state: str = "finished", pid: int = 0) -> None:
 
 
 def test_clean_removes_runs_and_store_and_nothing_else(evh, tmp_path: Path) -> None:
-    import os
-
     store = tmp_path / "cache" / "evtchn-harness"
     (store / "xen" / "abc").mkdir(parents=True)
     (store / "xen" / "abc" / "xen").write_bytes(b"x" * 3_000_000)
@@ -166,3 +164,29 @@ def test_report_of_the_newest_run(evh) -> None:
     assert "report: runs/a/report.html" in got.output.splitlines()[-1]
     assert json.loads(Path("runs/a/run.json").read_text())["id"] == "a"
     assert Path("runs/a/report.html").exists()
+
+
+def test_signal_during_a_build_is_no_traceback_and_its_own_exit_code(tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys, time; from harness import build, cli\n"
+        "def slow(**words):\n    try: os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)\n"
+        "    finally: print('cleaned up')\n"
+        "build.build = slow; sys.argv = ['evh', 'build']; cli.main()"
+    )
+    env = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    got = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=env, timeout=30
+    )
+    assert got.returncode == 128 + 15
+    assert "cleaned up" in got.stdout
+    assert "ended by SIGTERM" in got.stderr and "Traceback" not in got.stderr
+
+
+def test_nohup_is_meant(tmp_path: Path) -> None:
+    program = (
+        "import os, signal; from harness.signals import signals_end_cleanly\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "with signals_end_cleanly(print): os.kill(os.getpid(), signal.SIGHUP); print('went on')"
+    )
+    got = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert (got.returncode, got.stdout) == (0, "went on\n")

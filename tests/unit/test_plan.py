@@ -122,9 +122,14 @@ def test_command_that_reproduces_is_what_was_asked(tmp_path: Path) -> None:
     file = tmp_path / "a test.py"
     file.touch()
     request = RunRequest(
-        selection=select(suites=["smoke"], files=[str(file)], guests=["pv64"], abis=["3l"], keyword="a and b"),
-        accelerator="tcg", uri="qemu:///system", xen_tree=tmp_path, jobs=2,
-    )  # fmt: skip
+        selection=select(
+            suites=["smoke"], files=[str(file)], guests=["pv64"], abis=["3l"], keyword="a and b"
+        ),
+        accelerator="tcg",
+        uri="qemu:///system",
+        xen_tree=tmp_path,
+        jobs=2,
+    )
     assert reproduce(request) == (
         f"evh run --suite smoke --guest pv64 --abi 3l -k 'a and b' --accel tcg --connect qemu:///system --xen-tree {tmp_path} '{file}'"
     )

@@ -125,9 +125,16 @@ def test_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     rec = recorder(tmp_path)
     rec.save()
     reader = subprocess.Popen(
-        [sys.executable, "-c", "import json,sys\nprint('go',flush=True)\nn=0\nwhile n<400: json.load(open(sys.argv[1])); n+=1\nprint(n)", str(rec.path)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            "import json,sys\nprint('go',flush=True)\nn=0\nwhile n<400: json.load(open(sys.argv[1])); n+=1\nprint(n)",
+            str(rec.path),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert reader.stdout is not None and reader.stdout.readline() == "go\n"
     while reader.poll() is None:
         rec.record.notes.append("x" * 5000)
@@ -164,7 +171,7 @@ def test_timings_do_not_count_time_twice(tmp_path: Path) -> None:
         assert rec.record.doing == "outer"
     whole = time.monotonic() - begin
     spent = {step.step: step.seconds for step in rec.record.timings}
-    assert spent["inner"] >= 0.05 and 0.02 <= spent["outer"]
+    assert spent["inner"] >= 0.05 and spent["outer"] >= 0.02
     assert spent["inner"] + spent["outer"] <= whole + 0.002
 
 

@@ -14,8 +14,17 @@ import pytest
 from harness import report
 from harness.model import Verdict
 from harness.record import (
-    AcceleratorRecord, ArtifactRecord, ConsoleRecord, ErrorRecord, MachineRecord, Row, RunRecord, SourceRecord, StepRecord, TestResult,
-)  # fmt: skip
+    AcceleratorRecord,
+    ArtifactRecord,
+    ConsoleRecord,
+    ErrorRecord,
+    MachineRecord,
+    Row,
+    RunRecord,
+    SourceRecord,
+    StepRecord,
+    TestResult,
+)
 
 NASTY = "<script>alert(1)</script> & \x1b[31mred\x1b[0m\x1b[2J \x00\x07 end"
 
@@ -24,28 +33,109 @@ def recorded() -> RunRecord:
     """As ``evh run`` leaves it: one of each verdict."""
     base = "xen-4.20+linux-6.12/release"
     tests = [
-        TestResult(cell=f"{base}/dom0/3l/limits::test_raw/1", test="test_raw", suite="limits", guest="dom0", abi="3l", verdict=Verdict.PASS, seconds=12.5, machine=1),
         TestResult(
-            cell=f"{base}/pv64/3l/limits::test_crash[a]/1", test="test_crash[a]", suite="limits", guest="pv64", abi="3l", verdict=Verdict.CRASH, layer="xen",
-            reason="(XEN) Panic on CPU 0: [red]", seconds=3, machine=1, evidence=NASTY, reproduce="evh run --cell 'a[b]'",
+            cell=f"{base}/dom0/3l/limits::test_raw/1",
+            test="test_raw",
+            suite="limits",
+            guest="dom0",
+            abi="3l",
+            verdict=Verdict.PASS,
+            seconds=12.5,
+            machine=1,
         ),
-        TestResult(cell=f"{base}/pv64/2l/limits::test_skip/1", test="test_skip", suite="limits", guest="pv64", abi="2l", verdict=Verdict.SKIP, reason="needs 8 GiB"),
-    ]  # fmt: skip
+        TestResult(
+            cell=f"{base}/pv64/3l/limits::test_crash[a]/1",
+            test="test_crash[a]",
+            suite="limits",
+            guest="pv64",
+            abi="3l",
+            verdict=Verdict.CRASH,
+            layer="xen",
+            reason="(XEN) Panic on CPU 0: [red]",
+            seconds=3,
+            machine=1,
+            evidence=NASTY,
+            reproduce="evh run --cell 'a[b]'",
+        ),
+        TestResult(
+            cell=f"{base}/pv64/2l/limits::test_skip/1",
+            test="test_skip",
+            suite="limits",
+            guest="pv64",
+            abi="2l",
+            verdict=Verdict.SKIP,
+            reason="needs 8 GiB",
+        ),
+    ]
     rows = [
-        Row(abi="3l", guest="dom0", path="raw hypercalls", opened=524287, sent=524287, seen=524287, lost=0, doubled=0, seconds=11.25, guest_bytes_per_port=0.5, xen_bytes_per_port=64.9),
-        Row(abi="fifo", guest="pv64", path="real IRQs", opened=131071, sent=131071, seen=131070, lost=1, doubled=0, seconds=400, note="with a note"),
-    ]  # fmt: skip
+        Row(
+            abi="3l",
+            guest="dom0",
+            path="raw",
+            opened=524287,
+            sent=524287,
+            seen=524287,
+            lost=0,
+            doubled=0,
+            seconds=11.25,
+            guest_bytes_per_port=0.5,
+            xen_bytes_per_port=64.9,
+        ),
+        Row(
+            abi="fifo",
+            guest="pv64",
+            path="irq",
+            opened=131071,
+            sent=131071,
+            seen=131070,
+            lost=1,
+            doubled=0,
+            seconds=400,
+            note="with a note",
+        ),
+    ]
     return RunRecord(
-        id="20260101-120000-abcd", command=["evh", "run", "--suite", "limits"], reproduce="evh run --suite limits", started="2026-01-01T12:00:00.000+00:00",
-        state="finished", seconds=100.0, verdict=Verdict.CRASH, exit_code=3, accelerator=AcceleratorRecord(kind="tcg", reason="TCG: no /dev/kvm"),
-        host={"cpus": "2", "qemu": ""}, harness={"version": "0.1"}, plan={"suite": "limits"},
-        sources=[SourceRecord(name="xen", version="4.20.3", origin="apt:trixie:4.20.3-1", sha256="f" * 64, note="newer than asked")],
-        artifacts=[ArtifactRecord(name="xen", key="a" * 32, hit=True), ArtifactRecord(name="kernel", key="b" * 32, hit=False)],
-        machines=[MachineRecord(number=1, abi="3l", memory_mib=8192, dom0_mib=6144, vcpus=2, boot_seconds=9.6)],
-        planned=3, tests=tests, rows=rows,
-        timings=[StepRecord(step="build", seconds=60), StepRecord(step="boot machine 1", seconds=9.9), StepRecord(step="test limits::a", seconds=10), StepRecord(step="test limits::b", seconds=5)],
+        id="20260101-120000-abcd",
+        command=["evh", "run", "--suite", "limits"],
+        reproduce="evh run --suite limits",
+        started="2026-01-01T12:00:00.000+00:00",
+        state="finished",
+        seconds=100.0,
+        verdict=Verdict.CRASH,
+        exit_code=3,
+        accelerator=AcceleratorRecord(kind="tcg", reason="TCG: no /dev/kvm"),
+        host={"cpus": "2", "qemu": ""},
+        harness={"version": "0.1"},
+        plan={"suite": "limits"},
+        sources=[
+            SourceRecord(
+                name="xen",
+                version="4.20.3",
+                origin="apt:trixie:4.20.3-1",
+                sha256="f" * 64,
+                note="newer than asked",
+            )
+        ],
+        artifacts=[
+            ArtifactRecord(name="xen", key="a" * 32, hit=True),
+            ArtifactRecord(name="kernel", key="b" * 32, hit=False),
+        ],
+        machines=[
+            MachineRecord(
+                number=1, abi="3l", memory_mib=8192, dom0_mib=6144, vcpus=2, boot_seconds=9.6
+            )
+        ],
+        planned=3,
+        tests=tests,
+        rows=rows,
+        timings=[
+            StepRecord(step="build", seconds=60),
+            StepRecord(step="boot machine 1", seconds=9.9),
+            StepRecord(step="test limits::a", seconds=10),
+            StepRecord(step="test limits::b", seconds=5),
+        ],
         consoles=[ConsoleRecord(layer="xen", file="machine-1/console-xen.log", bytes=9, machine=1)],
-    )  # fmt: skip
+    )
 
 
 class Page(HTMLParser):
@@ -105,9 +195,21 @@ def test_page_shows_consoles_escaped_and_cut(page: Page) -> None:
 
 def test_page_has_what_a_reader_asks_for(page: Page) -> None:
     for words in (
-        "crash (xen)", "no /dev/kvm", "524,287", "f" * 64, "newer than asked", "8,192 MiB", "answered over SSH after 9.6 s", "evh run --suite limits",
-        "evh run --cell 'a[b]'", "needs 8 GiB", "exit code 3", "1 pass", "1 crash", "1 skip",
-    ):  # fmt: skip
+        "crash (xen)",
+        "no /dev/kvm",
+        "524,287",
+        "f" * 64,
+        "newer than asked",
+        "8,192 MiB",
+        "answered over SSH after 9.6 s",
+        "evh run --suite limits",
+        "evh run --cell 'a[b]'",
+        "needs 8 GiB",
+        "exit code 3",
+        "1 pass",
+        "1 crash",
+        "1 skip",
+    ):
         assert words in page.text, words
 
 
@@ -162,10 +264,9 @@ def test_plain_tables_without_a_terminal(tmp_path: Path) -> None:
         "Xen B/port",
     ):
         assert word in head
-    row = next(line for line in lines if "raw hypercalls" in line)
+    row = next(line for line in lines if line.startswith("3l "))
     assert (
-        re.sub(r" +", " ", row).strip()
-        == "3l dom0 raw hypercalls 524,287 524,287 524,287 0 0 11.2 0 65"
+        re.sub(r" +", " ", row).strip() == "3l dom0 raw 524,287 524,287 524,287 0 0 11.2 0.5 64.9"
     )
     assert any(line.startswith("crash (xen)") and "[red]" in line for line in lines), (
         "brackets are text, not markup"
@@ -204,3 +305,26 @@ def test_nothing_run_is_said_plainly(tmp_path: Path) -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert report.duration(seconds) == text
+
+
+def test_limits_table_fits_a_terminal_of_80_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    out = Terminal()
+    report.print_report(tmp_path, recorded(), file=out)
+    lines = [report.ESCAPES.sub("", line) for line in out.getvalue().splitlines()]
+    row = next(line for line in lines if line.startswith("3l "))
+    assert row.split() == ["3l", "dom0", "raw", "524,287", "524,287", "524,287", "0", "0", "11.2", "0.5", "64.9"]
+    assert len(row.rstrip()) <= 80
+
+
+def test_notes_and_paths_are_explained_below_the_table(tmp_path: Path) -> None:
+    lines = printed(recorded(), tmp_path).splitlines()
+    assert "fifo pv64 irq: with a note" in lines
+    assert any(line.startswith("raw: ports opened by hypercalls") for line in lines)
