@@ -174,10 +174,9 @@ class Builder:
 
         def make(dest: Path) -> None:
             compiling.check_space(self.store.root, mib=space, what=f"building {name}")
-            with (
-                self.progress.step(f"{name}: patch, configure, compile"),
-                prepared(source, recipe.patches, store=self.store, progress=self.progress) as tree,
-            ):
+            with prepared(
+                source, recipe.patches, store=self.store, progress=self.progress
+            ) as tree:
                 build(
                     tree, dest,
                     fragments=recipe.fragments, jobs=self.jobs,

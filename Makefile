@@ -1,0 +1,94 @@
+# The two commands of a fresh Debian or Ubuntu machine: `make run`, `make test`.
+# Each first installs what is missing and says so; the second time it costs nothing.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# Arguments for evh run: make run ARGS="--suite limits"
+ARGS   ?=
+# Arguments for pytest: make unit ARGS="-k store"
+
+# By what they are for: building Xen and Linux; images; the machine; Python.
+PACKAGES := \
+	build-essential gcc libc6-dev binutils make flex bison bc libelf-dev libssl-dev \
+	ccache git rsync xz-utils cpio gzip \
+	mmdebstrap uidmap e2fsprogs debian-archive-keyring ca-certificates util-linux \
+	qemu-system-x86 qemu-utils seabios ipxe-qemu \
+	libvirt-daemon-driver-qemu libvirt-daemon-system libvirt-dev pkg-config \
+	python3 python3-dev python3-venv
+
+.PHONY: help run test unit system lint setup packages clean distclean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+run: setup ## build, boot, validate the limits, print the verdicts
+	$(BIN)/evh run $(ARGS)
+
+test: setup ## the project's own tests: unit, then ones that boot nested Xen
+	$(BIN)/pytest tests/unit
+	$(BIN)/pytest tests/system
+
+unit: setup ## the fast half of the tests
+	$(BIN)/pytest tests/unit $(ARGS)
+
+system: setup ## the half that boots nested Xen
+	$(BIN)/pytest tests/system $(ARGS)
+
+lint: $(VENV)/.lint ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+setup: $(VENV)/.installed ## system packages (apt) and .venv
+
+# The stamp is as good as the list: a longer list, and it is checked again.
+$(VENV)/.packages: Makefile
+	@$(MAKE) --no-print-directory packages
+	@mkdir -p $(VENV) && touch $@
+
+packages: ## say which system packages are missing, and install them
+	@set -eu; \
+	if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then \
+		echo "This is no Debian or Ubuntu: install these, or what they are called here:"; \
+		echo "  $(PACKAGES)"; exit 0; \
+	fi; \
+	missing=; \
+	for package in $(PACKAGES); do \
+		case "$$(dpkg-query -W -f='$${db:Status-Status}' $$package 2>/dev/null || true)" in \
+		installed*) ;; \
+		*) missing="$$missing $$package" ;; \
+		esac; \
+	done; \
+	[ -n "$$missing" ] || exit 0; \
+	echo "Missing system packages:$$missing"; \
+	sudo=; \
+	if [ "$$(id -u)" != 0 ]; then \
+		if ! command -v sudo >/dev/null; then \
+			echo "Neither root nor sudo here. Have them installed: apt-get install$$missing"; exit 1; \
+		fi; \
+		sudo=sudo; \
+	fi; \
+	echo "Installing them with $${sudo:+sudo }apt-get."; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	$$sudo apt-get -qq update; \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $$missing >/dev/null
+
+$(VENV)/.installed: $(VENV)/.packages pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is older than 3.11: make PYTHON=python3.11 (or newer) uses another one."; exit 1; }
+	@[ -x $(BIN)/python ] || { echo "Making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "Installing the Python packages into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lint]'
+	@touch $@
+
+clean: ## what runs and tests left in this folder
+	rm -rf runs .pytest_cache .mypy_cache .ruff_cache build
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean ## clean, and .venv
+	rm -rf $(VENV) *.egg-info

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Sources: what apt says (recorded), and downloads from a real server that misbehaves."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from harness import apt, bases, sources
+from harness.errors import InfraError
+from harness.progress import Progress
+from harness.store import Store
+
+LOGS = Path(__file__).parent / "logs"
+CONTENT = b"a tarball, as it were" * 1000
+SHA = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Serves CONTENT whole, cut short or altered, by the name that is asked for."""
+
+    def do_GET(self) -> None:
+        if "absent" in self.path:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        body = CONTENT[:-1] + b"!" if "altered" in self.path else CONTENT
+        self.wfile.write(body[:5000] if "short" in self.path else body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def no_debian(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apt, "mirror", lambda: None)
+
+
+def base(tmp_path: Path, *urls: str) -> bases.Base:
+    text = 'component = "xen"\nseries = "4.20"\n[debian]\npackage = "xen"\nsuites = ["trixie"]\n'
+    for url in urls:
+        text += f'[[upstream]]\nversion = "4.20.1"\nurl = "{url}"\nsha256 = "{SHA}"\n'
+    (tmp_path / "base.toml").write_text(text)
+    return bases.load(tmp_path)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def progress() -> Progress:
+    return Progress(io.StringIO())
+
+
+def test_upstream_is_verified_and_remembered(
+    server: str, store: Store, progress: Progress, tmp_path: Path
+) -> None:
+    wanted = base(tmp_path, f"{server}/xen.tar.gz")
+    source = sources.fetch(wanted, store=store, progress=progress)
+    assert (source.version, source.sha256) == ("4.20.1", SHA)
+    assert source.tarball is not None and source.tarball.read_bytes() == CONTENT
+
+
+def test_the_second_time_needs_no_network(
+    server: str, store: Store, progress: Progress, tmp_path: Path
+) -> None:
+    wanted = base(tmp_path, f"{server}/xen.tar.gz")
+    first = sources.fetch(wanted, store=store, progress=progress)
+
+    def fail(*_: object) -> None:
+        raise AssertionError("asked the network")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "download_url", fail)
+        assert sources.fetch(wanted, store=store, progress=progress) == first
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("short", "cut short: 5000 of"),
+        ("altered", "has SHA-256"),
+        ("absent", "cannot be downloaded"),
+    ],
+)
+def test_a_bad_download_is_an_error_and_leaves_nothing(
+    server: str, store: Store, progress: Progress, tmp_path: Path, name: str, says: str
+) -> None:
+    with pytest.raises(InfraError, match=says) as caught:
+        sources.fetch(base(tmp_path, f"{server}/{name}.tar"), store=store, progress=progress)
+    assert "--xen-tree" in caught.value.hint
+    assert "Debian" in caught.value.message
+    assert list((store.root / "source-xen").iterdir()) == []
+
+
+def test_the_next_place_is_tried_and_the_note_says_so(
+    server: str, store: Store, progress: Progress, tmp_path: Path
+) -> None:
+    wanted = base(tmp_path, f"{server}/altered.tar", f"{server}/good.tar")
+    source = sources.fetch(wanted, store=store, progress=progress)
+    assert source.origin == f"{server}/good.tar"
+    assert "altered.tar: " in source.note and "has SHA-256" in source.note
+
+
+def test_versions_out_of_showsrc() -> None:
+    listed = sources.parse_showsrc((LOGS / "showsrc-linux.txt").read_text())
+    assert [v.upstream for v in sources.newest_first(listed)] == [
+        "6.12.107", "6.12.101", "6.12.94", "6.12.38", "6.12.8",
+    ]
+    newest = sources.newest_first(listed)[0]
+    assert newest.tarball == "linux_6.12.107.orig.tar.xz"
+    assert newest.sha256 == "efc76d3c78a5d65f42724118c437d11db1c9f6309a5f024ee9a8b1978fdc6919"
+
+
+def test_xens_version_with_a_snapshot_in_it() -> None:
+    (listed,) = sources.parse_showsrc((LOGS / "showsrc-xen.txt").read_text())
+    assert listed.version == "4.20.3+127-gc42374a105-0+deb13u1"
+    assert listed.upstream == "4.20.3+127-gc42374a105"
+    assert bases.in_series(listed.upstream, "4.20")
+
+
+@pytest.mark.parametrize(
+    ("targets", "uri"),
+    [
+        ("http://a/debian/|Debian|Debian|main\nhttp://b/x|Other|Other|main", "http://a/debian/"),
+        ("http://s/debian-security|Debian|Debian-Security|main\nhttp://a/d|Debian|Debian|main", "http://a/d"),
+        ("http://u/ubuntu|Ubuntu|Ubuntu|main", None),
+        # No apt-get update yet: apt knows no origin.
+        ("http://a/debian|$(ORIGIN)|$(LABEL)|main", "http://a/debian"),
+        ("http://a/debian|Debian|Debian|contrib", None),
+        ("", None),
+    ],
+)
+def test_which_mirror_is_debian(targets: str, uri: str | None) -> None:
+    assert apt.pick_mirror(targets) == uri
