@@ -73,7 +73,8 @@ def test_raw_all_ports(dom0, tool, row, abi):
     assert kept <= limit * EVTCHN_BYTES // PAGE + SLACK_PAGES
     assert first.xen_free_closed - again.xen_free_closed <= SLACK_PAGES
 
-    # The last allocation costs what the first did. A search that grows shows in both rounds, a noisy moment of the host in one.
+    # The last allocation costs what the first did. A search that grows shows in both rounds, a
+    # noisy moment of the host in one.
     ratios = [r.alloc_ns_last / r.alloc_ns_first for r in (first, again)]
     assert min(ratios) <= 1.5, f"the last allocations cost {ratios} times the first"
 
