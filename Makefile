@@ -41,6 +41,7 @@ lint: $(VENV)/.lint ## ruff and mypy
 	$(BIN)/mypy
 
 setup: $(VENV)/.installed ## system packages (apt) and .venv
+	@:
 
 # The stamp is as good as the list: a longer list, and it is checked again.
 $(VENV)/.packages: Makefile

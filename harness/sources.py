@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -355,11 +354,13 @@ def write_tree(path: Path, objects: Path | None = None) -> str:
     with tempfile.TemporaryDirectory(prefix="evh-index-") as name:
         scratch = Path(name)
         index = scratch / "index"
-        own = proc.run(
-            ["git", "-C", path, "rev-parse", "--path-format=absolute", "--git-path", "index"],
-            what=f"find the index of {path}",
-        ).strip()
-        if os.path.exists(own):
+        own = Path(
+            proc.run(
+                ["git", "-C", path, "rev-parse", "--path-format=absolute", "--git-path", "index"],
+                what=f"find the index of {path}",
+            ).strip()
+        )
+        if own.exists():
             # With its cached stat data: only changed files are read again.
             shutil.copy2(own, index)
         new = objects or scratch / "objects"

@@ -37,8 +37,9 @@ diff --git a/common/file.c b/common/file.c
 --\x20
 2.39.0
 """
-SECOND = FIRST.replace("-two\n+TWO", "-TWO\n+deux").replace("[PATCH 1/2] xen/evtchn: change the\n second line",
-                                                            "[PATCH 2/2] in French")
+SECOND = FIRST.replace("-two\n+TWO", "-TWO\n+deux").replace(
+    "[PATCH 1/2] xen/evtchn: change the\n second line", "[PATCH 2/2] in French"
+)
 
 
 @pytest.fixture
