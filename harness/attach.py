@@ -114,9 +114,7 @@ def running(runs: Path) -> Iterator[tuple[Path, AttachRecord]]:
     Args:
         runs: the folder of run folders.
     """
-    for path in sorted(
-        runs.glob(f"*/{ATTACH_JSON}"), key=lambda p: p.stat().st_mtime, reverse=True
-    ):
+    for path in sorted(runs.glob(f"*/{ATTACH_JSON}"), key=lambda p: p.stat().st_mtime, reverse=True):
         try:
             record = msgspec.json.decode(path.read_bytes(), type=AttachRecord)
         except (OSError, msgspec.DecodeError):
@@ -144,9 +142,7 @@ def connect(record: AttachRecord, name: str) -> SSH:
     if name == "dom0":
         return dom0
     door = record.doors[name]
-    return SSH(
-        name=f"guest:{name}", address=(door.host, door.port), keys=keys, vigil=vigil, through=dom0
-    )
+    return SSH(name=f"guest:{name}", address=(door.host, door.port), keys=keys, vigil=vigil, through=dom0)
 
 
 def hold(machine: Machine, run_dir: Path, *, say: Callable[[str], None] = print) -> None:

@@ -72,11 +72,13 @@ app = typer.Typer(
     help="""
     Event channels on real, nested Xen: build it, boot it, test it, look inside.
 
-    Begin with [bold]evh run[/bold]: it gets and builds Xen and Linux with the two patch series, boots them under QEMU,
-    opens every event channel that fits, and prints what arrived. The first time takes some 20 minutes, nearly all of it
-    compiling; afterwards what is built is used again.
+    Begin with [bold]evh run[/bold]: it gets and builds Xen and Linux with the
+    two patch series, boots them under QEMU, opens every event channel that
+    fits, and prints what arrived. The first time takes some 20 minutes, nearly
+    all of it compiling; afterwards what is built is used again.
     """,
-    epilog="Exit codes: 0 pass, 1 fail, 2 wrong usage, 3 crash, 4 error of the harness or host, 5 hang, 6 nothing ran. "
+    epilog="Exit codes: 0 pass, 1 fail, 2 wrong usage, 3 crash, 4 error of the harness or host, "
+    "5 hang, 6 nothing ran. "
     "More: docs/verdicts.md, docs/troubleshooting.md.",
 )
 
@@ -101,7 +103,7 @@ def main() -> None:
         sys.exit(BUG)
 
 
-# --- options that several commands share ------------------------------------------------------------------------------
+# Options that several commands share.
 
 AccelOption = Annotated[
     Accel,
@@ -169,9 +171,7 @@ def _trees(xen: Path | None, linux: Path | None) -> Trees:
         ("--linux-tree", linux, "kernel/sched"),
     ):
         if path is not None and not path.is_dir():
-            raise UserError(
-                f"{option} {path}: no such folder", hint="Name the top folder of a source tree."
-            )
+            raise UserError(f"{option} {path}: no such folder", hint="Name the top folder of a source tree.")
         if path is not None and not (path / sign).is_dir():
             raise UserError(
                 f"{option} {path} does not look like that source tree: it has no {sign}",
@@ -180,16 +180,14 @@ def _trees(xen: Path | None, linux: Path | None) -> Trees:
     return Trees(xen_tree=xen and xen.resolve(), linux_tree=linux and linux.resolve())
 
 
-# --- commands ---------------------------------------------------------------------------------------------------------
+# Commands.
 
 
 @app.command()
 def run(
     files: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[FILE[::TEST]]...", help="Your own pytest files (docs/writing-tests.md)."
-        ),
+        typer.Argument(metavar="[FILE[::TEST]]...", help="Your own pytest files (docs/writing-tests.md)."),
     ] = None,
     suite: Annotated[
         list[str] | None,
@@ -209,15 +207,11 @@ def run(
     ] = None,
     abi: Annotated[
         list[str] | None,
-        typer.Option(
-            "--abi", metavar="|".join(Abi), help="Only cells of this ABI. May be repeated."
-        ),
+        typer.Option("--abi", metavar="|".join(Abi), help="Only cells of this ABI. May be repeated."),
     ] = None,
     keyword: Annotated[
         str,
-        typer.Option(
-            "-k", metavar="EXPRESSION", help="Only tests whose names match, as in pytest."
-        ),
+        typer.Option("-k", metavar="EXPRESSION", help="Only tests whose names match, as in pytest."),
     ] = "",
     cell: Annotated[
         str, typer.Option("--cell", metavar="ID", help="This one cell; a failure prints its id.")
@@ -293,9 +287,7 @@ def build(
     with _progress() as progress:
         built = do_build(store=Store(), progress=progress, stock=stock, jobs=jobs, **trees)
     for name, key in built.keys.items():
-        print(
-            f"{name:<14} {key[:16]}  {'in the store already' if built.hits.get(name) else 'built now'}"
-        )
+        print(f"{name:<14} {key[:16]}  {'in the store already' if built.hits.get(name) else 'built now'}")
     for name in ("xen", "kernel", "dom0_image", "guest_initrd"):
         print(f"{name:<14} {getattr(built, name)}")
 
@@ -308,14 +300,10 @@ def boot(
             "--guest", metavar="KIND", help="Start such a guest too (pv64, pvh64). May be repeated."
         ),
     ] = None,
-    abi: Annotated[
-        Abi, typer.Option("--abi", help="ABI that dom0 and the guests are told to use.")
-    ] = Abi.L3,
+    abi: Annotated[Abi, typer.Option("--abi", help="ABI that dom0 and the guests are told to use.")] = Abi.L3,
     memory: Annotated[
         int,
-        typer.Option(
-            "--memory", min=512, metavar="MIB", help="RAM of the machine; dom0 gets half."
-        ),
+        typer.Option("--memory", min=512, metavar="MIB", help="RAM of the machine; dom0 gets half."),
     ] = 4096,
     stock: Annotated[bool, typer.Option("--stock", help="Without the two series.")] = False,
     accel: AccelOption = Accel.AUTO,
@@ -327,7 +315,10 @@ def boot(
 ) -> None:
     """Boot a machine and keep it up until Ctrl-C.
 
-    Then, in another terminal:  [bold]evh shell[/bold]   or   [bold]evh shell pv64 --command 'dmesg | tail'[/bold]
+    Then, in another terminal:
+
+    [bold]evh shell[/bold]                            dom0
+    [bold]evh shell pv64 -c 'dmesg | tail'[/bold]     one command in a guest
     """
     from harness.attach import hold
 
@@ -385,26 +376,20 @@ def _booted(
     spec = MachineSpec(abi=abi, memory_mib=memory, dom0_mib=memory // 2)
     with progress.step(f"boot (dom0 {abi})"):
         machine = stack.enter_context(
-            Machine(
-                built, spec, run_dir=folder, accelerator=accelerator, progress=progress, uri=connect
-            )
+            Machine(built, spec, run_dir=folder, accelerator=accelerator, progress=progress, uri=connect)
         )
         machine.boot()
     progress.say(f"dom0 answers over SSH, {machine.boot_seconds:.1f} s after QEMU's start")
     for number, kind in enumerate(guests):
         name = kind if kind not in guests[:number] else f"{kind}-{number}"
         with progress.step(f"start guest {name}"):
-            machine.start_guest(
-                GuestSpec(name=name, kind=kind, abi=abi, max_event_channels=(1 << 19) - 1)
-            )
+            machine.start_guest(GuestSpec(name=name, kind=kind, abi=abi, max_event_channels=(1 << 19) - 1))
     return machine, folder
 
 
 @app.command()
 def shell(
-    where: Annotated[
-        str, typer.Argument(metavar="[dom0|GUEST]", help="dom0, or a guest's name.")
-    ] = "dom0",
+    where: Annotated[str, typer.Argument(metavar="[dom0|GUEST]", help="dom0, or a guest's name.")] = "dom0",
     command: Annotated[
         str | None,
         typer.Option(
@@ -418,8 +403,8 @@ def shell(
 ) -> None:
     """A root shell in dom0 or in a guest.
 
-    It goes into the machine that [bold]evh boot[/bold] or [bold]evh run --keep[/bold] keeps up; where there is none, it boots one for as
-    long as the shell lasts.
+    It goes into the machine that [bold]evh boot[/bold] or [bold]evh run --keep[/bold] keeps up;
+    where there is none, it boots one for as long as the shell lasts.
 
     [bold]evh shell[/bold]                            dom0
     [bold]evh shell pv64[/bold]                       the guest of that name
@@ -439,9 +424,7 @@ def shell(
                     hint="For one command: evh shell NAME --command 'xl list'.",
                 )
             progress = stack.enter_context(_progress())
-            machine, _ = _booted(
-                stack, progress, guests=[] if where == "dom0" else [where], accel=accel
-            )
+            machine, _ = _booted(stack, progress, guests=[] if where == "dom0" else [where], accel=accel)
             ssh = machine.dom0 if where == "dom0" else machine.guests[where].ssh
         raise typer.Exit(_talk(ssh, command))
 
@@ -476,12 +459,8 @@ def doctor() -> None:
 
 @app.command()
 def clean(
-    store: Annotated[
-        bool, typer.Option("--store/--no-store", help="What was downloaded and built.")
-    ] = True,
-    runs: Annotated[
-        bool, typer.Option("--runs/--no-runs", help="Run folders under ./runs.")
-    ] = True,
+    store: Annotated[bool, typer.Option("--store/--no-store", help="What was downloaded and built.")] = True,
+    runs: Annotated[bool, typer.Option("--runs/--no-runs", help="Run folders under ./runs.")] = True,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Show how much space the store and the run folders take, and remove them.

@@ -152,10 +152,14 @@ def judge_cell(
         # clean-up that finds worse (a machine that died while the guest was destroyed) is not hidden.
         worst = endings[0]
         for ending in endings[1:]:
-            if (worst.verdict in (Verdict.SKIP, Verdict.FAIL) and ending.verdict in (
-                Verdict.HANG,
-                Verdict.CRASH,
-            )) or worst.verdict is Verdict.SKIP:
+            if (
+                worst.verdict in (Verdict.SKIP, Verdict.FAIL)
+                and ending.verdict
+                in (
+                    Verdict.HANG,
+                    Verdict.CRASH,
+                )
+            ) or worst.verdict is Verdict.SKIP:
                 worst = ending
         return Judgement(verdict=worst.verdict, layer=worst.layer, reason=worst.reason)
     for row in rows:

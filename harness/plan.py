@@ -110,9 +110,7 @@ class Cell:
         )
 
 
-EXAMPLE_CELL = Cell(
-    base="xen-4.20+linux-6.12", guest="pv64", abi="3l", suite="limits", test="test_past_fifo"
-)
+EXAMPLE_CELL = Cell(base="xen-4.20+linux-6.12", guest="pv64", abi="3l", suite="limits", test="test_past_fifo")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,9 +153,7 @@ class Selection:
         """Whether a cell is among those asked for (``keyword`` is left to pytest)."""
         if self.cell is not None:
             return cell == self.cell
-        return (not self.guests or cell.guest in self.guests) and (
-            not self.abis or cell.abi in self.abis
-        )
+        return (not self.guests or cell.guest in self.guests) and (not self.abis or cell.abi in self.abis)
 
 
 def select(
@@ -246,8 +242,7 @@ def pytest_targets(selection: Selection) -> list[str]:
             )
         targets.append(str(path))
     targets += [
-        str(Path(f.partition("::")[0]).resolve()) + f[len(f.partition("::")[0]) :]
-        for f in selection.files
+        str(Path(f.partition("::")[0]).resolve()) + f[len(f.partition("::")[0]) :] for f in selection.files
     ]
     return targets
 

@@ -106,7 +106,7 @@ class Carrier:
             self._session.collect_errors.append(f"{report.nodeid}: {report.longreprtext.strip()}")
 
 
-# --- which tests ------------------------------------------------------------------------------------------------------
+# Which tests.
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -133,14 +133,13 @@ def spec_of(item: pytest.Item, *, default_abi: Abi = Abi.L3) -> MachineSpec:
     asked: dict[str, Any] = {}
     for marker in reversed(list(item.iter_markers("machine"))):  # the closest wins
         if marker.args:
-            raise pytest.UsageError(
-                f"{item.nodeid}: @pytest.mark.machine takes keywords only, e.g. abi='3l'"
-            )
+            raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.machine takes keywords only, e.g. abi='3l'")
         asked.update(marker.kwargs)
     known = {f.name for f in fields(MachineSpec)}
     if unknown := sorted(asked.keys() - known):
         raise pytest.UsageError(
-            f"{item.nodeid}: @pytest.mark.machine does not know {', '.join(unknown)}; it knows {', '.join(sorted(known))}"
+            f"{item.nodeid}: @pytest.mark.machine does not know {', '.join(unknown)}; "
+            f"it knows {', '.join(sorted(known))}"
         )
     if "abi" not in asked and _guest_of(item) == "dom0" and (abi := _param(item, "abi")):
         asked["abi"] = abi
@@ -199,9 +198,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     keep: list[pytest.Item] = []
     drop: list[pytest.Item] = []
     for item in items:
-        chosen = in_selected_suite(
-            selection, path=item.path, markers={m.name for m in item.iter_markers()}
-        )
+        chosen = in_selected_suite(selection, path=item.path, markers={m.name for m in item.iter_markers()})
         chosen = chosen and selection.keeps(
             cell_of(item, base=session.base, default_abi=selection.default_abi)
         )
@@ -217,7 +214,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     session.recorder.save()
 
 
-# --- what a test leaves behind ----------------------------------------------------------------------------------------
+# What a test leaves behind.
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -276,8 +273,8 @@ def _conclude(session: Session, running: Running) -> None:
 
 def _say(session: Session, result: TestResult) -> None:
     whose = f" ({result.layer})" if result.layer else ""
-    line = f"{result.verdict}{whose}: {result.suite}::{result.test}  {result.abi} {result.guest}  {result.seconds:.1f} s"
-    session.progress.say(line)
+    cell = f"{result.suite}::{result.test}  {result.abi} {result.guest}"
+    session.progress.say(f"{result.verdict}{whose}: {cell}  {result.seconds:.1f} s")
     if result.verdict is Verdict.PASS:
         return
     session.progress.say(f"  {result.reason}")
@@ -302,12 +299,8 @@ def pytest_runtest_makereport(
     elif report.outcome == "failed" and call.excinfo is not None:
         running.endings.append(judge.classify(call.excinfo.value))
     elif report.outcome == "failed":  # a strict xfail that passed has no exception
-        running.endings.append(
-            judge.Ending(verdict=Verdict.FAIL, reason=report.longreprtext.strip()[:300])
-        )
-    elif report.when == "call" and (
-        problem := next(filter(None, map(judge.row_problem, running.rows)), "")
-    ):
+        running.endings.append(judge.Ending(verdict=Verdict.FAIL, reason=report.longreprtext.strip()[:300]))
+    elif report.when == "call" and (problem := next(filter(None, map(judge.row_problem, running.rows)), "")):
         _fail(report, f"the test passed, its figures do not: {problem}")
 
     if (
@@ -340,18 +333,12 @@ def _skip_reason(report: pytest.TestReport) -> str:
 def _attach_consoles(session: Session, running: Running, report: pytest.TestReport) -> None:
     """Last console lines into the report; those of the guilty layer into run.json too."""
     tails = session.machines.tails(lines=EVIDENCE_LINES)
-    guilty = (
-        running.crash.layer
-        if running.crash
-        else next((e.layer for e in running.endings if e.layer), "")
-    )
+    guilty = running.crash.layer if running.crash else next((e.layer for e in running.endings if e.layer), "")
     guilty = guilty or (f"guest:{running.guests[-1]}" if running.guests else "dom0")
     for layer in sorted(tails, key=lambda layer: layer != guilty):
         report.sections.append((f"console of {layer}, last {EVIDENCE_LINES} lines", tails[layer]))
     if not running.result.evidence:
-        running.result.evidence = (
-            session.machines.excerpt() or tails.get(guilty) or tails.get("dom0", "")
-        )
+        running.result.evidence = session.machines.excerpt() or tails.get(guilty) or tails.get("dom0", "")
 
 
 def blame_late_crash(session: Session, config: pytest.Config) -> None:
@@ -360,12 +347,7 @@ def blame_late_crash(session: Session, config: pytest.Config) -> None:
     Guests' consoles come through two daemons, so the line may be late.
     """
     last = session.last
-    if (
-        last is None
-        or last.machine is None
-        or session.machines.lost
-        or last.verdict in (Verdict.CRASH, None)
-    ):
+    if last is None or last.machine is None or session.machines.lost or last.verdict in (Verdict.CRASH, None):
         return
     crash = session.machines.find_crash()
     if crash is None:
@@ -399,7 +381,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         blame_late_crash(ours, session.config)
 
 
-# --- fixtures ---------------------------------------------------------------------------------------------------------
+# Fixtures.
 
 
 def _session(request: pytest.FixtureRequest) -> Session:
@@ -461,7 +443,8 @@ def start_guest(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Ca
 
         yield start
         if (session.keep and running.went_wrong) or session.machines.find_crash() is not None:
-            # A look inside was asked for; or the machine is torn down at once, and a dead one cannot destroy anything.
+            # A look inside was asked for; or the machine is torn down at once, and a dead
+            # one cannot destroy anything.
             guests.pop_all()
 
 
@@ -499,9 +482,7 @@ def row(request: pytest.FixtureRequest) -> Callable[..., Row]:
         session.recorder.save()
         number = len(running.rows)
         request.node.user_properties += [
-            (f"row{number}.{name}", getattr(line, name))
-            for name in line.__struct_fields__
-            if name != "test"
+            (f"row{number}.{name}", getattr(line, name)) for name in line.__struct_fields__ if name != "test"
         ]
         return line
 

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from harness.progress import Progress
     from harness.waits import Crash
 
-BOOT_ATTEMPTS = (
-    2  # of machines that are alike; then each further test would only wait for the same end
-)
+BOOT_ATTEMPTS = 2  # of machines that are alike; then each further test would only wait for the same end
 
 
 class Machines:
@@ -84,9 +82,7 @@ class Machines:
         title = f"boot machine {self.number} (dom0 {spec.abi}, {spec.memory_mib} MiB)"
         try:
             with self._recorder.doing(title), self._progress.step(title):
-                self.current = self._stack.enter_context(
-                    self._make(spec, self.dir, self.accelerator)
-                )
+                self.current = self._stack.enter_context(self._make(spec, self.dir, self.accelerator))
                 self.current.boot()
         except Exception as e:
             failures.append(e)
@@ -110,11 +106,7 @@ class Machines:
 
     def tails(self, *, lines: int) -> dict[str, str]:
         """Last lines of each console, by layer; also of a machine that is gone."""
-        return (
-            {layer: tail(path, lines=lines) for layer, path in console_files(self.dir)}
-            if self.dir
-            else {}
-        )
+        return {layer: tail(path, lines=lines) for layer, path in console_files(self.dir)} if self.dir else {}
 
     def lose(self, reason: str) -> None:
         """Tear the machine down now; the next ``get`` boots a fresh one."""
@@ -141,9 +133,7 @@ class Machines:
         for layer, path in console_files(self.dir):
             name = str(path.relative_to(self._recorder.run_dir))
             record.consoles.append(
-                ConsoleRecord(
-                    layer=layer, file=name, bytes=path.stat().st_size, machine=self.number
-                )
+                ConsoleRecord(layer=layer, file=name, bytes=path.stat().st_size, machine=self.number)
             )
         self._recorder.save()
 

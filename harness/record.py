@@ -165,9 +165,7 @@ class RunRecord(msgspec.Struct, kw_only=True):
     tests: list[TestResult] = msgspec.field(default_factory=list)
     rows: list[Row] = msgspec.field(default_factory=list)
     timings: list[StepRecord] = msgspec.field(default_factory=list)  # add up to ``seconds``
-    steps: list[StepRecord] = msgspec.field(
-        default_factory=list
-    )  # as progress showed them; may nest
+    steps: list[StepRecord] = msgspec.field(default_factory=list)  # as progress showed them; may nest
     consoles: list[ConsoleRecord] = msgspec.field(default_factory=list)
     notes: list[str] = msgspec.field(default_factory=list)
 
@@ -219,26 +217,22 @@ class Recorder:
         record = self.record
         record.updated = now()
         record.seconds = round(
-            (
-                datetime.fromisoformat(record.updated) - datetime.fromisoformat(record.started)
-            ).total_seconds(),
+            (datetime.fromisoformat(record.updated) - datetime.fromisoformat(record.started)).total_seconds(),
             3,
         )
         if self.timed is not None:
-            record.steps = [
-                StepRecord(step=name, seconds=round(sec, 3)) for name, sec in self.timed.timings
-            ]
+            record.steps = [StepRecord(step=name, seconds=round(sec, 3)) for name, sec in self.timed.timings]
         text = msgspec.json.format(msgspec.json.encode(record), indent=2)
         # Beside the target, since a rename is atomic within one file system only. No fsync: it is
         # SIGKILL that the record must survive, and a test may save often; close() pays for the last one.
         fresh = self.path.with_suffix(".json.new")
         try:
             fresh.write_bytes(text + b"\n")
-            os.replace(fresh, self.path)
+            fresh.replace(self.path)
         except OSError as e:
             raise InfraError(
                 f"cannot write {self.path}: {e.strerror}",
-                hint="Free some space (evh clean shows how much each run takes), or name another place by --run-dir.",
+                hint="Free some space (evh clean shows what takes it), or name another place by --run-dir.",
             ) from e
 
     @contextmanager

@@ -142,7 +142,8 @@ def headline(record: RunRecord) -> str:
     if record.state == "running":
         return f"still running: {record.doing or 'starting'}"
     if record.state == "killed":
-        return f"killed while: {record.doing or 'starting'}; {len(record.tests)} of {record.planned} tests were begun"
+        begun = f"{len(record.tests)} of {record.planned} tests were begun"
+        return f"killed while: {record.doing or 'starting'}; {begun}"
     if record.state == "interrupted":
         done = sum(test.verdict is not None for test in record.tests)
         why = record.error.message if record.error else "interrupted"
@@ -305,9 +306,7 @@ def _consoles(run_dir: Path, record: RunRecord) -> list[ConsoleView]:
 def printable(text: str) -> str:
     """Without terminal escapes and control characters, which a console may hold and a page cannot show."""
     plain = ESCAPES.sub("", text).replace("\r", "")
-    return "".join(
-        c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in plain
-    )
+    return "".join(c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in plain)
 
 
 def write_html(run_dir: Path, record: RunRecord) -> Path:

@@ -157,9 +157,7 @@ def reproduce(request: RunRequest, *, with_selection: bool = True) -> str:
     return shlex.join(words)
 
 
-def run(
-    request: RunRequest, *, progress: Progress, doors: Doors | None = None
-) -> tuple[Path, RunRecord]:
+def run(request: RunRequest, *, progress: Progress, doors: Doors | None = None) -> tuple[Path, RunRecord]:
     """Do one run.
 
     Returns:
@@ -212,9 +210,7 @@ def run(
             record.state = "failed"
             verdict = getattr(e, "verdict", Verdict.ERROR)
             record.verdict = verdict
-            record.exit_code = (
-                e.exit_code if verdict is Verdict.ERROR else judge.EXIT_CODES[verdict]
-            )
+            record.exit_code = e.exit_code if verdict is Verdict.ERROR else judge.EXIT_CODES[verdict]
             record.error = ErrorRecord(kind=type(e).__name__, message=e.message, hint=e.hint)
         except BaseException as e:
             record.state, record.verdict, record.exit_code = "failed", Verdict.ERROR, 4
@@ -321,6 +317,9 @@ def run_pytest(session: Session, *, targets: Sequence[str], collect_only: bool =
         "--capture=sys",
         "-p",
         "no:cacheprovider",
+        # Installed, the package offers the plugin as `evh` too; once is enough.
+        "-p",
+        "no:evh",
         "-vv",
         "--tb=short",
         "-rA",
@@ -373,8 +372,7 @@ def note_build(record: RunRecord, built: Built) -> None:
         for s in built.sources.values()
     ]
     record.artifacts = [
-        ArtifactRecord(name=name, key=key, hit=built.hits.get(name))
-        for name, key in built.keys.items()
+        ArtifactRecord(name=name, key=key, hit=built.hits.get(name)) for name, key in built.keys.items()
     ]
 
 

@@ -29,9 +29,7 @@ class Evh:
     def command(self, *args: str) -> list[str]:
         return [sys.executable, "-m", "harness", *args]
 
-    def __call__(
-        self, *args: str, timeout: float = 20 * MINUTES
-    ) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *args: str, timeout: float = 20 * MINUTES) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.command(*args), cwd=self.folder, capture_output=True, text=True, timeout=timeout
         )

@@ -16,10 +16,10 @@ from harness.model import Accelerator, Built, GuestSpec, MachineSpec, Source
 from harness.run import Doors
 from harness.waits import MachineCrashed
 
-BOOT = (
-    b"(XEN) Xen version 4.20\n(XEN) *** Serial input to DOM0\nLinux version 6.12\nevh: dom0 ready\n"
+BOOT = b"(XEN) Xen version 4.20\n(XEN) *** Serial input to DOM0\nLinux version 6.12\nevh: dom0 ready\n"
+PANIC = (
+    b"(XEN) ****************************************\n(XEN) Panic on CPU 0:\n(XEN) Assertion 'ok' failed\n"
 )
-PANIC = b"(XEN) ****************************************\n(XEN) Panic on CPU 0:\n(XEN) Assertion 'ok' failed\n"
 
 
 class FakeGuest:
@@ -79,28 +79,14 @@ class FakeMachine:
 
 def fake_built() -> Built:
     path = Path("nowhere")
-    built: dict[str, Any] = {
-        name: path
-        for name in (
-            "xen",
-            "xen_syms",
-            "kernel",
-            "vmlinux",
-            "dom0_image",
-            "guest_initrd",
-            "tools",
-            "ssh_key",
-            "host_key",
-        )
-    }
+    paths = "xen xen_syms kernel vmlinux dom0_image guest_initrd tools ssh_key host_key"
+    built: dict[str, Any] = dict.fromkeys(paths.split(), path)
     return Built(
         **built,
         keys={"xen": "a" * 32},
         hits={"xen": True},
         sources={
-            "xen": Source(
-                name="xen", version="4.20.3", origin="apt:trixie:4.20.3-1", sha256="1" * 64
-            ),
+            "xen": Source(name="xen", version="4.20.3", origin="apt:trixie:4.20.3-1", sha256="1" * 64),
             "linux": Source(
                 name="linux", version="6.12.107", origin="apt:trixie:6.12.107-1", sha256="2" * 64
             ),
@@ -108,9 +94,7 @@ def fake_built() -> Built:
     )
 
 
-def fake_doors(
-    log: list[str], *, at_boot: bytes = BOOT, build: Callable[[], Built] = fake_built
-) -> Doors:
+def fake_doors(log: list[str], *, at_boot: bytes = BOOT, build: Callable[[], Built] = fake_built) -> Doors:
     return Doors(
         choose=lambda want: Accelerator(kind="tcg", reason="TCG: a test"),
         build=lambda request, progress: build(),

@@ -60,9 +60,7 @@ def test_help_names_commands_suites_and_exit_codes(evh) -> None:
         (["shell"], "needs a terminal"),
     ],
 )
-def test_wrong_word_is_exit_2_with_a_hint_and_no_traceback(
-    evh, args: list[str], message: str
-) -> None:
+def test_wrong_word_is_exit_2_with_a_hint_and_no_traceback(evh, args: list[str], message: str) -> None:
     got = evh(*args)
     assert got.exit_code == 2
     assert message in got.stderr
@@ -89,7 +87,10 @@ def test_full_run_dir_is_refused(evh, tmp_path: Path) -> None:
 
 
 def test_bug_is_exit_4_with_its_traceback() -> None:
-    program = "import sys; from harness import cli, plan; sys.argv = ['evh', 'run']; plan.select = lambda **w: 1 / 0; cli.main()"
+    program = (
+        "import sys; from harness import cli, plan; sys.argv = ['evh', 'run']\n"
+        "plan.select = lambda **w: 1 / 0; cli.main()"
+    )
     got = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
@@ -174,9 +175,7 @@ def test_signal_during_a_build_is_no_traceback_and_its_own_exit_code(tmp_path: P
         "build.build = slow; sys.argv = ['evh', 'build']; cli.main()"
     )
     env = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    got = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, env=env, timeout=30
-    )
+    got = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=env, timeout=30)
     assert got.returncode == 128 + 15
     assert "cleaned up" in got.stdout
     assert "ended by SIGTERM" in got.stderr and "Traceback" not in got.stderr

@@ -19,17 +19,8 @@ PANIC = Crash(layer="xen", line="(XEN) Panic on CPU 0:\r", seconds=1.0, excerpt=
 
 
 def row(**changes: object) -> Row:
-    words = dict(
-        abi="3l",
-        guest="dom0",
-        path="raw",
-        opened=10,
-        sent=10,
-        seen=10,
-        lost=0,
-        doubled=0,
-        seconds=1.0,
-    )
+    words = {"abi": "3l", "guest": "dom0", "path": "raw", "opened": 10, "sent": 10, "seen": 10}
+    words |= {"lost": 0, "doubled": 0, "seconds": 1.0}
     return Row(**(words | changes))  # type: ignore[arg-type]
 
 
@@ -93,9 +84,7 @@ ALL = list(Verdict)
 @pytest.mark.parametrize("verdict", [v for v in ALL if v is not Verdict.PASS])
 def test_crash_line_outranks_every_ending(verdict: Verdict) -> None:
     got = judge_cell(endings=[Ending(verdict=verdict, reason="x")], crash=PANIC)
-    assert got == judge.Judgement(
-        verdict=Verdict.CRASH, layer="xen", reason="(XEN) Panic on CPU 0:"
-    )
+    assert got == judge.Judgement(verdict=Verdict.CRASH, layer="xen", reason="(XEN) Panic on CPU 0:")
 
 
 def test_crash_line_after_a_pass_is_a_crash() -> None:
@@ -104,9 +93,9 @@ def test_crash_line_after_a_pass_is_a_crash() -> None:
 
 @pytest.mark.parametrize("verdict", [v for v in ALL if v is not Verdict.PASS])
 def test_single_ending_is_the_verdict(verdict: Verdict) -> None:
-    assert judge_cell(
-        endings=[Ending(verdict=verdict, layer="dom0", reason="r")]
-    ) == judge.Judgement(verdict=verdict, layer="dom0", reason="r")
+    assert judge_cell(endings=[Ending(verdict=verdict, layer="dom0", reason="r")]) == judge.Judgement(
+        verdict=verdict, layer="dom0", reason="r"
+    )
 
 
 @pytest.mark.parametrize(
@@ -115,9 +104,7 @@ def test_single_ending_is_the_verdict(verdict: Verdict) -> None:
         (
             a,
             b,
-            b
-            if a is Verdict.SKIP or (a is Verdict.FAIL and b in (Verdict.HANG, Verdict.CRASH))
-            else a,
+            b if a is Verdict.SKIP or (a is Verdict.FAIL and b in (Verdict.HANG, Verdict.CRASH)) else a,
         )
         for a, b in itertools.product([v for v in ALL if v is not Verdict.PASS], repeat=2)
     ],

@@ -27,9 +27,7 @@ def test_own_file_alone_runs_no_suite(tmp_path: Path) -> None:
     assert not in_selected_suite(chosen, path=tmp_path / "other.py", markers={CORE})
 
 
-def test_single_test_of_an_own_file_keeps_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_single_test_of_an_own_file_keeps_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_test.py").touch()
     monkeypatch.chdir(tmp_path)
     chosen = select(files=["my_test.py::test_a[x]"])
@@ -41,9 +39,7 @@ def test_single_test_of_an_own_file_keeps_its_name(
     ("words", "known"),
     [({"suites": ["smok"]}, "smoke"), ({"guests": ["pv32"]}, "pv64"), ({"abis": ["4l"]}, "fifo")],
 )
-def test_unknown_word_is_refused_with_the_known_ones(
-    words: dict[str, list[str]], known: str
-) -> None:
+def test_unknown_word_is_refused_with_the_known_ones(words: dict[str, list[str]], known: str) -> None:
     with pytest.raises(UserError) as caught:
         select(**words)  # type: ignore[arg-type]
     assert known in caught.value.hint
@@ -131,6 +127,7 @@ def test_command_that_reproduces_is_what_was_asked(tmp_path: Path) -> None:
         jobs=2,
     )
     assert reproduce(request) == (
-        f"evh run --suite smoke --guest pv64 --abi 3l -k 'a and b' --accel tcg --connect qemu:///system --xen-tree {tmp_path} '{file}'"
+        "evh run --suite smoke --guest pv64 --abi 3l -k 'a and b' --accel tcg "
+        f"--connect qemu:///system --xen-tree {tmp_path} '{file}'"
     )
     assert reproduce(RunRequest(selection=select())) == "evh run"

@@ -42,9 +42,7 @@ class Outcome:
         cases: dict[str, list[str]] = {}
         for case in ET.parse(self.folder / "junit.xml").iter("testcase"):
             cases.setdefault(case.attrib["name"], []).extend(
-                child.tag
-                for child in case
-                if child.tag not in ("properties", "system-out", "system-err")
+                child.tag for child in case if child.tag not in ("properties", "system-out", "system-err")
             )
         return cases
 
@@ -65,9 +63,7 @@ def evh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         **words: object,
     ) -> Outcome:
         log: list[str] = []
-        sys.modules.pop(
-            "my_test", None
-        )  # pytest imports in this process: each text is a new module
+        sys.modules.pop("my_test", None)  # pytest imports in this process: each text is a new module
         file = tmp_path / "my_test.py"
         file.write_text("import pytest\n" + textwrap.dedent(text))
         request = RunRequest(
@@ -77,9 +73,7 @@ def evh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         )  # type: ignore[arg-type]
         out = io.StringIO()
         with Progress(out) as progress:
-            folder, record = run(
-                request, progress=progress, doors=doors or fake_doors(log, at_boot=at_boot)
-            )
+            folder, record = run(request, progress=progress, doors=doors or fake_doors(log, at_boot=at_boot))
         _, on_disk = load(folder)
         assert on_disk == record, "run.json is what the run returned"
         return Outcome(record=record, folder=folder, log=log, said=out.getvalue())
@@ -102,8 +96,7 @@ def test_ten_line_test_of_a_user(evh) -> None:
     assert {c.layer for c in got.record.consoles} == {"xen", "dom0", "guest:a"}
     assert got.record.sources[0].sha256 == "1" * 64
     properties = {
-        p.attrib["name"]: p.attrib["value"]
-        for p in ET.parse(got.folder / "junit.xml").iter("property")
+        p.attrib["name"]: p.attrib["value"] for p in ET.parse(got.folder / "junit.xml").iter("property")
     }
     assert properties["row1.opened"] == "3"
     assert got.said.splitlines()[0].endswith("accelerator: TCG: a test")
@@ -135,9 +128,7 @@ def test_failed_assertion_is_fail_with_the_guests_console_attached(evh) -> None:
     assert "4095 == 4096" in got.test("test_no").reason
     assert "last words of a" in got.test("test_no").evidence
     assert "last words of a" in (got.folder / "pytest.log").read_text()
-    assert (
-        "--cell" in got.test("test_no").reproduce and "my_test.py" in got.test("test_no").reproduce
-    )
+    assert "--cell" in got.test("test_no").reproduce and "my_test.py" in got.test("test_no").reproduce
 
 
 def test_crash_line_turns_a_passing_test_into_a_crash(evh) -> None:
@@ -149,9 +140,7 @@ def test_crash_line_turns_a_passing_test_into_a_crash(evh) -> None:
     assert got.test("test_quiet").layer == "xen"
     assert "Assertion 'ok' failed" in got.test("test_quiet").evidence
     assert got.record.exit_code == 3
-    assert got.log == ["boot 3l 4096", "close", "boot 3l 4096", "close"], (
-        "the machine is not used again"
-    )
+    assert got.log == ["boot 3l 4096", "close", "boot 3l 4096", "close"], "the machine is not used again"
     assert got.record.machines[0].lost and not got.record.machines[1].lost
     assert got.junit() == {"test_quiet": ["failure"], "test_next": []}
 
@@ -327,6 +316,6 @@ def test_keep_leaves_guests_and_machine_of_the_first_failure(evh) -> None:
 
 def test_fixtures_without_evh_run_say_what_to_do(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_mine(dom0): pass")
-    out = pytester.runpytest("-p", "harness.plugin")
+    out = pytester.runpytest("-p", "no:evh", "-p", "harness.plugin")
     out.assert_outcomes(errors=1)
     out.stdout.fnmatch_lines(["*this test wants a nested Xen*"])

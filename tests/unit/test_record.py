@@ -23,9 +23,7 @@ HERE = Path(__file__).parent
 
 
 def recorder(folder: Path) -> Recorder:
-    record = RunRecord(
-        id="x", command=["evh", "run"], reproduce="evh run", started=now(), pid=os.getpid()
-    )
+    record = RunRecord(id="x", command=["evh", "run"], reproduce="evh run", started=now(), pid=os.getpid())
     return Recorder(run_dir=folder, record=record)
 
 
@@ -52,7 +50,7 @@ def start_run(folder: Path, body: str) -> subprocess.Popen[str]:
         log = []
         with Progress() as progress:
             folder, record = run(
-                RunRequest(selection=select(files=["my_test.py"]), run_dir=Path("run"), command=("evh", "run")),
+                RunRequest(selection=select(files=["my_test.py"]), run_dir=Path("run")),
                 progress=progress, doors=fake_doors(log))
         print(log)
         sys.exit(record.exit_code)
@@ -111,8 +109,7 @@ def test_signal_ends_a_run_cleanly_with_a_record(tmp_path: Path, number: signal.
         128 + number,
     )
     assert (
-        record.error is not None
-        and record.error.message == f"{number.name} while: test my_test::test_second"
+        record.error is not None and record.error.message == f"{number.name} while: test my_test::test_second"
     )
     assert [(test.test, test.verdict) for test in record.tests] == [
         ("test_first", Verdict.PASS),
@@ -128,7 +125,8 @@ def test_reader_never_sees_half_a_file(tmp_path: Path) -> None:
         [
             sys.executable,
             "-c",
-            "import json,sys\nprint('go',flush=True)\nn=0\nwhile n<400: json.load(open(sys.argv[1])); n+=1\nprint(n)",
+            "import json,sys\nprint('go',flush=True)\nn=0\n"
+            "while n<400: json.load(open(sys.argv[1])); n+=1\nprint(n)",
             str(rec.path),
         ],
         stdout=subprocess.PIPE,
@@ -144,9 +142,7 @@ def test_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     assert (out.strip(), err) == ("400", "")
 
 
-def test_save_that_fails_leaves_the_old_file_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_save_that_fails_leaves_the_old_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rec = recorder(tmp_path)
     rec.save()
     before = rec.path.read_bytes()
@@ -221,10 +217,7 @@ def test_every_field_is_documented() -> None:
     ]
     assert len(structs) >= 10
     missing = [
-        f"{s.__name__}.{name}"
-        for s in structs
-        for name in s.__struct_fields__
-        if f"`{name}`" not in text
+        f"{s.__name__}.{name}" for s in structs for name in s.__struct_fields__ if f"`{name}`" not in text
     ]
     assert not missing
 

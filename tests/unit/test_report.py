@@ -121,9 +121,7 @@ def recorded() -> RunRecord:
             ArtifactRecord(name="kernel", key="b" * 32, hit=False),
         ],
         machines=[
-            MachineRecord(
-                number=1, abi="3l", memory_mib=8192, dom0_mib=6144, vcpus=2, boot_seconds=9.6
-            )
+            MachineRecord(number=1, abi="3l", memory_mib=8192, dom0_mib=6144, vcpus=2, boot_seconds=9.6)
         ],
         planned=3,
         tests=tests,
@@ -141,7 +139,7 @@ def recorded() -> RunRecord:
 class Page(HTMLParser):
     """What a browser would take from the page."""
 
-    VOID = {"meta", "br", "link", "img", "input", "hr"}
+    VOID = frozenset({"meta", "br", "link", "img", "input", "hr"})
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -180,9 +178,7 @@ def page(tmp_path: Path) -> Page:
 def test_page_is_well_formed_and_names_no_asset_outside(page: Page) -> None:
     assert page.open == []
     assert not [tag for tag, _ in page.tags if tag in {"script", "link", "img", "iframe", "object"}]
-    assert not [
-        attrs for _, attrs in page.tags if attrs.keys() & {"src", "href", "onclick", "onerror"}
-    ]
+    assert not [attrs for _, attrs in page.tags if attrs.keys() & {"src", "href", "onclick", "onerror"}]
     style = re.findall(r"url\(|@import", page.text)
     assert not style
 
@@ -214,11 +210,7 @@ def test_page_has_what_a_reader_asks_for(page: Page) -> None:
 
 
 def test_lost_event_stands_out(page: Page) -> None:
-    bad = [
-        attrs
-        for tag, attrs in page.tags
-        if tag == "td" and "bad" in (attrs.get("class") or "").split()
-    ]
+    bad = [attrs for tag, attrs in page.tags if tag == "td" and "bad" in (attrs.get("class") or "").split()]
     assert len(bad) == 1, "the one lost event, and no zero"
 
 
@@ -265,9 +257,7 @@ def test_plain_tables_without_a_terminal(tmp_path: Path) -> None:
     ):
         assert word in head
     row = next(line for line in lines if line.startswith("3l "))
-    assert (
-        re.sub(r" +", " ", row).strip() == "3l dom0 raw 524,287 524,287 524,287 0 0 11.2 0.5 64.9"
-    )
+    assert re.sub(r" +", " ", row).strip() == "3l dom0 raw 524,287 524,287 524,287 0 0 11.2 0.5 64.9"
     assert any(line.startswith("crash (xen)") and "[red]" in line for line in lines), (
         "brackets are text, not markup"
     )
@@ -276,10 +266,8 @@ def test_plain_tables_without_a_terminal(tmp_path: Path) -> None:
 
 def test_last_line_says_where_the_time_went_and_where_the_page_is(tmp_path: Path) -> None:
     last = printed(recorded(), tmp_path).splitlines()[-1]
-    assert (
-        last
-        == f"time: 1 min 40 s (build 1 min 00 s, everything else 15.1 s, tests 15.0 s, boot machines 9.9 s); report: {tmp_path}/report.html"
-    )
+    split = "build 1 min 00 s, everything else 15.1 s, tests 15.0 s, boot machines 9.9 s"
+    assert last == f"time: 1 min 40 s ({split}); report: {tmp_path}/report.html"
 
 
 def test_time_adds_up_to_the_whole() -> None:
@@ -287,9 +275,7 @@ def test_time_adds_up_to_the_whole() -> None:
 
 
 def test_nothing_run_is_said_plainly(tmp_path: Path) -> None:
-    record = msgspec.structs.replace(
-        recorded(), tests=[], rows=[], verdict=Verdict.SKIP, exit_code=6
-    )
+    record = msgspec.structs.replace(recorded(), tests=[], rows=[], verdict=Verdict.SKIP, exit_code=6)
     assert "skip: no test matched" in printed(record, tmp_path)
 
 
@@ -307,9 +293,7 @@ def test_durations(seconds: float, text: str) -> None:
     assert report.duration(seconds) == text
 
 
-def test_limits_table_fits_a_terminal_of_80_columns(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_limits_table_fits_a_terminal_of_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -320,7 +304,19 @@ def test_limits_table_fits_a_terminal_of_80_columns(
     report.print_report(tmp_path, recorded(), file=out)
     lines = [report.ESCAPES.sub("", line) for line in out.getvalue().splitlines()]
     row = next(line for line in lines if line.startswith("3l "))
-    assert row.split() == ["3l", "dom0", "raw", "524,287", "524,287", "524,287", "0", "0", "11.2", "0.5", "64.9"]
+    assert row.split() == [
+        "3l",
+        "dom0",
+        "raw",
+        "524,287",
+        "524,287",
+        "524,287",
+        "0",
+        "0",
+        "11.2",
+        "0.5",
+        "64.9",
+    ]
     assert len(row.rstrip()) <= 80
 
 
