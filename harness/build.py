@@ -293,6 +293,7 @@ def build(
         InfraError: no network, no space, a missing program.
     """
     wanted = recipes(xen_tree=xen_tree, linux_tree=linux_tree, stock=stock, flavour=flavour)
+    compiling.check_programs()
     builder = Builder(
         store=store, progress=progress, wanted=wanted, jobs=jobs or compiling.cores()
     )

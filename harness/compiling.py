@@ -34,6 +34,38 @@ def compiler() -> str:
     return "; ".join(lines)
 
 
+# What the builds call, and the packages it comes in.
+PROGRAMS = {
+    "gcc": "gcc",
+    "ld": "binutils",
+    "make": "make",
+    "flex": "flex",
+    "bison": "bison",
+    "bc": "bc",
+    "git": "git",
+    "xz": "xz-utils",
+    "cpio": "cpio",
+    "mke2fs": "e2fsprogs",
+}
+HEADERS = {"gelf.h": "libelf-dev"}
+
+
+def check_programs() -> None:
+    """Make sure that all programs are there before minutes are put into a build.
+
+    Raises:
+        InfraError: naming the packages of all that are missing.
+    """
+    absent = {package for program, package in PROGRAMS.items() if not proc.find(program)}
+    absent |= {p for header, p in HEADERS.items() if not (Path("/usr/include") / header).exists()}
+    if absent:
+        packages = " ".join(sorted(absent))
+        raise InfraError(
+            f"packages that a build needs are not installed: {packages}",
+            hint=f"`make setup` installs all that is needed; or: apt-get install {packages}.",
+        )
+
+
 def cores() -> int:
     """Processors that we may use."""
     return len(os.sched_getaffinity(0))

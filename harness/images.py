@@ -23,7 +23,7 @@ from harness.errors import UserError
 
 SUITE = "trixie"
 # Sparse: what is not written costs nothing, on disk or in mke2fs' time.
-DOM0_SIZE = "1536M"
+DOM0_SIZE = "1G"
 # MiB that making an image takes: the unpacked root and the image.
 SPACE_MIB = 1000
 # Of every file in an image; any constant does, two builds then differ only
@@ -100,6 +100,22 @@ def make_rootfs(dest: Path, *, include: Iterable[str], log: Path) -> None:
         hint=f"is the network up, and does the mirror carry {SUITE}? "
         f"{apt.MIRROR_VARIABLE}=URI names another Debian mirror.",
     )
+    status = proc.run(
+        ["tar", "-xOf", dest / "rootfs.tar", "./var/lib/dpkg/status"], what="list dom0's packages"
+    )
+    (dest / "packages.txt").write_text(installed(status))
+
+
+def installed(status: str) -> str:
+    """``package version`` lines out of a dpkg status file: what was resolved, for the record."""
+    lines: list[str] = []
+    for paragraph in status.split("\n\n"):
+        fields = dict(
+            line.split(": ", 1) for line in paragraph.splitlines() if ": " in line and line[0] != " "
+        )
+        if "Package" in fields:
+            lines.append(f"{fields['Package']} {fields.get('Version', '')}\n")
+    return "".join(sorted(lines))
 
 
 @contextmanager

@@ -96,14 +96,19 @@ def terminate(child: subprocess.Popen[bytes]) -> None:
         os.killpg(child.pid, signal.SIGTERM)
 
 
-def need(program: str, *, package: str) -> str:
-    """Path of ``program``, or an :class:`InfraError` naming its package.
+def find(program: str) -> str | None:
+    """Path of ``program``, None if it is not installed.
 
     ``/usr/sbin`` and ``/sbin`` are looked into too: an ordinary user's PATH
     on Debian does not have them, and mke2fs lives there.
     """
     path = os.environ.get("PATH", os.defpath) + os.pathsep + "/usr/sbin:/sbin"
-    found = shutil.which(program, path=path)
+    return shutil.which(program, path=path)
+
+
+def need(program: str, *, package: str) -> str:
+    """Path of ``program``, or an :class:`InfraError` naming its package."""
+    found = find(program)
     if found is None:
         raise InfraError(
             f"the program {program} is not installed",

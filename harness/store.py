@@ -36,6 +36,9 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 # Directories whose name starts so are not artifacts.
 MAKING, CORRUPT, TRASH = ".make-", ".corrupt-", ".trash-"
+# Of each kind this many artifacts are kept, and whatever was used lately.
+KEEP = 4
+LATELY = 24 * 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +228,7 @@ class Store:
             if making.exists():
                 discard(making)
         self._remember(home)
+        self._prune(kind)
         return Artifact(
             path=home,
             key=key,
@@ -232,6 +236,19 @@ class Store:
             reason=reason,
             files={name: str(entry["sha256"]) for name, entry in files.items()},
         )
+
+    def _prune(self, kind: str) -> None:
+        """Drop artifacts of ``kind`` that are neither among the newest nor used lately."""
+        uses: list[tuple[float, Path]] = []
+        for home in (self.root / kind).glob("[!.]*"):
+            try:
+                uses.append((self._stamp_path(home).stat().st_mtime, home))
+            except OSError:
+                uses.append((home.stat().st_mtime, home))
+        for used, home in sorted(uses, reverse=True)[KEEP:]:
+            if time.time() - used > LATELY:
+                discard(home)
+                self._stamp_path(home).unlink(missing_ok=True)
 
     def _with_log(self, error: EvhError, making: Path, kind: str, key: str) -> EvhError:
         """``error`` with the place to which the logs of the failed build were saved."""
@@ -308,9 +325,10 @@ class Store:
     def _remember(self, home: Path) -> None:
         stamp = {p.relative_to(home).as_posix(): stat_stamp(p) for p in files_in(home)}
         path = self._stamp_path(home)
-        if stamp == self._stamp(home):
-            return
         try:
+            if stamp == self._stamp(home):
+                os.utime(path)  # last use, see _prune
+                return
             path.parent.mkdir(exist_ok=True)
             write_atomic(path, json.dumps(stamp))
         except OSError:

@@ -194,3 +194,21 @@ def test_root_follows_the_xdg_rules(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("XDG_CACHE_HOME", "relative/is/ignored")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert default_root() == tmp_path / "home/.cache/evtchn-harness"
+
+
+def test_old_and_unused_artifacts_make_room(store: Store, progress: Progress) -> None:
+    made = [store.get("thing", {"a": str(n)}, write("x"), progress) for n in range(6)]
+    long_ago = time.time() - 30 * 24 * 3600
+    for stamp in (store.root / "stamps").iterdir():
+        os.utime(stamp, (long_ago, long_ago))
+    store.get("thing", {"a": "0"}, never, progress)  # used again
+    store.get("thing", {"a": "new"}, write("x"), progress)
+    left = {path.name for path in (store.root / "thing").iterdir()}
+    assert len(left) == 4
+    assert made[0].key in left
+
+
+def test_nothing_used_lately_is_dropped(store: Store, progress: Progress) -> None:
+    for n in range(8):
+        store.get("thing", {"a": str(n)}, write("x"), progress)
+    assert len(list((store.root / "thing").iterdir())) == 8
