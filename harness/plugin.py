@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,6 +28,7 @@ from harness.model import Abi, GuestSpec, MachineSpec, Verdict
 from harness.plan import Cell, Selection, in_selected_suite
 from harness.pool import Machines
 from harness.record import Recorder, Row, TestResult
+from harness.symbols import with_places
 
 if TYPE_CHECKING:
     from harness.exercise import ToolResult
@@ -70,6 +72,7 @@ class Session:
         self.base = base
         self.reproduce = reproduce
         self.keep = keep
+        self.xen_syms: Path | None = None  # once it is built
         self.collect_errors: list[str] = []
         self.running: Running | None = None
         self.last: TestResult | None = None  # that used a machine
@@ -338,7 +341,12 @@ def _attach_consoles(session: Session, running: Running, report: pytest.TestRepo
     for layer in sorted(tails, key=lambda layer: layer != guilty):
         report.sections.append((f"console of {layer}, last {EVIDENCE_LINES} lines", tails[layer]))
     if not running.result.evidence:
-        running.result.evidence = session.machines.excerpt() or tails.get(guilty) or tails.get("dom0", "")
+        running.result.evidence = _evidence(session, tails, guilty)
+
+
+def _evidence(session: Session, tails: dict[str, str], guilty: str) -> str:
+    text = session.machines.excerpt() or tails.get(guilty) or tails.get("dom0", "")
+    return with_places(text, syms=session.xen_syms) if session.xen_syms else text
 
 
 def blame_late_crash(session: Session, config: pytest.Config) -> None:

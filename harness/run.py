@@ -284,6 +284,7 @@ def _steps(
     with recorder.doing("build"):
         built = doors.build(request, progress)
         note_build(record, built)
+        session.xen_syms = built.xen_syms
     try:
         with recorder.doing("tests"):
             pytest_pass(collect_only=False)
