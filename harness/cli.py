@@ -469,12 +469,14 @@ def clean(
     """
     from harness.store import Store
 
+    folders = [path for path in sorted(Path("runs").glob("*")) if is_run_dir(path)]
+    live = [path for path in folders if _under_way(path)]
     doomed: list[Path] = []
     if store and (root := Store().root).is_dir():
-        refuse_while_locked(root)
+        refuse_while_used(root, live)
         doomed += sorted(root.iterdir())
     if runs:
-        doomed += [p for p in sorted(Path("runs").glob("*")) if is_run_dir(p) and not _under_way(p)]
+        doomed += [path for path in folders if path not in live]
     if not doomed:
         print("nothing to remove")
         return
@@ -493,12 +495,21 @@ def clean(
     print(f"removed {len(doomed)}")
 
 
-def refuse_while_locked(root: Path) -> None:
-    """Keep a build that is under way from losing what it stands on.
+def refuse_while_used(root: Path, live: list[Path]) -> None:
+    """Keep a build or a run that is under way from losing what it stands on.
+
+    Args:
+        root: of the store.
+        live: folders of runs that are under way.
 
     Raises:
-        UserError: some process holds a lock of the store.
+        UserError: there is such a run, or some process holds a lock of the store.
     """
+    if live:
+        raise UserError(
+            f"a run is under way in {live[0]}, and boots from the store",
+            hint="End it, or remove run folders alone: evh clean --no-store.",
+        )
     for path in sorted((root / "locks").glob("*")):
         with path.open() as lock:
             try:

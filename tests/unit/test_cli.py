@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -123,31 +124,43 @@ def make_run(folder: Path, *, state: str = "finished", pid: int = 0) -> None:
     Recorder(run_dir=folder, record=record).save()
 
 
-def test_clean_removes_runs_and_store_and_nothing_else(evh, tmp_path: Path) -> None:
-    store = tmp_path / "cache" / "evtchn-harness"
+def make_store(folder: Path) -> Path:
+    store = folder / "cache" / "evtchn-harness"
     (store / "xen" / "abc").mkdir(parents=True)
     (store / "xen" / "abc" / "xen").write_bytes(b"x" * 3_000_000)
+    return store / "xen"
+
+
+def test_clean_removes_runs_and_store_and_nothing_else(evh, tmp_path: Path) -> None:
+    xen = make_store(tmp_path)
     make_run(Path("runs/old"))
-    make_run(Path("runs/live"), state="running", pid=os.getpid())
+    make_run(Path("runs/killed"), state="running", pid=0)
     Path("runs/thesis").mkdir()
     Path("runs/thesis/thesis.txt").touch()
 
     asked = evh("clean")
     assert "2.9 MiB" in asked.output and "runs/old" in asked.output
-    assert (store / "xen").exists() and Path("runs/old").exists(), (
-        "without --yes and without a terminal nothing goes"
-    )
+    assert xen.exists() and Path("runs/old").exists(), "without --yes and a terminal nothing goes"
 
     got = evh("clean", "--yes")
     assert got.exit_code == 0
-    assert not (store / "xen").exists() and not Path("runs/old").exists()
-    assert Path("runs/live/run.json").exists() and Path("runs/thesis/thesis.txt").exists()
+    assert not xen.exists() and sorted(Path("runs").iterdir()) == [Path("runs/thesis")]
+    assert Path("runs/thesis/thesis.txt").exists()
     assert "nothing to remove" in evh("clean", "--yes").output
 
 
-def test_clean_waits_for_no_build(evh, tmp_path: Path) -> None:
-    import fcntl
+def test_clean_leaves_a_run_that_is_under_way_and_what_it_boots_from(evh, tmp_path: Path) -> None:
+    xen = make_store(tmp_path)
+    make_run(Path("runs/old"))
+    make_run(Path("runs/live"), state="running", pid=os.getpid())
+    refused = evh("clean", "--yes")
+    assert refused.exit_code == 2 and "runs/live" in refused.stderr
+    assert xen.exists() and Path("runs/old").exists()
+    assert evh("clean", "--no-store", "--yes").exit_code == 0
+    assert xen.exists() and sorted(Path("runs").iterdir()) == [Path("runs/live")]
 
+
+def test_clean_refuses_while_a_build_is_under_way(evh, tmp_path: Path) -> None:
     locks = tmp_path / "cache" / "evtchn-harness" / "locks"
     locks.mkdir(parents=True)
     with (locks / "xen-abc").open("w") as lock:
