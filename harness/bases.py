@@ -121,13 +121,13 @@ def load(folder: Path) -> Base:
     except OSError as error:
         raise UserError(
             f"cannot read {path}: {error.strerror}",
-            hint="each patch folder needs a base.toml; docs/architecture.md describes it.",
+            hint="each patch folder needs a base.toml; docs/building.md describes it.",
         ) from error
     try:
         file = msgspec.toml.decode(text, type=BaseFile)
     except msgspec.ValidationError as error:
         raise UserError(
-            f"{path}: {error}", hint="docs/architecture.md lists the keys of base.toml."
+            f"{path}: {error}", hint="docs/building.md lists the keys of base.toml."
         ) from error
     except (msgspec.DecodeError, ValueError) as error:
         raise UserError(f"{path} is not TOML: {error}", hint="correct that line.") from error
