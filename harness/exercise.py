@@ -30,11 +30,9 @@ if TYPE_CHECKING:
     from harness.ssh import SSH
 
 TOOLS_DIR = "/opt/evh/tools"
-PATIENCE_MS = (
-    10_000  # without an event, until the rest is called lost; at reference speed
-)
+PATIENCE_MS = 10_000  # without an event, until the rest is called lost; at reference speed
 QUIET_MS = 300  # without an event, until none is expected any more; at reference speed
-# Ports that can be open at once: port 0 is reserved in each (xen/include/public/event_channel.h, and ABI "Geometry").
+# Ports that can be open at once; port 0 is reserved in each ABI (xen/include/public/event_channel.h).
 LIMITS = {Abi.L2: 4_095, Abi.FIFO: 131_071, Abi.L3: 524_287}
 _KERNEL_SAYS = {"2-level": Abi.L2, "FIFO-based": Abi.FIFO, "3-level": Abi.L3}
 
@@ -52,12 +50,8 @@ class ToolError(EvhError):
 
     exit_code = 1
 
-    def __init__(
-        self, message: str, *, tool: str, where: str, errno: str = "", hint: str = ""
-    ) -> None:
-        console = (
-            f"See the last lines of {where}'s console and of Xen's in the run folder."
-        )
+    def __init__(self, message: str, *, tool: str, where: str, errno: str = "", hint: str = "") -> None:
+        console = f"See the last lines of {where}'s console and of Xen's in the run folder."
         super().__init__(
             f"{tool} in {where}: {message}",
             hint=f"{hint}; {console}" if hint else console,
@@ -73,7 +67,7 @@ class ToolNonsense(ToolError):
     exit_code = 4
 
 
-# --- lines ------------------------------------------------------------------------------------------------------------
+# --- lines --------------------------------------------------------------------------------------------------
 
 
 class _Line(
@@ -137,8 +131,13 @@ class Sent(_Line, tag="sent", frozen=True, kw_only=True):
 
 
 class RawResult(_Line, tag="result", frozen=True, kw_only=True):
-    """``evtchn-raw``. Times in ns: ``alloc_*`` the median of alloc_unbound in the first, the 100,000th and the last batches,
-    the others a mean per port. ``open_at_once`` is Xen's own count of the domain's open ports; ``xen_free_*`` are pages."""
+    """``evtchn-raw``.
+
+    Times in ns: ``alloc_*`` the median of alloc_unbound in the first, the
+    100,000th and the last batches, the others a mean per port.
+    ``open_at_once`` is Xen's own count of the domain's open ports;
+    ``xen_free_*`` are pages.
+    """
 
     abi: str | None
     nr_channels: int
@@ -323,9 +322,7 @@ class Lines:
         """
         line = self.next()
         if line is None:
-            raise self.nonsense(
-                f"it ended without a line {kind.__struct_config__.tag!r}"
-            )
+            raise self.nonsense(f"it ended without a line {kind.__struct_config__.tag!r}")
         if not isinstance(line, kind):
             raise self.nonsense(
                 f"a line {kind.__struct_config__.tag!r} was due, not {msgspec.json.encode(line)[:200]!r}"
@@ -339,9 +336,7 @@ class Lines:
             ToolError, ToolNonsense: something does.
         """
         if (line := self.next()) is not None:
-            raise self.nonsense(
-                f"it went on after its result: {msgspec.json.encode(line)[:200]!r}"
-            )
+            raise self.nonsense(f"it went on after its result: {msgspec.json.encode(line)[:200]!r}")
 
     def nonsense(self, text: str) -> ToolNonsense:
         return ToolNonsense(
@@ -355,14 +350,12 @@ class Lines:
         try:
             line = self._decoder.decode(text)
         except (msgspec.DecodeError, UnicodeEncodeError) as error:
-            raise self.nonsense(
-                f"cannot read its line {text!r:.200}: {error}"
-            ) from error
+            raise self.nonsense(f"cannot read its line {text!r:.200}: {error}") from error
         assert isinstance(line, _Line)
         return line
 
 
-# --- a tool by itself -------------------------------------------------------------------------------------------------
+# --- a tool by itself ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -388,9 +381,7 @@ def command(tool: str, *args: str) -> str:
     return shlex.join([f"{TOOLS_DIR}/{tool}", *args])
 
 
-def run_tool(
-    ssh: SSH, tool: str, *args: str, timeout: float, stdin: bytes = b""
-) -> ToolResult:
+def run_tool(ssh: SSH, tool: str, *args: str, timeout: float, stdin: bytes = b"") -> ToolResult:
     """Run an in-guest tool to its end.
 
     Args:
@@ -404,9 +395,7 @@ def run_tool(
         MachineLost: see waits.py.
     """
     begin = time.monotonic()
-    with ssh.stream(
-        command(tool, *args), timeout=timeout, silence=min(SILENCE, timeout)
-    ) as stream:
+    with ssh.stream(command(tool, *args), timeout=timeout, silence=min(SILENCE, timeout)) as stream:
         if stdin:
             stream.stdin_write(stdin)
         stream.stdin_close()
@@ -457,14 +446,13 @@ def abi_of(ssh: SSH) -> Abi:
     names = re.findall(r"xen:events: Using (\S+) ABI", log)
     if len(names) != 1 or names[0] not in _KERNEL_SAYS:
         raise InfraError(
-            f"{ssh.name}'s kernel log tells no event channel ABI"
-            + (f" but {names}" if names else ""),
-            hint=f"Look for `xen:events: Using ... ABI` in {ssh.name}'s console; is it a Linux with Xen support?",
+            f"{ssh.name}'s kernel log tells no event channel ABI" + (f" but {names}" if names else ""),
+            hint=f"Look for `xen:events: Using ... ABI` in the console of {ssh.name}.",
         )
     return _KERNEL_SAYS[names[0]]
 
 
-# --- a conversation ---------------------------------------------------------------------------------------------------
+# --- a conversation -----------------------------------------------------------------------------------------
 
 
 class _Talk:
@@ -479,12 +467,8 @@ class _Talk:
         result: type[_Line],
         others: tuple[type[_Line], ...],
     ) -> None:
-        self._stream = ssh.stream(
-            command(tool, *args), timeout=timeout, silence=min(SILENCE, timeout)
-        )
-        self._lines = Lines(
-            iter(self._stream), tool=tool, where=ssh.name, result=result, others=others
-        )
+        self._stream = ssh.stream(command(tool, *args), timeout=timeout, silence=min(SILENCE, timeout))
+        self._lines = Lines(iter(self._stream), tool=tool, where=ssh.name, result=result, others=others)
         self._slowness = ssh.vigil.slowness
 
     def _say(self, text: str) -> None:
@@ -514,9 +498,7 @@ class Server(_Talk):
         timeout: of the whole conversation, seconds at reference speed.
     """
 
-    def __init__(
-        self, ssh: SSH, *, remote: int, count: int | None, timeout: float
-    ) -> None:
+    def __init__(self, ssh: SSH, *, remote: int, count: int | None, timeout: float) -> None:
         super().__init__(
             ssh,
             "evtchn-dev",
@@ -558,9 +540,7 @@ class Peer(_Talk):
         timeout: of the whole conversation, seconds at reference speed.
     """
 
-    def __init__(
-        self, ssh: SSH, *, remote: int, seed: int, timeout: float, fault: str = "none"
-    ) -> None:
+    def __init__(self, ssh: SSH, *, remote: int, seed: int, timeout: float, fault: str = "none") -> None:
         super().__init__(
             ssh,
             "evtchn-peer",
@@ -574,9 +554,7 @@ class Peer(_Talk):
 
     def bind(self, ranges: list[tuple[int, int]]) -> Bound:
         """Bind to the receiver's ports."""
-        return self._ask(
-            "bind " + ",".join(f"{first}-{last}" for first, last in ranges), Bound
-        )
+        return self._ask("bind " + ",".join(f"{first}-{last}" for first, last in ranges), Bound)
 
     def send(self) -> Sent:
         """Notify each once, in a seeded order. Returns the counts of all that was sent."""

@@ -14,9 +14,7 @@ from harness.exercise import LIMITS, abi_of, exchange
 from harness.model import Abi
 
 PAGE = 4096
-EVTCHN_BYTES = (
-    64  # sizeof(struct evtchn); buckets of them may stay after a mere close (ABI 8)
-)
+EVTCHN_BYTES = 64  # sizeof(struct evtchn); buckets of them may stay after a mere close (ABI 8)
 SLACK_PAGES = 64  # what else Xen may have allocated meanwhile
 PAST_FIFO = LIMITS[Abi.FIFO] + 2  # 131,072 + 1
 # More than FIFO has ports, and far fewer than 3l: so each ABI meets its own limit, or this one.
@@ -47,9 +45,7 @@ def test_raw_all_ports(dom0, tool, row, abi):
         lost=first.lost,
         doubled=first.doubled,
         seconds=first.seconds,
-        xen_bytes_per_port=(first.xen_free_before - first.xen_free_open)
-        * PAGE
-        / first.opened,
+        xen_bytes_per_port=(first.xen_free_before - first.xen_free_open) * PAGE / first.opened,
         note=f"{first.system} of the ports are dom0's own; alloc {first.alloc_ns_first} ns at the first, "
         f"{first.alloc_ns_middle or '-'} at the 100,000th, {first.alloc_ns_last} at the last",
     )
@@ -94,9 +90,7 @@ def test_irq_all_ports(dom0, tool, row, abi):
         lost=r.lost,
         doubled=r.doubled,
         seconds=r.seconds,
-        guest_bytes_per_port=(r.mem_free_before_kib - r.mem_free_open_kib)
-        * 1024
-        / r.opened,
+        guest_bytes_per_port=(r.mem_free_before_kib - r.mem_free_open_kib) * 1024 / r.opened,
         note=f"{system} of the ports are dom0's own",
     )
     assert r.opened + system == limit
@@ -142,12 +136,9 @@ def fill_guest(dom0, tool, row, g, *, count, note=""):
         lost=s.lost,
         doubled=s.doubled,
         seconds=x.seconds,
-        guest_bytes_per_port=(s.mem_free_before_kib - s.mem_free_open_kib)
-        * 1024
-        / s.opened,
+        guest_bytes_per_port=(s.mem_free_before_kib - s.mem_free_open_kib) * 1024 / s.opened,
         xen_bytes_per_port=(xen_before - status["xen_free"]) * PAGE / s.opened,
-        note=note
-        or f"{status['guest'].open - s.opened} of the ports are the guest's own",
+        note=note or f"{status['guest'].open - s.opened} of the ports are the guest's own",
     )
     assert (x.sent.sent, x.sent.send_failed) == (s.opened, 0)
     assert s.seen == s.opened
@@ -160,9 +151,7 @@ def fill_guest(dom0, tool, row, g, *, count, note=""):
 @pytest.mark.parametrize("guest", [core("pv64"), "pvh64"])
 def test_guest_past_fifo(dom0, start_guest, tool, row, guest):
     """A guest with more ports than FIFO can hold."""
-    g = start_guest(
-        name="past-fifo", kind=guest, memory_mib=1024, max_event_channels=PLENTY
-    )
+    g = start_guest(name="past-fifo", kind=guest, memory_mib=1024, max_event_channels=PLENTY)
     assert abi_of(g.ssh) == "3l"
     status, x = fill_guest(dom0, tool, row, g, count=PAST_FIFO)
     assert x.served.opened == PAST_FIFO
@@ -198,8 +187,6 @@ def test_guest_default_bound(dom0, start_guest, tool, row, guest):
     """xl's default of 1,023 channels holds for a 3l guest as for any other."""
     g = start_guest(name="default", kind=guest)
     assert abi_of(g.ssh) == "3l"
-    status, x = fill_guest(
-        dom0, tool, row, g, count=None, note="max_event_channels left at its default"
-    )
+    status, x = fill_guest(dom0, tool, row, g, count=None, note="max_event_channels left at its default")
     assert x.ports.refused == "ENOSPC"
     assert status.open == 1_023

@@ -21,10 +21,7 @@ GUESTS = pytest.mark.parametrize("guest", ["pv64", "pvh64"])
 @ABIS
 def test_dom0_uses_the_abi(dom0, abi):
     assert abi_of(dom0) == abi
-    assert (
-        dom0.run("cat /sys/kernel/debug/xen_evtchn_test/abi", timeout=30).out.strip()
-        == abi
-    )
+    assert dom0.run("cat /sys/kernel/debug/xen_evtchn_test/abi", timeout=30).out.strip() == abi
 
 
 @ABIS

@@ -37,7 +37,9 @@ FREE = (
 )
 DEV_START = '{"ev":"start","tool":"evtchn-dev","seed":1}'
 PROGRESS = '{"ev":"progress","phase":"settle","done":1,"total":120}'
-FULL_RING = '{"ev":"error","what":"read","errno":"EFBIG","hint":"the kernel\'s ring overflowed: events are lost"}'
+FULL_RING = (
+    '{"ev":"error","what":"read","errno":"EFBIG","hint":"the kernel\'s ring overflowed: events are lost"}'
+)
 PORTS = '{"ev":"ports","opened":100,"refused":null,"open_ns":2198790,"ranges":[[17,113],[115,117]]}'
 SERVED = (
     '{"ev":"result","mode":"serve","opened":100,"refused":null,"seen":99,"lost":1,"doubled":0,"unknown":0,'
@@ -75,9 +77,7 @@ class FakeStream:
 
 
 class FakeSSH:
-    def __init__(
-        self, *streams: FakeStream, name: str = "dom0", slowness: float = 1.0
-    ) -> None:
+    def __init__(self, *streams: FakeStream, name: str = "dom0", slowness: float = 1.0) -> None:
         self.name = name
         self.vigil = SimpleNamespace(slowness=slowness)
         self.commands: list[str] = []
@@ -188,9 +188,7 @@ def test_an_exchange_is_led_in_order() -> None:
     # Waits are longer on a slower machine.
     assert served.told == ["drain\n", "await 99 20000\n", "count 600\n"]
     assert guest.commands == ["/opt/evh/tools/evtchn-dev serve --remote=0 --count=max"]
-    assert dom0.commands == [
-        "/opt/evh/tools/evtchn-peer --remote=3 --seed=7 --break=none"
-    ]
+    assert dom0.commands == ["/opt/evh/tools/evtchn-peer --remote=3 --seed=7 --break=none"]
     assert served.closed and peered.closed
 
 
@@ -200,9 +198,7 @@ def test_a_conversation_that_breaks_off_is_closed_on_both_sides() -> None:
         FakeStream([PEER_START, '{"ev":"error","what":"x","errno":null,"hint":null}']),
     )
     with pytest.raises(ToolError, match="evtchn-peer in dom0: x"):
-        exchange(
-            FakeSSH(served), FakeSSH(peered), receiver_domid=3, count=1, timeout=10
-        )  # type: ignore[arg-type]
+        exchange(FakeSSH(served), FakeSSH(peered), receiver_domid=3, count=1, timeout=10)  # type: ignore[arg-type]
     assert served.closed and peered.closed
 
 
@@ -215,9 +211,7 @@ def test_the_talkers_refuse_a_line_out_of_turn() -> None:
     )  # type: ignore[arg-type]
     with pytest.raises(ToolNonsense, match="'ports' was due"):
         server.ports()
-    peer = Peer(
-        FakeSSH(FakeStream([PEER_START, PEER_END])), remote=1, seed=1, timeout=1
-    )  # type: ignore[arg-type]
+    peer = Peer(FakeSSH(FakeStream([PEER_START, PEER_END])), remote=1, seed=1, timeout=1)  # type: ignore[arg-type]
     with pytest.raises(ToolNonsense, match="'sent' was due"):
         peer.send()
 
@@ -239,7 +233,7 @@ def test_a_kernel_that_does_not_tell_is_an_error() -> None:
         exercise.abi_of(FakeSSH(FakeStream(["Linux"])))  # type: ignore[arg-type]
 
 
-# --- the tools themselves, as far as they run without Xen -------------------------------------------------------------
+# --- the tools themselves, as far as they run without Xen ---------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -272,9 +266,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("evtchn-peer --remote 1", "ENOENT"),
     ],
 )
-def test_a_tool_that_cannot_says_so_in_json(
-    built: Path, command: str, errno: str
-) -> None:
+def test_a_tool_that_cannot_says_so_in_json(built: Path, command: str, errno: str) -> None:
     if errno == "ENOENT" and Path("/dev/xen").exists():
         pytest.skip("this host is a Xen domain")
     words = command.split()
