@@ -237,6 +237,7 @@ def pytest_runtest_protocol(
         abi=cell.abi,
         reproduce=f"{session.reproduce} --cell {shlex.quote(cell.id)}",
     )
+    item.user_properties.append(("cell", cell.id))
     running = session.running = Running(result)
     session.recorder.record.tests.append(result)
     title = f"{cell.suite}::{cell.test}"
@@ -489,8 +490,9 @@ def row(request: pytest.FixtureRequest) -> Callable[..., Row]:
         session.recorder.record.rows.append(line)
         session.recorder.save()
         number = len(running.rows)
+        figures = {name: getattr(line, name) for name in line.__struct_fields__ if name != "test"}
         request.node.user_properties += [
-            (f"row{number}.{name}", getattr(line, name)) for name in line.__struct_fields__ if name != "test"
+            (f"row{number}.{name}", value) for name, value in figures.items() if value not in (None, "")
         ]
         return line
 

@@ -10,7 +10,7 @@ import pytest
 from harness.errors import UserError
 from harness.model import Abi
 from harness.plan import CORE, EXAMPLE_CELL, SUITES, Cell, in_selected_suite, pytest_targets, select
-from harness.run import RunRequest, reproduce
+from harness.run import RunRequest, reproduce, root_of
 
 
 def test_nothing_named_is_the_core_plan() -> None:
@@ -131,3 +131,12 @@ def test_command_that_reproduces_is_what_was_asked(tmp_path: Path) -> None:
         f"--connect qemu:///system --xen-tree {tmp_path} '{file}'"
     )
     assert reproduce(RunRequest(selection=select())) == "evh run"
+
+
+def test_junit_names_are_paths_below_what_all_files_share(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for name in ("a/one.py", "two.py"):
+        (tmp_path / name).touch()
+    assert root_of([f"{tmp_path}/a/one.py::test_x[a/b]"]) == tmp_path / "a"
+    assert root_of([f"{tmp_path}/a/one.py", f"{tmp_path}/two.py"]) == tmp_path
+    assert root_of([str(tmp_path)]) == tmp_path

@@ -98,7 +98,10 @@ def test_ten_line_test_of_a_user(evh) -> None:
     properties = {
         p.attrib["name"]: p.attrib["value"] for p in ET.parse(got.folder / "junit.xml").iter("property")
     }
-    assert properties["row1.opened"] == "3"
+    assert (properties["row1.opened"], properties["cell"]) == ("3", got.test("test_mine").cell)
+    assert "None" not in properties.values()
+    (case,) = ET.parse(got.folder / "junit.xml").iter("testcase")
+    assert case.attrib["classname"] == "my_test"
     assert got.said.splitlines()[0].endswith("accelerator: TCG: a test")
     assert any(step.step.startswith("boot machine 1") for step in got.record.timings)
 
