@@ -187,7 +187,7 @@ def _trees(xen: Path | None, linux: Path | None) -> Trees:
 def run(
     files: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FILE[::TEST]]...", help="Your own pytest files (docs/writing-tests.md)."),
+        typer.Argument(metavar="FILE", help="Your own pytest files (docs/writing-tests.md)."),
     ] = None,
     suite: Annotated[
         list[str] | None,
@@ -235,7 +235,7 @@ def run(
     [bold]evh run[/bold]                              what `make run` does
     [bold]evh run --suite smoke --abi fifo[/bold]     the smoke suite's FIFO cells
     [bold]evh run my_test.py[/bold]                   your own test
-    [bold]evh run --xen-tree ~/xen -k raw[/bold]      your own Xen, tests with "raw" in their name
+    [bold]evh run --xen-tree ~/xen -k raw[/bold]      your own Xen, raw tests
     """
     from harness import report as reporting
     from harness.run import RunRequest
@@ -389,7 +389,7 @@ def _booted(
 
 @app.command()
 def shell(
-    where: Annotated[str, typer.Argument(metavar="[dom0|GUEST]", help="dom0, or a guest's name.")] = "dom0",
+    where: Annotated[str, typer.Argument(metavar="GUEST", help="dom0, or a guest's name.")] = "dom0",
     command: Annotated[
         str | None,
         typer.Option(
@@ -552,7 +552,7 @@ def size_of(path: Path) -> int:
 def report(
     run: Annotated[
         Path | None,
-        typer.Argument(metavar="[RUN]", help="A run folder. Without it: the newest under ./runs."),
+        typer.Argument(metavar="RUN", help="A run folder. Without it: the newest under ./runs."),
     ] = None,
 ) -> None:
     """Print a run's tables again, and write its HTML page anew."""

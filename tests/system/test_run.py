@@ -138,7 +138,6 @@ def test_panic_of_a_guest_that_no_assertion_sees_is_a_crash_of_that_guest(evh: E
 
 
 def test_panic_of_dom0_ends_the_wait_and_the_next_test_gets_a_fresh_machine(evh: Evh) -> None:
-    begin = time.monotonic()
     got = evh(
         "run",
         evh.write(f"""
@@ -151,7 +150,6 @@ def test_panic_of_dom0_ends_the_wait_and_the_next_test_gets_a_fresh_machine(evh:
     """),
     )
     assert got.returncode == 3, got.stdout + got.stderr
-    assert time.monotonic() - begin < 20 * MINUTES
     tests = {test["test"]: test for test in evh.record()["tests"]}
     assert (tests["test_panic"]["verdict"], tests["test_panic"]["layer"]) == ("crash", "dom0")
     assert tests["test_panic"]["seconds"] < 5 * MINUTES, "not until the deadline"
