@@ -490,7 +490,8 @@ class Machine:
     def _loss_by_death(self) -> MachineDied:
         self._ended.wait(2.0)  # libvirt's word comes right after the serial port's
         log = self._qemu_log_text().strip().splitlines()
-        words = [line for line in log if "qemu-system" in line and " -" not in line[:60]][-3:]
+        # QEMU's own words; the log begins with its command line, which names it too.
+        words = [line for line in log if re.search(r"\bqemu-system-\w+: ", line)][-3:]
         return MachineDied(
             f"QEMU ended by itself: {self._why_ended}" + "".join(f"\n  {w}" for w in words),
             hint=f"see {self.run_dir / 'console-qemu.log'} and consoles.log beside it",
