@@ -95,7 +95,7 @@ def make_rootfs(dest: Path, *, include: Iterable[str], log: Path) -> None:
     proc.run(
         argv,
         what=f"make dom0's root with mmdebstrap ({SUITE})",
-        env={"SOURCE_DATE_EPOCH": str(EPOCH)},
+        env={"SOURCE_DATE_EPOCH": str(EPOCH), "TMPDIR": str(scratch())},
         log=log,
         hint=f"is the network up, and does the mirror carry {SUITE}? "
         f"{apt.MIRROR_VARIABLE}=URI names another Debian mirror.",
@@ -119,9 +119,13 @@ def installed(status: str) -> str:
 
 
 @contextmanager
-def unpacked(rootfs: Path) -> Iterator[Path]:
-    """A throw-away directory with the content of ``rootfs`` (a tar), without /dev."""
-    with tempfile.TemporaryDirectory(prefix="evh-root-", dir=scratch()) as name:
+def unpacked(rootfs: Path, dest: Path) -> Iterator[Path]:
+    """A throw-away directory with the content of ``rootfs`` (a tar), without /dev.
+
+    Below ``dest``, an artifact in the making: what a kill leaves there is
+    removed by the next maker.
+    """
+    with tempfile.TemporaryDirectory(dir=dest) as name:
         root = Path(name) / "root"
         root.mkdir()
         extract: list[str | Path] = ["tar", "-C", root, "--exclude=./dev/*", "-xf", rootfs]
@@ -130,7 +134,10 @@ def unpacked(rootfs: Path) -> Iterator[Path]:
 
 
 def scratch() -> Path:
-    """A directory on disk for trees of some 200 MB; /tmp may be small, or memory."""
+    """A directory on disk for a tree of 200 MB; /tmp may be small, or memory.
+
+    Not in the store: mmdebstrap's other users cannot enter a private home.
+    """
     for candidate in (Path("/var/tmp"), Path(tempfile.gettempdir())):
         if os.access(candidate, os.W_OK):
             return candidate
@@ -152,7 +159,7 @@ def make_guest(
         modules: the kernel's modules, a tar of ``lib/modules``.
         images: the project's ``images/guest`` (init and overlay).
     """
-    with unpacked(rootfs) as debian, tempfile.TemporaryDirectory(dir=scratch()) as name:
+    with unpacked(rootfs, dest) as debian, tempfile.TemporaryDirectory(dir=dest) as name:
         root = Path(name)
         copy_overlay(images / "overlay", root)
         install(images / "init", root / "init", mode=0o755)
@@ -183,7 +190,7 @@ def make_dom0(
         modules: the kernel's modules, a tar of ``lib/modules``.
         images: the project's ``images/dom0`` (init and overlay).
     """
-    with unpacked(rootfs) as root:
+    with unpacked(rootfs, dest) as root:
         copy_overlay(images / "overlay", root)
         # usrmerge: /sbin is a link to usr/sbin.
         (root / "usr/sbin/init").unlink(missing_ok=True)
