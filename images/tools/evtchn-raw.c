@@ -24,6 +24,7 @@
  */
 #define _GNU_SOURCE
 #include <getopt.h>
+#include <x86intrin.h>
 
 #include "hypercall.h"
 
@@ -45,7 +46,7 @@ static uint8_t state[MAX_PORTS];        /* EVTCHNSTAT_* of a scan */
 static uint8_t kind[MAX_PORTS];         /* enum kind */
 static uint32_t sender[MAX_PORTS];      /* port to send on, to notify [port] */
 static uint32_t own[MAX_PORTS];         /* our ports, [0] to [nr_own - 1] */
-static uint32_t alloc_ns[MAX_PORTS / 2 / BATCH + 1]; /* cost, by batch */
+static uint32_t alloc_tsc[MAX_PORTS / 2 / BATCH + 1]; /* cost, by batch */
 static uint32_t list[MAX_PORTS];        /* argument of a batch */
 static uint8_t expected[MAX_PORTS];     /* must be pending now */
 static uint8_t consumed[MAX_PORTS];     /* was pending, and was cleared */
@@ -160,17 +161,21 @@ static void add(uint32_t port, enum kind k, uint32_t notify_by)
  * As many pairs as fit, BATCH at a time by multicall, so that what is timed is
  * Xen's allocation and not the way there, which is many times as long.
  * Leaves the rest, of less than two batches, to open_rest().
+ *
+ * Timed by the TSC: where the TSCs of two CPUs are apart, as under emulation,
+ * Linux's clock stands still on the one that is behind (pvclock keeps it
+ * monotonic), for longer than a batch takes.
  */
 static void open_batches(struct hyp *h, uint32_t goal)
 {
     while ( goal - nr_own >= 2 * BATCH )
     {
         uint32_t a[BATCH], b[BATCH], n, bound;
-        uint64_t begin = now_ns();
+        uint64_t begin = __rdtsc();
         int err = 0;
 
         n = hyp_alloc_batch(h, DOMID_SELF, BATCH, a);
-        alloc_ns[nr_alloc] = (uint32_t)((now_ns() - begin) / BATCH);
+        alloc_tsc[nr_alloc] = (uint32_t)((__rdtsc() - begin) / BATCH);
         bound = hyp_bind_batch(h, DOMID_SELF, a, n, b);
         for ( uint32_t i = 0; i < bound; i++ )
         {
@@ -357,8 +362,15 @@ static uint32_t kernel_limit(bool send, char *abi, size_t size)
     return (uint32_t)limit;
 }
 
+/* Median cost of an allocation in @n batches from the @first on. */
+static uint64_t alloc_ns(uint32_t first, uint32_t n, uint32_t khz)
+{
+    return (uint64_t)median(alloc_tsc + first, n) * 1000000 / khz;
+}
+
 static void report(const char *abi, uint32_t limit, uint32_t system,
-                   uint32_t open_at_once, int refused, const struct tally *t)
+                   uint32_t open_at_once, int refused, const struct tally *t,
+                   uint32_t khz)
 {
     /* Few batches: a quarter each, so that first and last have none alike. */
     uint32_t n = nr_alloc / 4 < SAMPLE ? (nr_alloc + 3) / 4 : SAMPLE;
@@ -386,12 +398,12 @@ static void report(const char *abi, uint32_t limit, uint32_t system,
         js_null("alloc_ns_last");
         return;
     }
-    js_u("alloc_ns_first", median(alloc_ns, n));
+    js_u("alloc_ns_first", alloc_ns(0, n, khz));
     if ( nr_alloc >= middle + SAMPLE )
-        js_u("alloc_ns_middle", median(alloc_ns + middle, SAMPLE));
+        js_u("alloc_ns_middle", alloc_ns(middle, SAMPLE, khz));
     else
         js_null("alloc_ns_middle");
-    js_u("alloc_ns_last", median(alloc_ns + nr_alloc - n, n));
+    js_u("alloc_ns_last", alloc_ns(nr_alloc - n, n, khz));
 }
 
 int main(int argc, char **argv)
@@ -444,7 +456,8 @@ int main(int argc, char **argv)
     after = hyp_pages(&h);
 
     js_open("result");
-    report(abi, limit, system, open_at_once, refused, &t);
+    report(abi, limit, system, open_at_once, refused, &t,
+           before.cpu_khz);
     js_u("bound", pairs);
     js_u("still_open", still_open);
     js_u("open_ns", open_ns / nr_own);

@@ -245,6 +245,7 @@ static inline uint32_t hyp_scan(struct hyp *h, domid_t dom, uint32_t limit,
 
 struct xen_pages {
     uint64_t free, total, scrub;
+    uint32_t cpu_khz;
 };
 
 static inline struct xen_pages hyp_pages(struct hyp *h)
@@ -258,7 +259,8 @@ static inline struct xen_pages hyp_pages(struct hyp *h)
     return (struct xen_pages){
         .free = h->sysctl->u.physinfo.free_pages,
         .total = h->sysctl->u.physinfo.total_pages,
-        .scrub = h->sysctl->u.physinfo.scrub_pages };
+        .scrub = h->sysctl->u.physinfo.scrub_pages,
+        .cpu_khz = h->sysctl->u.physinfo.cpu_khz };
 }
 
 #endif
