@@ -5,7 +5,7 @@
 config's stash; everything here reads it from there. Under a plain ``pytest``
 there is none, and a test that asks for a machine says how to get one.
 
-Fixtures: ``machine``, ``dom0``, ``start_guest``, ``tool``, ``row``.
+Fixtures: ``machine``, ``dom0``, ``start_guest``, ``tool``, ``row``, ``bare``.
 Markers: ``machine(abi=, memory_mib=, dom0_mib=, vcpus=, xen_args=,
 dom0_args=)``, ``cell(guest=, abi=)``, ``core``.
 """
@@ -31,6 +31,7 @@ from harness.record import Recorder, Row, TestResult
 from harness.symbols import with_places
 
 if TYPE_CHECKING:
+    from harness.bare import BareRun
     from harness.exercise import ToolResult
     from harness.guests import Guest
     from harness.machine import Machine
@@ -52,6 +53,7 @@ class Session:
         reproduce: words to put before ``--cell ID``: ``evh run`` with the
             options that matter.
         keep: leave the guests of a failed test as they are.
+        boot_bare: boots a bare guest by its name; None where none was built.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Session:
         base: str,
         reproduce: str = "evh run",
         keep: bool = False,
+        boot_bare: Callable[[str], BareRun] | None = None,
     ) -> None:
         self.machines = machines
         self.recorder = recorder
@@ -72,6 +75,8 @@ class Session:
         self.base = base
         self.reproduce = reproduce
         self.keep = keep
+        self.boot_bare = boot_bare
+        self.bare_runs: dict[str, BareRun] = {}
         self.xen_syms: Path | None = None  # once it is built
         self.collect_errors: list[str] = []
         self.running: Running | None = None
@@ -356,7 +361,9 @@ def blame_late_crash(session: Session, config: pytest.Config) -> None:
     Guests' consoles come through two daemons, so the line may be late.
     """
     last = session.last
-    if last is None or last.machine is None or session.machines.lost or last.verdict in (Verdict.CRASH, None):
+    if last is None or last.machine != session.machines.number or session.machines.lost:
+        return
+    if last.verdict in (Verdict.CRASH, None):
         return
     crash = session.machines.find_crash()
     if crash is None:
@@ -470,6 +477,22 @@ def tool() -> Callable[..., ToolResult]:
     ) -> ToolResult:
         ssh = where.ssh if hasattr(where, "ssh") else where
         return run_tool(ssh, name, *(str(arg) for arg in args), timeout=timeout, stdin=stdin)
+
+    return run
+
+
+@pytest.fixture
+def bare(request: pytest.FixtureRequest) -> Callable[[str], BareRun]:
+    """What a bare guest said: ``bare("bare-pv64").case(name)``. Each is booted once a run."""
+    session = _session(request)
+
+    def run(name: str) -> BareRun:
+        if name not in session.bare_runs:
+            if session.boot_bare is None:
+                raise UserError(f"no {name} was built", hint="Run it by `evh run`.")
+            with session.recorder.doing(f"boot {name}"):
+                session.bare_runs[name] = session.boot_bare(name)
+        return session.bare_runs[name]
 
     return run
 

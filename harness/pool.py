@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from harness.model import Accelerator, MachineSpec
 from harness.record import AcceleratorRecord, ConsoleRecord, MachineRecord, Recorder
+from harness.waits import Crash, MachineLost
 
 if TYPE_CHECKING:
     from harness.machine import Machine
     from harness.progress import Progress
-    from harness.waits import Crash
 
 BOOT_ATTEMPTS = 2  # of machines that are alike; then each further test would only wait for the same end
 
@@ -97,8 +97,20 @@ class Machines:
         return self.current
 
     def find_crash(self) -> Crash | None:
-        """First crash line in any console of the machine at hand."""
-        return self.current.consoles.find_crash() if self.current is not None else None
+        """First crash line in any console of the machine at hand, or its death.
+
+        A test may have caught what told it of the death, or never have waited
+        for the machine again.
+        """
+        if self.current is None:
+            return None
+        crash = self.current.consoles.find_crash()
+        if crash is None and self.current.vigil.lost:
+            try:
+                self.current.vigil.check()
+            except MachineLost as e:
+                crash = Crash(layer=e.layer or "qemu", line=e.message, seconds=0.0, excerpt=e.hint)
+        return crash
 
     def excerpt(self) -> str:
         crash = self.find_crash()

@@ -14,7 +14,7 @@ from typing import Any
 from harness.consoles import Consoles
 from harness.model import Accelerator, Built, GuestSpec, MachineSpec, Source
 from harness.run import Doors
-from harness.waits import MachineCrashed
+from harness.waits import MachineCrashed, MachineDied, Vigil
 
 BOOT = b"(XEN) Xen version 4.20\n(XEN) *** Serial input to DOM0\nLinux version 6.12\nevh: dom0 ready\n"
 PANIC = (
@@ -51,6 +51,7 @@ class FakeMachine:
         self.spec, self.run_dir, self.log, self._at_boot = spec, folder, log, at_boot
         self.accelerator = accelerator or Accelerator(kind="tcg", reason="TCG: a test")
         self.boot_seconds = 0.25
+        self.vigil = Vigil()
         self.guests: dict[str, FakeGuest] = {}
         self.dom0 = SimpleNamespace(name="dom0", address=("127.0.0.1", 2222))
 
@@ -67,6 +68,9 @@ class FakeMachine:
         self.consoles.feed(Consoles.SERIAL, self._at_boot)
         if crash := self.consoles.find_crash():
             raise MachineCrashed("xen crashed", crash=crash)
+
+    def dies(self) -> None:
+        self.vigil.lose(lambda: MachineDied("QEMU ended by itself: it was killed"))
 
     def xen_panics(self) -> None:
         self.consoles.feed(Consoles.SERIAL, PANIC)

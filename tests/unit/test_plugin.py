@@ -185,6 +185,20 @@ def test_lost_machine_gives_its_verdict_and_a_fresh_one_next(evh) -> None:
     assert got.log.count("boot 3l 4096") == 3
 
 
+def test_death_that_a_test_did_not_see_or_swallowed_is_a_crash_of_its_own(evh) -> None:
+    got = evh("""
+        def test_blind(machine): machine.dies()
+        def test_swallows(machine):
+            machine.dies()
+            try: machine.vigil.check()
+            except Exception: pass
+        def test_next(machine): pass
+    """)
+    assert list(got.verdicts.values()) == [Verdict.CRASH, Verdict.CRASH, Verdict.PASS]
+    assert {test.layer for test in got.record.tests} == {"qemu", ""}
+    assert got.log.count("boot 3l 4096") == 3
+
+
 def test_machine_that_never_boots_is_tried_twice_for_all_tests(evh) -> None:
     got = evh(
         """
