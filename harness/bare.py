@@ -16,6 +16,17 @@ from pathlib import Path
 from harness import crashlines, ktap, proc
 from harness.errors import InfraError
 from harness.model import Accelerator, Verdict
+from harness.waits import MachineLost
+
+
+class BareLost(MachineLost):
+    """A bare guest did not get to a test, or not to its result."""
+
+    def __init__(self, run: BareRun) -> None:
+        super().__init__(run.reason, hint=f"its console: {run.console}")
+        self.verdict = run.verdict if run.verdict is not Verdict.PASS else Verdict.ERROR
+        self.layer = run.layer
+
 
 # Xen boots in one second and a half, the tests take as much again.
 DEADLINE = 60.0
@@ -28,19 +39,29 @@ class BareRun:
     Attributes:
         verdict: PASS, FAIL, CRASH (Xen's crash line), HANG or ERROR (QEMU).
         reason: one sentence; empty for PASS.
+        layer: whose fault it is, where that is known.
         console: where the console was recorded.
         seconds: from QEMU's start to its end.
     """
 
     verdict: Verdict
     reason: str
+    layer: str
     results: ktap.Results
     console: Path
     seconds: float
 
-    def case(self, name: str) -> ktap.Case | None:
-        """The result of one test, if it was reached."""
-        return next((case for case in self.results.cases if case.name == name), None)
+    def case(self, name: str) -> ktap.Case:
+        """The result of one test.
+
+        Raises:
+            BareLost: there is none, as the guest or Xen died before; or Xen
+                crashed, which no result from that boot outlives.
+        """
+        found = next((case for case in self.results.cases if case.name == name), None)
+        if found is None or self.verdict not in (Verdict.PASS, Verdict.FAIL):
+            raise BareLost(self)
+        return found
 
 
 def boot(
@@ -71,7 +92,7 @@ def boot(
     console = run_dir / f"console-{name}.log"
     words = f"console=com1 loglvl=all guest_loglvl=all dom0_mem=256M dom0_max_vcpus={vcpus} {xen_args}"
     cpu = "host" if accelerator.kind == "kvm" else "qemu64,+svm,+npt"
-    argv = [
+    argv: list[str | Path] = [
         qemu, "-accel", accelerator.kind, "-machine", "q35", "-cpu", cpu,
         "-smp", str(vcpus + 1), "-m", str(memory_mib), "-display", "none", "-monitor", "none",
         "-nodefaults", "-serial", "stdio", "-no-reboot", "-net", "none",
@@ -100,12 +121,13 @@ def boot(
     run_dir.mkdir(parents=True, exist_ok=True)
     console.write_text("".join(lines))
     results = ktap.parse(lines)
-    verdict, reason = _judge(
+    verdict, layer, reason = _judge(
         lines, results, problem=problem, late=f"{deadline:.0f} s" if late.is_set() else ""
     )
     return BareRun(
         verdict=verdict,
         reason=reason,
+        layer=layer,
         results=results,
         console=console,
         seconds=round(time.monotonic() - started, 3),
@@ -114,18 +136,19 @@ def boot(
 
 def _judge(
     lines: list[str], results: ktap.Results, *, problem: str, late: str
-) -> tuple[Verdict, str]:
-    """Worst first: a crash explains a missing result, a missing result a hang."""
+) -> tuple[Verdict, str, str]:
+    """Verdict, guilty layer, and why; worst first, as a crash explains a missing result."""
     for line in lines:
         layer = "xen" if crashlines.is_xen(line) else "bare"
         if (whose := crashlines.blame(layer, line.strip())) is not None:
-            return Verdict.CRASH, f"{whose}: {line.strip()}"
+            return Verdict.CRASH, whose, line.strip()
     if problem:
-        return Verdict.ERROR, problem
+        return Verdict.ERROR, "qemu", problem
     if late:
-        return Verdict.HANG, f"the machine had not ended after {late}; {results.problem or 'all results came'}"
+        got = results.problem or "all results came"
+        return Verdict.HANG, "", f"the machine had not ended after {late}; {got}"
     if results.problem:
-        return Verdict.CRASH, f"the guest ended early: {results.problem}"
+        return Verdict.CRASH, "bare", f"the guest ended early: {results.problem}"
     if failed := [case.name for case in results.cases if not case.ok]:
-        return Verdict.FAIL, f"failed: {', '.join(failed)}"
-    return Verdict.PASS, ""
+        return Verdict.FAIL, "xen", f"failed: {', '.join(failed)}"
+    return Verdict.PASS, "", ""

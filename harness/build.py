@@ -196,6 +196,17 @@ class Builder:
 
         return self.get("tools", inputs, make)
 
+    def bare(self) -> Artifact:
+        """The bare guests."""
+        folder = self.images / "bare"
+        inputs = toolbuild.bare_inputs_of(folder) | {"compiler": compiling.compiler()}
+
+        def make(dest: Path) -> None:
+            with self.progress.step("build the bare guests"):
+                toolbuild.build_bare(folder, dest)
+
+        return self.get("bare", inputs, make)
+
     def keys(self) -> Artifact:
         """The SSH keys."""
         return self.get("keys", {"scheme": "ed25519"}, images.make_keys)
@@ -306,7 +317,7 @@ def build(
         linux_unpacked.result()
         return xen, builder.kernel("linux", source)
 
-    def waiting_lane() -> tuple[Artifact, Artifact, Artifact]:
+    def waiting_lane() -> tuple[Artifact, Artifact, Artifact, Artifact]:
         try:
             source = builder.source("linux")
             linux_source.set_result(source)
@@ -318,9 +329,9 @@ def build(
                 if not promise.done():
                     promise.set_exception(proc.Cancelled(f"no Linux tree: {error}"))
             raise
-        return builder.rootfs(), builder.keys(), builder.tools()
+        return builder.rootfs(), builder.keys(), builder.tools(), builder.bare()
 
-    (xen, linux), (rootfs, keys, tools) = side_by_side(compile_lane, waiting_lane)
+    (xen, linux), (rootfs, keys, tools, bare) = side_by_side(compile_lane, waiting_lane)
     guest = builder.guest(rootfs, keys, tools, linux)
     dom0 = builder.dom0(rootfs, keys, tools, linux, guest)
     made = [kind for kind, artifact in builder.artifacts.items() if not artifact.hit]
@@ -333,6 +344,7 @@ def build(
         dom0_image=dom0.path / "dom0.ext4",
         guest_initrd=guest.path / "guest.cpio.gz",
         tools=tools.path,
+        bare=bare.path,
         ssh_key=keys.path / "id_key",
         host_key=keys.path / "host_key.pub",
         keys={kind: artifact.key for kind, artifact in builder.artifacts.items()},

@@ -355,8 +355,8 @@ def _booted(
 ) -> tuple[Machine, Path]:
     """A machine that is up, with guests named after their kinds; the stack closes it."""
     for kind in guests:
-        if kind not in plan.GUESTS[1:]:
-            raise UserError(f"unknown guest {kind!r}", hint=f"Known: {', '.join(plan.GUESTS[1:])}.")
+        if kind not in plan.LINUX_GUESTS:
+            raise UserError(f"unknown guest {kind!r}", hint=f"Known: {', '.join(plan.LINUX_GUESTS)}.")
     from harness.build import build as do_build
     from harness.host import choose_accelerator
     from harness.machine import Machine

@@ -75,6 +75,7 @@ class Built:
             overlay, never write to it.
         guest_initrd: gzip'ed cpio, the whole user space of a Linux guest.
         tools: directory of static in-guest programs (also inside both roots).
+        bare: directory of bare guests, ``bare-pv64`` and so on.
         ssh_key: private key that dom0 and every guest accept for root.
         host_key: public host key of dom0 and of every guest (the only one
             that is accepted).
@@ -92,6 +93,7 @@ class Built:
     tools: Path
     ssh_key: Path
     host_key: Path = Path()
+    bare: Path = Path()
     keys: dict[str, str] = field(default_factory=dict)
     hits: dict[str, bool] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict)

@@ -14,7 +14,9 @@ from pathlib import Path
 from harness.errors import UserError
 from harness.model import Abi
 
-GUESTS = ("dom0", "pv64", "pvh64")
+LINUX_GUESTS = ("pv64", "pvh64")
+BARE_GUESTS = ("bare-pv64",)
+GUESTS = ("dom0", *LINUX_GUESTS, *BARE_GUESTS)
 CORE = "core"
 
 
@@ -49,6 +51,12 @@ SUITES = {
             text="does it boot and deliver at all, each ABI and guest, few channels",
             file="test_smoke.py",
             minutes=2,
+        ),
+        Suite(
+            name="conformance",
+            text="the hypervisor's side of the ABI, by a bare guest with no Linux in the way",
+            file="test_conformance.py",
+            minutes=1,
         ),
         Suite(
             name="limits",

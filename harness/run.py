@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import bases, judge, plan, plugin
+from harness import bare, bases, judge, plan, plugin
 from harness.errors import EvhError, InfraError, UserError
 from harness.model import Accelerator, Built, MachineSpec, Verdict
 from harness.plugin import Carrier, Session
@@ -259,6 +259,17 @@ def _steps(
         assert built is not None, "tests run after the build"
         return doors.machine(request, built, spec, folder, chosen, progress)
 
+    def boot_bare(name: str) -> bare.BareRun:
+        assert built is not None, "tests run after the build"
+        return bare.boot(
+            xen=built.xen,
+            kernel=built.bare / name,
+            accelerator=machines.accelerator,
+            run_dir=recorder.run_dir,
+            name=name,
+            vcpus=2,
+        )
+
     machines = Machines(make=make, accelerator=accelerator, recorder=recorder, progress=progress)
     session = Session(
         machines=machines,
@@ -268,6 +279,7 @@ def _steps(
         base=base_name(),
         reproduce=reproduce(request, with_selection=False),
         keep=request.keep,
+        boot_bare=boot_bare,
     )
 
     def pytest_pass(*, collect_only: bool) -> None:
