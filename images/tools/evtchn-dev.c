@@ -138,30 +138,38 @@ static void forget(void)
     total = unknown = 0;
 }
 
-/* Closing one gives back every port; for how long that takes, see @ns. */
-static struct meminfo close_all(int fd, uint64_t *ns)
+/*
+ * Close the device, which gives back every port; @ns: how long that takes.
+ *
+ * IRQ descriptors are freed later, by RCU and a work queue, and nothing tells
+ * when that is done: return once 19 of 20 parts of what opening took are free (or all but 1 MiB),
+ * or none more came for ten seconds (it does pause for more than one).
+ */
+static struct meminfo close_all(int fd, const struct meminfo *before,
+                                const struct meminfo *open, uint64_t *ns)
 {
-    uint64_t begin = now_ns();
+    const struct timespec tick = { .tv_nsec = 250000000 };
+    const uint64_t taken = before->free_kib > open->free_kib
+                           ? before->free_kib - open->free_kib : 0;
+    uint64_t begin = now_ns(), best = 0;
     struct meminfo mem;
-    struct timespec tick = { .tv_nsec = 250000000 };
 
     if ( close(fd) )
         die(errno, "close", "look at the kernel's log");
     *ns = now_ns() - begin;
 
-    /*
-     * IRQ descriptors are freed later, by RCU, and nothing tells when it is
-     * done: memory is given back once it stopped growing for a second.
-     */
-    mem = meminfo();
-    for ( int still = 0, n = 0; still < 4 && n < 120; n++ )
+    for ( int still = 0; still < 40; still++ )
     {
-        struct meminfo was = mem;
-
-        nanosleep(&tick, NULL);
         mem = meminfo();
-        still = mem.free_kib > was.free_kib + 256 ? 0 : still + 1;
-        progress("settle", (uint64_t)n, 120);
+        if ( mem.free_kib + taken / 20 + 1024 >= before->free_kib )
+            break;
+        if ( mem.free_kib > best + 64 )
+        {
+            best = mem.free_kib;
+            still = 0;
+        }
+        progress("settle", mem.free_kib, before->free_kib);
+        nanosleep(&tick, NULL);
     }
     return mem;
 }
@@ -321,6 +329,7 @@ static void loopback(int fd, const struct options *o)
     struct tally t = { 0 };
     struct hyp h = { .fd = -1 };
     bool raw = hyp_try_open(&h);
+    double seconds;
     int refused;
 
     if ( raw )
@@ -338,7 +347,9 @@ static void loopback(int fd, const struct options *o)
     send_ns = now_ns() - send_ns;
     count_all(&t);
 
-    closed = close_all(fd, &close_ns);
+    seconds = seconds_since(begin);
+
+    closed = close_all(fd, &before, &open, &close_ns);
     for ( uint32_t i = 0; i < nr_own; i++ )
         if ( kind[own[i]] == IPI && hyp_close(&h, own[i]) )
             die(errno, "EVTCHNOP_close", "look at Xen's console");
@@ -370,7 +381,7 @@ static void loopback(int fd, const struct options *o)
         js_null("xen_free_before");
         js_null("xen_free_open");
     }
-    js_d("seconds", seconds_since(begin));
+    js_d("seconds", seconds);
     js_close();
 }
 
@@ -481,7 +492,7 @@ static void serve(int fd, const struct options *o)
         }
         else if ( !strcmp(line, "close") )
         {
-            closed = close_all(fd, &ns);
+            closed = close_all(fd, &before, &open, &ns);
             js_open("closed");
             js_u("close_ns", nr_own ? ns / nr_own : 0);
             js_u("mem_free_closed_kib", closed.free_kib);

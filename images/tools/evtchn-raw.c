@@ -415,6 +415,7 @@ int main(int argc, char **argv)
     struct xen_pages before, full, after;
     uint64_t begin = now_ns(), mark, open_ns, send_ns = 0, close_ns, rng;
     uint32_t goal, limit, system, open_at_once, pairs = 0, still_open = 0, failed;
+    double seconds;
     int refused, err = 0;
 
     parse(argc, argv, &o);
@@ -444,6 +445,8 @@ int main(int argc, char **argv)
     if ( o.send )
         send_ns = send_all(&h, limit, &rng, o.fault, &t);
 
+    seconds = seconds_since(begin);
+
     shuffle(own, nr_own, &rng);
     mark = now_ns();
     failed = hyp_each(&h, EVTCHNOP_close, own, nr_own, &err);
@@ -466,7 +469,7 @@ int main(int argc, char **argv)
     js_u("xen_free_before", before.free);
     js_u("xen_free_open", full.free);
     js_u("xen_free_closed", after.free);
-    js_d("seconds", seconds_since(begin));
+    js_d("seconds", seconds);
     js_close();
     return 0;
 }
