@@ -142,8 +142,9 @@ static void forget(void)
  * Close the device, which gives back every port; @ns: how long that takes.
  *
  * IRQ descriptors are freed later, by RCU and a work queue, and nothing tells
- * when that is done: return once 19 of 20 parts of what opening took are free (or all but 1 MiB),
- * or none more came for ten seconds (it does pause for more than one).
+ * when that is done: return once all but a twentieth (and 1 MiB) of what
+ * opening took is free, or no more came for ten seconds (it does pause for
+ * more than one).
  */
 static struct meminfo close_all(int fd, const struct meminfo *before,
                                 const struct meminfo *open, uint64_t *ns)
