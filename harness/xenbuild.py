@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness import compiling, kconfig
-from harness.errors import InfraError, UserError
+from harness.errors import InfraError
 from harness.model import Tree
 from harness.progress import Progress
 
@@ -71,4 +71,3 @@ FIXED = {
     "XEN_WHOAMI": "evtchn-harness",
     "SOURCE_DATE_EPOCH": "1735689600",
 }
-__all__ = ["FIXED", "SPACE_MIB", "UserError", "build_xen"]
