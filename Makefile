@@ -28,7 +28,8 @@ run: setup ## build, boot, validate the limits, print the verdicts
 
 test: setup ## the project's own tests: unit, then ones that boot nested Xen
 	$(BIN)/pytest tests/unit
-	$(BIN)/pytest tests/system
+	$(BIN)/evh build
+	$(BIN)/pytest -v tests/system
 
 unit: setup ## the fast half of the tests
 	$(BIN)/pytest tests/unit $(ARGS)

@@ -90,6 +90,25 @@ def test_smoke_suite_passes_and_leaves_a_whole_report(evh: Evh) -> None:
     assert evh.qemus() == []
 
 
+def test_conformance_by_a_bare_guest(evh: Evh) -> None:
+    got = evh("run", "--suite", "conformance")
+    assert got.returncode == 0, got.stdout + got.stderr
+    record = evh.record()
+    assert {test["verdict"] for test in record["tests"]} == {"pass"}
+    assert len(record["tests"]) == record["planned"] > 20
+    (folder,) = evh.folder.glob("runs/*")
+    assert "KTAP version 1" in (folder / "console-bare-pv64.log").read_text()
+
+
+def test_all_524287_channels_of_dom0(evh: Evh) -> None:
+    got = evh("run", "--suite", "limits", "--abi", "3l", "-k", "raw_all_ports")
+    assert got.returncode == 0, got.stdout + got.stderr
+    (row,) = evh.record()["rows"]
+    assert row["opened"] == 524_287
+    assert row["sent"] == row["seen"] > 524_000
+    assert (row["lost"], row["doubled"]) == (0, 0)
+
+
 def test_wrong_answer_is_exit_1(evh: Evh) -> None:
     got = evh(
         "run",
