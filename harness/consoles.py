@@ -142,7 +142,7 @@ class Consoles:
         self._closed = False
 
     def _open(self, name: str) -> BinaryIO:
-        return self._stack.enter_context(open(self.run_dir / name, "ab", buffering=0))
+        return self._stack.enter_context((self.run_dir / name).open("ab", buffering=0))
 
     # Recording.
 
@@ -229,7 +229,7 @@ class Consoles:
 
     def close(self) -> None:
         """Write last lines and close the logs."""
-        for source in (self.SERIAL, *[layer for layer in list(self._partial)]):
+        for source in (self.SERIAL, *list(self._partial)):
             self.end(source)
         with self._news:
             self._closed = True

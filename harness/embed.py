@@ -28,8 +28,8 @@ from harness.errors import InfraError, UserError
 # our stderr.
 os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", "4:file:/dev/null")
 
-import libvirt  # noqa: E402
-import libvirt_qemu  # noqa: E402
+import libvirt
+import libvirt_qemu
 
 __all__ = ["Hypervisor", "libvirt", "libvirt_qemu", "open_hypervisor", "process_root"]
 

@@ -127,9 +127,11 @@ def test_guest_answers_and_its_crash_is_its_own(machine: Machine, kind: str) -> 
 
 
 def test_guest_that_powers_off_is_no_crash(machine: Machine) -> None:
-    with machine.start_guest(GuestSpec(name="off", kind="pv64", abi=Abi.L2)) as guest:
-        with pytest.raises(GuestEnded, match="powered off"):
-            guest.ssh.run("echo o > /proc/sysrq-trigger; sleep 1000", timeout=120)
+    with (
+        machine.start_guest(GuestSpec(name="off", kind="pv64", abi=Abi.L2)) as guest,
+        pytest.raises(GuestEnded, match="powered off"),
+    ):
+        guest.ssh.run("echo o > /proc/sysrq-trigger; sleep 1000", timeout=120)
 
 
 def test_xen_answers_its_debug_keys_without_dom0(machine: Machine) -> None:
