@@ -37,15 +37,19 @@ class Debian(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Upstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the makers have it, for machines without a Debian archive.
 
+    Either a tarball or a commit.
+
     Attributes:
-        version: what the tarball is.
-        url: where it is.
+        version: what it is.
+        url: where the tarball is, or the git repository.
         sha256: of the tarball, in hex.
+        commit: whole name of the commit, which git verifies the tree against.
     """
 
     version: str
     url: str
-    sha256: str
+    sha256: str = ""
+    commit: str = ""
 
 
 class BaseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -132,10 +136,20 @@ def load(folder: Path) -> Base:
     except (msgspec.DecodeError, ValueError) as error:
         raise UserError(f"{path} is not TOML: {error}", hint="correct that line.") from error
     for upstream in file.upstream:
-        if not re.fullmatch(r"[0-9a-f]{64}", upstream.sha256):
+        if bool(upstream.sha256) == bool(upstream.commit):
+            raise UserError(
+                f"{path}: upstream {upstream.version} needs either sha256 or commit",
+                hint="sha256 for a tarball's URL, commit for that of a git repository.",
+            )
+        if upstream.sha256 and not re.fullmatch(r"[0-9a-f]{64}", upstream.sha256):
             raise UserError(
                 f"{path}: upstream.sha256 of {upstream.version} is not 64 hex digits",
                 hint="take it from the maker's signed list of checksums.",
+            )
+        if upstream.commit and not re.fullmatch(r"[0-9a-f]{40}", upstream.commit):
+            raise UserError(
+                f"{path}: upstream.commit of {upstream.version} is not 40 hex digits",
+                hint="git rev-parse gives a commit's whole name.",
             )
         if not in_series(upstream.version, file.series):
             raise UserError(

@@ -82,7 +82,8 @@ def download(base: Base, dest: Path, *, say: Callable[[str], None]) -> Source:
             place = functools.partial(from_debian, base, suite, mirror, dest, say=say)
             places.append((f"Debian {suite}", place))
     for upstream in base.file.upstream:
-        place = functools.partial(from_upstream, base, upstream, dest)
+        take_from = from_git if upstream.commit else from_upstream
+        place = functools.partial(take_from, base, upstream, dest)
         places.append((upstream.url, place))
     for where, take in places:
         try:
@@ -256,6 +257,37 @@ def from_upstream(base: Base, upstream: Upstream, dest: Path) -> Source:
         version=upstream.version,
         origin=upstream.url,
         sha256=upstream.sha256,
+        tarball=tarball,
+    )
+
+
+def from_git(base: Base, upstream: Upstream, dest: Path) -> Source:
+    """The makers' tree at one commit, as a tarball of our own making.
+
+    Only that commit is fetched, and git checks what comes against its name.
+
+    Raises:
+        Unavailable: the repository does not answer, or does not have the commit.
+    """
+    tarball = dest / f"{base.file.component}-{upstream.version}.tar.gz"
+    with tempfile.TemporaryDirectory(prefix="git-", dir=dest) as name:
+        git = ["git", "-C", name, "-c", "gc.auto=0"]
+        what = f"fetch {upstream.commit[:12]} of {upstream.url}"
+        proc.run(["git", "init", "--quiet", "--bare", name], what=what, error=Unavailable)
+        proc.run(
+            [*git, "fetch", "--quiet", "--depth=1", "--no-tags", upstream.url, upstream.commit],
+            what=what,
+            error=Unavailable,
+        )
+        prefix = f"--prefix={base.file.component}-{upstream.version}/"
+        proc.run(
+            [*git, "archive", prefix, f"--output={tarball}", upstream.commit], what=what, error=Unavailable
+        )
+    return Source(
+        name=base.file.component,
+        version=upstream.version,
+        origin=f"{upstream.url}@{upstream.commit}",
+        sha256=sha256_of(tarball),
         tarball=tarball,
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import subprocess
+import tarfile
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -153,3 +155,55 @@ def test_xens_version_with_a_snapshot_in_it() -> None:
 )
 def test_which_mirror_is_debian(targets: str, uri: str | None) -> None:
     assert apt.pick_mirror(targets) == uri
+
+
+def git(*words: str | Path) -> str:
+    identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    command = ["git", *identity, *map(str, words)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    path = tmp_path / "repository"
+    git("init", "--quiet", path)
+    for content in ("old", "new"):
+        (path / "file").write_text(content)
+        git("-C", path, "add", "file")
+        git("-C", path, "commit", "--quiet", "-m", content)
+    return path
+
+
+def git_base(tmp_path: Path, url: str, commit: str) -> bases.Base:
+    folder = tmp_path / "base"
+    folder.mkdir()
+    (folder / "base.toml").write_text(
+        'component = "xen"\nseries = "4.20"\n[debian]\npackage = "xen"\nsuites = ["trixie"]\n'
+        f'[[upstream]]\nversion = "4.20.1"\nurl = "{url}"\ncommit = "{commit}"\n'
+    )
+    return bases.load(folder)
+
+
+def test_a_commit_of_a_git_repository(tmp_path: Path, repository: Path) -> None:
+    commit = git("-C", repository, "rev-parse", "HEAD~1")
+    store = Store(tmp_path / "store")
+    source = sources.fetch(
+        git_base(tmp_path, f"file://{repository}", commit), store=store, progress=Progress()
+    )
+    assert source.origin == f"file://{repository}@{commit}"
+    assert source.tarball is not None
+    with tarfile.open(source.tarball) as tar:
+        member = tar.extractfile("xen-4.20.1/file")
+        assert member is not None and member.read() == b"old"
+    assert hashlib.sha256(source.tarball.read_bytes()).hexdigest() == source.sha256
+    assert sorted(p.name for p in source.tarball.parent.iterdir() if p.name.startswith("git-")) == []
+
+
+def test_a_commit_that_is_not_there(tmp_path: Path, repository: Path) -> None:
+    with pytest.raises(InfraError, match="fetch 0123456789ab") as error:
+        sources.fetch(
+            git_base(tmp_path, f"file://{repository}", "0123456789abcdef" * 2 + "01234567"),
+            store=Store(tmp_path / "store"),
+            progress=Progress(),
+        )
+    assert "--xen-tree" in error.value.hint
