@@ -199,7 +199,7 @@ class Builder:
     def bare(self) -> Artifact:
         """The bare guests."""
         folder = self.images / "bare"
-        inputs = toolbuild.bare_inputs_of(folder) | {"compiler": compiling.compiler()}
+        inputs = toolbuild.inputs_of(folder, flags=toolbuild.BARE_FLAGS) | {"compiler": compiling.compiler()}
 
         def make(dest: Path) -> None:
             with self.progress.step("build the bare guests"):

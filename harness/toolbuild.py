@@ -20,10 +20,10 @@ BARE_FLAGS = (
 )  # fmt: skip
 
 
-def inputs_of(folder: Path) -> dict[str, str]:
-    """Each source and header by name with its SHA-256, for the cache key."""
-    files = sorted([*folder.glob("*.c"), *folder.glob("*.h")])
-    return {path.name: sha256_of(path) for path in files} | {"flags": " ".join(FLAGS)}
+def inputs_of(folder: Path, *, flags: tuple[str, ...] = FLAGS) -> dict[str, str]:
+    """Each source, header and linker script by name with its SHA-256, and the flags: the cache key."""
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".c", ".h", ".S", ".lds"))
+    return {path.name: sha256_of(path) for path in files} | {"flags": " ".join(flags)}
 
 
 def build_tools(folder: Path, dest: Path) -> None:
@@ -43,12 +43,6 @@ def build_tools(folder: Path, dest: Path) -> None:
             error=UserError,
             hint=f"correct images/tools/{source.name}.",
         )
-
-
-def bare_inputs_of(folder: Path) -> dict[str, str]:
-    """As inputs_of, for the bare guests."""
-    files = sorted(path for path in folder.iterdir() if path.suffix in (".c", ".h", ".S", ".lds"))
-    return {path.name: sha256_of(path) for path in files} | {"flags": " ".join(BARE_FLAGS)}
 
 
 def build_bare(folder: Path, dest: Path) -> None:

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The 3-level ABI as the public header describes it, one test a behaviour.
- * Numbers in brackets are those of docs/abi.md's list, where there is one.
  */
 #include "bare.h"
 
