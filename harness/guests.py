@@ -81,7 +81,7 @@ def render_config(spec: GuestSpec, *, address: str) -> str:
         )
     words = [
         f"console=hvc0 panic=-1 evh.ip={address} evh.name={spec.name}",
-        spec.abi.kernel_args,
+        spec.abi.kernel_args if spec.abi else "",
         spec.extra_args,
     ]
     return _templates().get_template("guest.cfg.j2").render(

@@ -157,13 +157,14 @@ class GuestSpec:
 
     Attributes:
         kind: ``pv64`` or ``pvh64``.
+        abi: what its kernel is told to use; None: nothing, its own default.
         max_event_channels: xl's ``max_event_channels``; None leaves xl's
             default of 1023.
     """
 
     name: str
     kind: str
-    abi: Abi = Abi.L3
+    abi: Abi | None = Abi.L3
     memory_mib: int = 256
     vcpus: int = 2
     max_event_channels: int | None = None

@@ -448,7 +448,7 @@ def start_guest(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Ca
     with ExitStack() as guests:
 
         def start(spec: GuestSpec | None = None, **words: Any) -> Guest:
-            if "abi" in words:
+            if words.get("abi") is not None:
                 words["abi"] = _abi(request.node, words["abi"])
             spec = GuestSpec(**words) if spec is None else replace(spec, **words)
             running.guests.append(spec.name)

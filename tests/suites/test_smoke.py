@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.exercise import ToolError, abi_of, exchange
+from harness.exercise import abi_of, exchange
+from harness.toollines import ToolError
 
 FEW = 1_000
 
@@ -32,11 +33,7 @@ def test_few_raw(dom0, tool, row, abi):
         guest="dom0",
         path="raw",
         opened=r.opened,
-        sent=r.sent,
-        seen=r.seen,
-        lost=r.lost,
-        doubled=r.doubled,
-        seconds=r.seconds,
+        **r.counts,
     )
     assert (r.opened, r.sent, r.seen) == (FEW, FEW, FEW)
     assert (r.lost, r.doubled, r.stray, r.early) == (0, 0, 0, 0)
@@ -53,11 +50,7 @@ def test_few_irq(dom0, tool, row, abi):
         guest="dom0",
         path="irq",
         opened=r.opened,
-        sent=r.sent,
-        seen=r.seen,
-        lost=r.lost,
-        doubled=r.doubled,
-        seconds=r.seconds,
+        **r.counts,
     )
     assert (r.opened, r.sent, r.seen) == (FEW, FEW, FEW)
     assert (r.lost, r.doubled, r.unknown, r.early) == (0, 0, 0, 0)
@@ -77,20 +70,32 @@ def test_few_to_a_guest(dom0, start_guest, row, guest):
         guest=guest,
         path="irq",
         opened=s.opened,
-        sent=x.sent.sent,
-        seen=s.seen,
-        lost=s.lost,
-        doubled=s.doubled,
-        seconds=x.seconds,
+        **x.counts,
     )
     assert (s.opened, x.sent.sent, s.seen) == (FEW, FEW, FEW)
-    assert (s.lost, s.doubled, s.unknown, s.early, x.sent.send_failed) == (
-        0,
-        0,
-        0,
-        0,
-        0,
+    assert (s.lost, s.doubled, s.unknown, s.early, x.sent.send_failed) == (0, 0, 0, 0, 0)
+
+
+@pytest.mark.machine(abi="3l")
+@pytest.mark.cell(abi="fifo")
+@GUESTS
+def test_guest_that_says_nothing(dom0, start_guest, row, guest):
+    """Without any parameter a guest on our Xen, with our Linux, is what it always was: FIFO."""
+    g = start_guest(name="silent", kind=guest, abi=None, max_event_channels=4_000)
+    assert "xen." not in g.ssh.run("cat /proc/cmdline", timeout=30).out
+    assert abi_of(g.ssh) == "fifo"
+    x = exchange(g.ssh, dom0, receiver_domid=g.domid, count=FEW, timeout=120)
+    s = x.served
+    row(
+        abi="fifo",
+        guest=guest,
+        path="irq",
+        opened=s.opened,
+        **x.counts,
+        note="no parameter given to its kernel",
     )
+    assert (s.opened, x.sent.sent, s.seen) == (FEW, FEW, FEW)
+    assert (s.lost, s.doubled, s.unknown, s.early, x.sent.send_failed) == (0, 0, 0, 0, 0)
 
 
 # Each fault hits one port of many: what it does to the counts (lost, doubled, early).

@@ -15,17 +15,8 @@ import pytest
 
 from harness import exercise
 from harness.errors import InfraError
-from harness.exercise import (
-    Lines,
-    Peer,
-    Ports,
-    RawResult,
-    Server,
-    ToolError,
-    ToolNonsense,
-    exchange,
-    run_tool,
-)
+from harness.exercise import Peer, Server, exchange, run_tool
+from harness.toollines import Lines, Ports, RawResult, ToolError, ToolNonsense
 
 TOOLS = Path(__file__).parents[2] / "images" / "tools"
 

@@ -15,15 +15,15 @@ TCG = Accelerator(kind="tcg", reason="TCG: asked for")
 
 
 def domain(**changes: Any) -> ElementTree.Element:
-    values: dict[str, Any] = dict(
-        name="evh-1",
-        spec=MachineSpec(),
-        accelerator=TCG,
-        xen="/r/xen",
-        kernel="/r/kernel",
-        disk="/runs/a b/<&>'\".qcow2",
-        serial="/r/serial",
-    )
+    values: dict[str, Any] = {
+        "name": "evh-1",
+        "spec": MachineSpec(),
+        "accelerator": TCG,
+        "xen": "/r/xen",
+        "kernel": "/r/kernel",
+        "disk": "/runs/a b/<&>'\".qcow2",
+        "serial": "/r/serial",
+    }
     return ElementTree.fromstring(render_domain(**(values | changes)))
 
 
@@ -88,6 +88,11 @@ def test_guest_config_leaves_xls_default() -> None:
     config = render_config(GuestSpec(name="a", kind="pv64"), address="192.168.77.10/24")
     assert "max_event_channels" not in config
     assert 'type = "pv"\n' in config
+
+
+def test_guest_that_is_told_no_abi() -> None:
+    config = render_config(GuestSpec(name="a", kind="pv64", abi=None), address="192.168.77.10/24")
+    assert "xen." not in config.split("extra")[1].splitlines()[0]
 
 
 @pytest.mark.parametrize("name", ["", "7", "a b", "../a", "a;b", "-a", "a" * 62])
