@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+from xml.etree import ElementTree
 
 from harness import reaper
 from harness.errors import InfraError, UserError
@@ -65,6 +66,14 @@ class Hypervisor:
     connection: libvirt.virConnect
     links: Path
     embedded: bool
+
+    def secmodels(self) -> list[str]:
+        """Security models that a daemon enforces, e.g. ``dac``, ``apparmor``; none of the embedded driver."""
+        if self.embedded:
+            return []
+        capabilities = ElementTree.fromstring(self.connection.getCapabilities())
+        models = (model.text or "none" for model in capabilities.iterfind("host/secmodel/model"))
+        return [model for model in models if model != "none"]
 
 
 @functools.cache

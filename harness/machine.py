@@ -14,7 +14,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -66,6 +66,7 @@ def render_domain(
     disk: str,
     serial: str,
     emulator: str = "",
+    secmodels: Sequence[str] = (),
 ) -> str:
     """The libvirt domain XML of a machine.
 
@@ -73,6 +74,8 @@ def render_domain(
         xen, kernel, disk, serial: paths; the first two without spaces (QEMU
             splits the module string at the first one), no comma in the kernel's
             (QEMU's list of modules is split at commas).
+        secmodels: security models of libvirt's daemon: under each QEMU is to be
+            ours, with our own user's rights and no file relabelled.
     Raises: UserError: a path or an argument that QEMU would take apart.
     """
     for path in (xen, kernel):
@@ -91,6 +94,9 @@ def render_domain(
         serial=serial,
         net_alias=_NET_ALIAS,
         emulator=emulator,
+        secmodels=secmodels,
+        uid=os.getuid(),
+        gid=os.getgid(),
     )
 
 
@@ -290,6 +296,7 @@ class Machine:
             kernel=str(kernel),
             disk=str(disk),
             serial=str(serial),
+            secmodels=hypervisor.secmodels(),
         )
         (self.run_dir / "domain.xml").write_text(xml)
         self._stack.enter_context(self._lifecycle(hypervisor))

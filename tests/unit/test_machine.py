@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What libvirt and xl are told, with characters that could break it."""
 
+import os
 import xml.etree.ElementTree as ElementTree
 from typing import Any
 
@@ -25,6 +26,13 @@ def domain(**changes: Any) -> ElementTree.Element:
         "serial": "/r/serial",
     }
     return ElementTree.fromstring(render_domain(**(values | changes)))
+
+
+def test_under_a_daemon_qemu_is_ours() -> None:
+    labels = domain(secmodels=["dac", "apparmor"]).findall("seclabel")
+    assert [(x.get("model"), x.get("type")) for x in labels] == [("dac", "static"), ("apparmor", "none")]
+    assert labels[0].findtext("label") == f"+{os.getuid()}:+{os.getgid()}"
+    assert domain().find("seclabel") is None
 
 
 def test_xen_is_the_kernel_and_dom0_its_module_with_arguments() -> None:
