@@ -45,7 +45,7 @@ setup: $(VENV)/.installed ## system packages (apt) and .venv
 	@:
 
 # The stamp is as good as the list: a longer list, and it is checked again.
-$(VENV)/.packages: Makefile
+$(VENV)/.packages: Makefile setup/newer-qemu.sh
 	@$(MAKE) --no-print-directory packages
 	@mkdir -p $(VENV) && touch $@
 
@@ -62,19 +62,17 @@ packages: ## say which system packages are missing, and install them
 		*) missing="$$missing $$package" ;; \
 		esac; \
 	done; \
-	[ -n "$$missing" ] || exit 0; \
-	echo "Missing system packages:$$missing"; \
-	sudo=; \
-	if [ "$$(id -u)" != 0 ]; then \
-		if ! command -v sudo >/dev/null; then \
+	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	if [ -n "$$missing" ]; then \
+		echo "Missing system packages:$$missing"; \
+		if [ -n "$$sudo" ] && ! command -v sudo >/dev/null; then \
 			echo "Neither root nor sudo here. Have them installed: apt-get install$$missing"; exit 1; \
 		fi; \
-		sudo=sudo; \
+		echo "Installing them with $${sudo:+sudo }apt-get."; \
+		$$sudo apt-get -qq update; \
+		$$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $$missing >/dev/null; \
 	fi; \
-	echo "Installing them with $${sudo:+sudo }apt-get."; \
-	export DEBIAN_FRONTEND=noninteractive; \
-	$$sudo apt-get -qq update; \
-	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $$missing >/dev/null
+	sh setup/newer-qemu.sh $$sudo
 
 $(VENV)/.installed: $(VENV)/.packages pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
