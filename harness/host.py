@@ -188,8 +188,8 @@ def _check_qemu() -> Check:
         return Check(
             name="qemu",
             status="warn",
-            text=f"{version}: emulated (TCG), 7.2 kills one PVH guest in ten, 10.0 none; between was not tried",
-            next_step="`make setup` takes 10.0 on Debian 12, unless QEMU_BACKPORT=no; with KVM it does not matter",
+            text=f"{version}: under TCG 7.2 kills one PVH guest in ten, 10.0 none; others were not tried",
+            next_step="`make setup` takes 10.0 on Debian 12 unless QEMU_BACKPORT=no; KVM does not need it",
         )
     return Check(name="qemu", status="ok", text=version)
 
