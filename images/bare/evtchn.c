@@ -2,15 +2,13 @@
 /* Event channel operations, as the tests want them. */
 #include "bare.h"
 
-void *memset(void *s, int c, size_t n);
-
 long open_unbound(void)
 {
     struct { uint16_t dom, remote; uint32_t port; } op =
         { DOMID_SELF, DOMID_SELF, 0 };
     long rc = evtchn_op(EVTCHNOP_alloc_unbound, &op);
 
-    return rc ? rc : op.port;
+    return rc ? rc : (long)op.port;
 }
 
 long open_loopback(uint32_t remote_port)
@@ -19,7 +17,7 @@ long open_loopback(uint32_t remote_port)
         { DOMID_SELF, remote_port, 0 };
     long rc = evtchn_op(EVTCHNOP_bind_interdomain, &op);
 
-    return rc ? rc : op.local;
+    return rc ? rc : (long)op.local;
 }
 
 long open_ipi(unsigned int vcpu)
@@ -27,7 +25,15 @@ long open_ipi(unsigned int vcpu)
     struct { uint32_t vcpu, port; } op = { vcpu, 0 };
     long rc = evtchn_op(EVTCHNOP_bind_ipi, &op);
 
-    return rc ? rc : op.port;
+    return rc ? rc : (long)op.port;
+}
+
+long open_virq(unsigned int virq, unsigned int vcpu)
+{
+    struct { uint32_t virq, vcpu, port; } op = { virq, vcpu, 0 };
+    long rc = evtchn_op(EVTCHNOP_bind_virq, &op);
+
+    return rc ? rc : (long)op.port;
 }
 
 long close_port(uint32_t port)
@@ -43,6 +49,28 @@ long send(uint32_t port)
 long unmask(uint32_t port)
 {
     return evtchn_op(EVTCHNOP_unmask, &port);
+}
+
+long bind_vcpu(uint32_t port, uint32_t vcpu)
+{
+    struct { uint32_t port, vcpu; } op = { port, vcpu };
+
+    return evtchn_op(EVTCHNOP_bind_vcpu, &op);
+}
+
+long status(uint32_t port, struct evtchn_status *st)
+{
+    *st = (struct evtchn_status){ .dom = DOMID_SELF, .port = port };
+    return evtchn_op(EVTCHNOP_status, st);
+}
+
+long poll(uint32_t port, uint64_t timeout_ns)
+{
+    uint64_t end = now() + timeout_ns;
+    struct sched_poll op = { &port, 1, end };
+    long rc = hypercall(HYPERVISOR_sched_op, SCHEDOP_poll, &op);
+
+    return rc ? rc : now() < end;
 }
 
 long reset(void)
@@ -78,7 +106,7 @@ void fresh(void)
     memset(l2_page, 0, sizeof(l2_page));
     memset(shared->evtchn_pending, 0, sizeof(shared->evtchn_pending));
     memset(shared->evtchn_mask, 0, sizeof(shared->evtchn_mask));
-    for ( unsigned int i = 0; i < 2; i++ )
+    for ( unsigned int i = 0; i < nr_vcpus; i++ )
     {
         shared->vcpu[i].pending_sel = 0;
         shared->vcpu[i].upcall_pending = 0;
