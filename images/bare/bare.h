@@ -38,6 +38,7 @@ long evtchn_op(unsigned int cmd, void *arg);
 void printk(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void *memset(void *s, int c, size_t n);
 void *memcpy(void *dst, const void *src, size_t n);
+size_t strlen(const char *s);
 int strcmp(const char *a, const char *b);
 uint64_t div64(uint64_t n, uint32_t by);
 /* A word of the command line, "name=value": its value, or the default. */
@@ -80,6 +81,11 @@ long open_unbound(void);
 long open_loopback(uint32_t remote_port);
 long open_ipi(unsigned int vcpu);
 long open_virq(unsigned int virq, unsigned int vcpu);
+/* Up to n of them, by fewer hypercalls; gives how many came, and the last result. */
+uint32_t open_ipis(uint32_t n, unsigned int vcpu, long *last);
+/* nr (BATCH at most) sends, to ports a stride apart; gives how many failed. */
+#define BATCH 64u
+uint32_t send_batch(uint32_t first, uint32_t stride, uint32_t nr);
 long close_port(uint32_t port);
 long send(uint32_t port);
 long unmask(uint32_t port);
@@ -94,6 +100,13 @@ long register_pair(unsigned int pair, uint32_t *nr_ports);
 void fresh(void);
 /* fresh(), then on to 3-level with this many pairs; false if it fails. */
 bool enter_3l(unsigned int pairs);
+
+/* The same by name: with as many ports of an ABI as there can be, or this many. */
+enum abi { ABI_2L, ABI_FIFO, ABI_3L };
+bool enter(enum abi abi, uint32_t ports);
+/* In the ABI that enter() chose: is the port pending? It isn't any more then. */
+bool take(uint32_t port);
+void set_masked(uint32_t port, bool masked);
 
 bool pending_3l(uint32_t port);
 void mask_3l(uint32_t port, bool masked);

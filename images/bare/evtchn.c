@@ -28,6 +28,57 @@ long open_ipi(unsigned int vcpu)
     return rc ? rc : (long)op.port;
 }
 
+/* Leaving a guest costs much more than what is asked for, under emulation. */
+static struct multicall calls[BATCH];
+
+static void batch(unsigned int op, void *args, size_t size, uint32_t nr)
+{
+    for ( uint32_t i = 0; i < nr; i++ )
+        calls[i] = (struct multicall){
+            HYPERVISOR_event_channel_op, 0,
+            { op, (unsigned long)args + i * size },
+        };
+    hypercall(HYPERVISOR_multicall, calls, nr);
+}
+
+uint32_t open_ipis(uint32_t n, unsigned int vcpu, long *last)
+{
+    struct { uint32_t vcpu, port; } ops[BATCH];
+    uint32_t done = 0;
+
+    *last = 0;
+    while ( done < n )
+    {
+        uint32_t nr = n - done < BATCH ? n - done : BATCH;
+
+        for ( uint32_t i = 0; i < nr; i++ )
+            ops[i].vcpu = vcpu;
+        batch(EVTCHNOP_bind_ipi, ops, sizeof(ops[0]), nr);
+        for ( uint32_t i = 0; i < nr; i++, done++ )
+        {
+            if ( calls[i].result )
+            {
+                *last = calls[i].result;
+                return done;
+            }
+            *last = ops[i].port;
+        }
+    }
+    return done;
+}
+
+uint32_t send_batch(uint32_t first, uint32_t stride, uint32_t nr)
+{
+    uint32_t ports[BATCH], failed = 0;
+
+    for ( uint32_t i = 0; i < nr; i++ )
+        ports[i] = first + i * stride;
+    batch(EVTCHNOP_send, ports, sizeof(ports[0]), nr);
+    for ( uint32_t i = 0; i < nr; i++ )
+        failed += !!calls[i].result;
+    return failed;
+}
+
 long open_virq(unsigned int virq, unsigned int vcpu)
 {
     struct { uint32_t virq, vcpu, port; } op = { virq, vcpu, 0 };
@@ -125,6 +176,93 @@ bool enter_3l(unsigned int pairs)
     return true;
 }
 
+/* FIFO: a word a port, with pending, masked, linked on top; one control block. */
+#define NR_FIFO_PORTS (1U << 17)
+static uint32_t fifo_words[NR_FIFO_PORTS] __attribute__((aligned(PAGE_SIZE)));
+static uint32_t fifo_control[MAX_VCPUS][PAGE_SIZE / 4]
+    __attribute__((aligned(PAGE_SIZE)));
+
+static bool enter_fifo(uint32_t ports)
+{
+    fresh();
+    memset(fifo_words, 0, sizeof(fifo_words));
+    memset(fifo_control, 0, sizeof(fifo_control));
+    for ( unsigned int i = 0; i < nr_vcpus; i++ )
+    {
+        struct fifo_control op = { .gfn = gfn_of(fifo_control[i]), .vcpu = i };
+
+        if ( evtchn_op(EVTCHNOP_init_control, &op) )
+            return false;
+    }
+    for ( uint32_t i = 0; i < NR_FIFO_PORTS && i < ports; i += PAGE_SIZE / 4 )
+    {
+        uint64_t gfn = gfn_of(&fifo_words[i]);
+
+        if ( evtchn_op(EVTCHNOP_expand_array, &gfn) )
+            return false;
+    }
+    return true;
+}
+
+static enum abi current_abi;
+
+bool enter(enum abi abi, uint32_t ports)
+{
+    current_abi = abi;
+    ports = ports ?: ~0U;
+    if ( abi == ABI_FIFO )
+        return enter_fifo(ports);
+    fresh();
+    if ( abi == ABI_2L )
+        return true;
+    for ( unsigned int i = 0; i < nr_vcpus; i++ )
+        if ( register_vcpu(i, l2_page[i], 0) )
+            return false;
+    for ( uint32_t i = 0; i < NR_PAIRS && i * PORTS_PER_PAGE < ports; i++ )
+        if ( register_pair(i, NULL) )
+            return false;
+    return true;
+}
+
+bool take(uint32_t port)
+{
+    uint32_t bit = 1U << 31;
+
+    switch ( current_abi )
+    {
+    case ABI_2L:
+        return test_and_clear_bit(shared->evtchn_pending, port);
+    case ABI_FIFO:
+        return __atomic_fetch_and(&fifo_words[port], ~bit, __ATOMIC_SEQ_CST) & bit;
+    default:
+        return test_and_clear_bit(l3_pending[0], port);
+    }
+}
+
+static void set_bit_to(unsigned long *map, uint32_t port, bool set)
+{
+    unsigned long bit = 1UL << (port % WORD_BITS);
+
+    if ( set )
+        __atomic_or_fetch(&map[port / WORD_BITS], bit, __ATOMIC_SEQ_CST);
+    else
+        __atomic_and_fetch(&map[port / WORD_BITS], ~bit, __ATOMIC_SEQ_CST);
+}
+
+void set_masked(uint32_t port, bool masked)
+{
+    uint32_t bit = 1U << 30;
+
+    if ( current_abi == ABI_2L )
+        set_bit_to(shared->evtchn_mask, port, masked);
+    else if ( current_abi == ABI_3L )
+        set_bit_to(l3_mask[0], port, masked);
+    else if ( masked )
+        __atomic_or_fetch(&fifo_words[port], bit, __ATOMIC_SEQ_CST);
+    else
+        __atomic_and_fetch(&fifo_words[port], ~bit, __ATOMIC_SEQ_CST);
+}
+
 bool pending_3l(uint32_t port)
 {
     return test_bit(l3_pending[0], port);
@@ -132,11 +270,5 @@ bool pending_3l(uint32_t port)
 
 void mask_3l(uint32_t port, bool masked)
 {
-    unsigned long *word = &l3_mask[0][port / WORD_BITS];
-    unsigned long bit = 1UL << (port % WORD_BITS);
-
-    if ( masked )
-        __atomic_or_fetch(word, bit, __ATOMIC_SEQ_CST);
-    else
-        __atomic_and_fetch(word, ~bit, __ATOMIC_SEQ_CST);
+    set_bit_to(l3_mask[0], port, masked);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What lies between the tests and Xen: console, vCPUs, running the tests. */
+#include "domu.h"
 #include "platform.h"
 
 struct shared_info *shared;
@@ -47,6 +48,15 @@ uint64_t div64(uint64_t n, uint32_t by)
 
     asm ( "divl %2" : "+a" (low), "+d" (rest) : "rm" (by) );
     return (uint64_t)(high / by) << 32 | low;
+}
+
+size_t strlen(const char *s)
+{
+    size_t n = 0;
+
+    while ( s[n] )
+        n++;
+    return n;
 }
 
 long evtchn_op(unsigned int cmd, void *arg)
@@ -207,6 +217,13 @@ uint64_t now(void)
     return ns;
 }
 
+void poll_nothing(uint64_t ns)
+{
+    struct sched_poll op = { NULL, 0, now() + ns };
+
+    hypercall(HYPERVISOR_sched_op, SCHEDOP_poll, &op);
+}
+
 static uint32_t chance[MAX_VCPUS];
 
 static void seed_chance(void)
@@ -355,6 +372,9 @@ unsigned int run_suite(const char *suite, const char *only)
 void bare_main(void *info)
 {
     char suite[32] = "conformance", only[80] = "";
+#ifdef PV
+    char kind[16];
+#endif
 
     command_line = platform_init(info);
     while ( nr_vcpus < MAX_VCPUS &&
@@ -362,7 +382,15 @@ void bare_main(void *info)
         nr_vcpus++;
     arg_word("suite", suite, sizeof(suite));
     arg_word("test", only, sizeof(only));
-    run_suite(suite, only);
+    seed_chance();
+    if ( store_page && !strcmp(suite, "peer") )
+        peer_main(store_page);
+#ifdef PV
+    if ( is_dom0 && arg_word("domu", kind, sizeof(kind)) )
+        domu_run(kind);
+    else
+#endif
+        run_suite(suite, only);
     /* Xen halts after a poweroff of dom0. */
     stop(is_dom0 ? SHUTDOWN_reboot : SHUTDOWN_poweroff);
 }

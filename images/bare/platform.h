@@ -26,6 +26,14 @@ extern uint32_t console_port;
 /* A page shared with who built the domain, for peer.c; NULL in dom0. */
 extern void *store_page;
 
+#ifdef PV
+/* Map a frame at a page of ours: of another domain's, or the page's own. */
+long map_frame_of(void *va, uint64_t frame, uint16_t dom);
+const void *platform_initrd(size_t *size);
+#endif
+/* Sleep. */
+void poll_nothing(uint64_t ns);
+
 /* Run a suite (or one test of it); gives the number of failures. */
 unsigned int run_suite(const char *suite, const char *only);
 /* A word of the command line, "name=value", into a buffer; false: not there. */

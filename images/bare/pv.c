@@ -17,17 +17,30 @@ uint64_t gfn_of(const void *va)
     return mfn_list[(unsigned long)va / PAGE_SIZE];
 }
 
-static void *map(void *va, unsigned long mfn)
+long map_frame_of(void *va, uint64_t frame, uint16_t dom)
 {
     /* present, writable, user (64-bit PV runs in ring 3), accessed, dirty */
-    uint64_t pte = (uint64_t)mfn * PAGE_SIZE | 0x67;
+    uint64_t pte = frame * PAGE_SIZE | 0x67;
 
 #ifdef __x86_64__
-    hypercall(HYPERVISOR_update_va_mapping, va, pte, UVMF_INVLPG);
+    return hypercall(HYPERVISOR_update_va_mapping_otherdomain, va, pte,
+                     UVMF_INVLPG, dom);
 #else
-    hypercall(HYPERVISOR_update_va_mapping, va, pte, pte >> 32, UVMF_INVLPG);
+    return hypercall(HYPERVISOR_update_va_mapping_otherdomain, va, pte,
+                     pte >> 32, UVMF_INVLPG, dom);
 #endif
+}
+
+static void *map(void *va, unsigned long mfn)
+{
+    map_frame_of(va, mfn, DOMID_SELF);
     return va;
+}
+
+const void *platform_initrd(size_t *size)
+{
+    *size = start_info->mod_len;
+    return (const void *)start_info->mod_start;
 }
 
 const char *platform_init(void *info)

@@ -24,7 +24,7 @@ enum {
 
 /* xen.h */
 enum {
-    HYPERVISOR_memory_op = 12, HYPERVISOR_update_va_mapping = 14,
+    HYPERVISOR_memory_op = 12, HYPERVISOR_multicall = 13,
     HYPERVISOR_set_timer_op = 15, HYPERVISOR_console_io = 18,
     HYPERVISOR_update_va_mapping_otherdomain = 22, HYPERVISOR_vcpu_op = 24,
     HYPERVISOR_mmuext_op = 26, HYPERVISOR_sched_op = 29,
@@ -36,6 +36,11 @@ enum {
 #define UVMF_INVLPG 2
 #define SIF_INITDOMAIN 2
 
+struct multicall {
+    unsigned long nr;
+    long result;
+    unsigned long arg[6];
+};
 struct vcpu_info {
     uint8_t upcall_pending, upcall_mask;
     unsigned long pending_sel;
