@@ -20,6 +20,12 @@
 #define L1_BIT(p) (L2_BIT(p) / WORD_BITS)
 #define NR_2L_PORTS ((uint32_t)(WORD_BITS * WORD_BITS))
 
+#ifdef PV
+#define is_pv true
+#else
+#define is_pv false
+#endif
+
 extern struct shared_info *shared;
 extern uint64_t shared_gfn;
 #define VCPU0 (&shared->vcpu[0])

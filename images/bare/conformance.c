@@ -288,6 +288,11 @@ static uint32_t deliver(uint32_t first)
 TEST(all_ports_open_and_each_is_delivered)
 {
     const uint32_t per_l1_bit = 2 * WORD_BITS * WORD_BITS;
+    /*
+     * Xen's copying from and to an HVM guest takes 20 times as long as from a
+     * PV one, where it is emulated: every 16th port will do.
+     */
+    const uint32_t step = is_pv ? 1 : 16;
     uint32_t delivered = 0, pending = 0;
     long rc;
 
@@ -295,12 +300,12 @@ TEST(all_ports_open_and_each_is_delivered)
     check_eq(open_ipis(~0U, 0, &rc), NR_3L_PORTS - 1);
     check_eq(rc, -ENOSPC);
     for ( uint32_t l1 = 0; l1 < NR_3L_PORTS; l1 += per_l1_bit )
-        for ( uint32_t i = 0; i < 2 * WORD_BITS; i++ )
+        for ( uint32_t i = 0; i < 2 * WORD_BITS; i += step )
             delivered += deliver(l1 + i);
-    check_eq(delivered, NR_3L_PORTS - 1);
+    check_eq(delivered, NR_3L_PORTS / step - 1);
     for ( uint32_t port = 1; port < NR_3L_PORTS; port++ )
         pending += pending_3l(port);
-    check_eq(pending, NR_3L_PORTS - 1);
+    check_eq(pending, delivered);
     check_eq(close_port(NR_3L_PORTS - 1), 0);
     check(!pending_3l(NR_3L_PORTS - 1));
     check_eq(open_unbound(), NR_3L_PORTS - 1);
