@@ -78,6 +78,8 @@ void race_delay(void);
 unsigned int this_vcpu(void);
 void start(unsigned int n, void (*fn)(void *), void *arg);
 void finish(unsigned int n);
+/* Wait until vCPU 0 and this one are both here; between start() and finish(). */
+void meet(void);
 /* Take events through the guest's entry point: fn is called with them masked. */
 void set_callback(void (*fn)(void));
 void enable_events(bool on);
@@ -113,6 +115,8 @@ bool enter(enum abi abi, uint32_t ports);
 /* In the ABI that enter() chose: is the port pending? It isn't any more then. */
 bool take(uint32_t port);
 void set_masked(uint32_t port, bool masked);
+/* Have done with a pending port that is alone in its queue. */
+void fifo_unlink(uint32_t port);
 
 bool pending_3l(uint32_t port);
 void mask_3l(uint32_t port, bool masked);

@@ -204,6 +204,14 @@ static bool enter_fifo(uint32_t ports)
     return true;
 }
 
+void fifo_unlink(uint32_t port)
+{
+    fifo_words[port] = 0;
+    /* Control block: the ready word, then the heads of the queues; 7 is normal. */
+    fifo_control[0][0] = 0;
+    fifo_control[0][2 + 7] = 0;
+}
+
 static enum abi current_abi;
 
 bool enter(enum abi abi, uint32_t ports)
