@@ -66,9 +66,11 @@ static inline uint64_t rdtsc(void)
 }
 /* System time of Xen in ns; what timeouts are given in. */
 uint64_t now(void);
+/* VIRQ_TIMER of the calling vCPU at this time. */
+long set_timer(uint64_t when);
 /* Pseudo-random numbers of the calling vCPU, drawn from the seed. */
 uint32_t rnd(void);
-/* Spin for a number of steps drawn from the seed, most often a few. */
+/* Let a little time pass, drawn from the seed, and have another vCPU's turn come. */
 void race_delay(void);
 
 /*

@@ -121,7 +121,8 @@ long poll(uint32_t port, uint64_t timeout_ns)
     struct sched_poll op = { &port, 1, end };
     long rc = hypercall(HYPERVISOR_sched_op, SCHEDOP_poll, &op);
 
-    return rc ? rc : now() < end;
+    /* Xen's timers may be a little early. */
+    return rc ? rc : now() + timeout_ns / 4 < end;
 }
 
 long reset(void)
@@ -138,12 +139,17 @@ long register_vcpu(unsigned int vcpu, const void *page, uint32_t offset)
     return evtchn_op(EVTCHNOP_register_3level_vcpu, &reg);
 }
 
+/* Only what may have been used is cleared by fresh(). */
+static unsigned int used_pairs = NR_PAIRS;
+
 long register_pair(unsigned int pair, uint32_t *nr_ports)
 {
     struct reg_3level reg =
         { pair, 0, gfn_of(l3_pending[pair]), gfn_of(l3_mask[pair]) };
     long rc = evtchn_op(EVTCHNOP_register_3level, &reg);
 
+    if ( used_pairs <= pair )
+        used_pairs = pair + 1;
     if ( nr_ports )
         *nr_ports = reg.nr_ports;
     return rc;
@@ -152,8 +158,9 @@ long register_pair(unsigned int pair, uint32_t *nr_ports)
 void fresh(void)
 {
     reset();
-    memset(l3_pending, 0, sizeof(l3_pending));
-    memset(l3_mask, 0, sizeof(l3_mask));
+    memset(l3_pending, 0, used_pairs * PAGE_SIZE);
+    memset(l3_mask, 0, used_pairs * PAGE_SIZE);
+    used_pairs = 1;
     memset(l2_page, 0, sizeof(l2_page));
     memset(shared->evtchn_pending, 0, sizeof(shared->evtchn_pending));
     memset(shared->evtchn_mask, 0, sizeof(shared->evtchn_mask));
