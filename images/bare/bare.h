@@ -38,7 +38,13 @@ extern unsigned long l3_mask[NR_PAIRS][PAGE_SIZE / sizeof(long)];
 extern unsigned long l2_page[MAX_VCPUS][PAGE_SIZE / sizeof(long)];
 
 /* platform */
+extern bool is_dom0;
 uint64_t gfn_of(const void *va);
+/* Take a page of ours out of the address space; put a frame there instead. */
+void unmap_page(void *va);
+void new_page(void *va, uint64_t gfn);
+/* Our top level page table: what is not writable (PV). */
+const void *page_table(void);
 long evtchn_op(unsigned int cmd, void *arg);
 /* %s %d %u %x, with l and ll; a line has to fit 256 bytes. vCPU 0 only. */
 void printk(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -64,6 +70,8 @@ static inline uint64_t rdtsc(void)
     asm volatile ( "rdtsc" : "=a" (lo), "=d" (hi) :: "memory" );
     return (uint64_t)hi << 32 | lo;
 }
+/* Sleep. */
+void poll_nothing(uint64_t ns);
 /* System time of Xen in ns; what timeouts are given in. */
 uint64_t now(void);
 /* VIRQ_TIMER of the calling vCPU at this time. */
@@ -106,6 +114,7 @@ long poll(uint32_t port, uint64_t timeout_ns);
 long reset(void);
 long register_vcpu(unsigned int vcpu, const void *page, uint32_t offset);
 long register_pair(unsigned int pair, uint32_t *nr_ports);
+extern uint32_t nr_ports_told; /* by the last one */
 /* Back to 2-level, nothing open, all pages and selectors as they start. */
 void fresh(void);
 /* fresh(), then on to 3-level with this many pairs; false if it fails. */

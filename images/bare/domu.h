@@ -38,7 +38,7 @@ void domu_run(const char *kind);
  */
 enum peer_cmd {
     PEER_none, PEER_do_op, PEER_enter, PEER_pending, PEER_mask, PEER_fill,
-    PEER_send, PEER_churn, PEER_exit,
+    PEER_send, PEER_churn, PEER_register, PEER_nr_ports,
 };
 struct peer {
     uint32_t cmd;               /* PEER_none: done */

@@ -141,6 +141,7 @@ long register_vcpu(unsigned int vcpu, const void *page, uint32_t offset)
 
 /* Only what may have been used is cleared by fresh(). */
 static unsigned int used_pairs = NR_PAIRS;
+uint32_t nr_ports_told;
 
 long register_pair(unsigned int pair, uint32_t *nr_ports)
 {
@@ -150,6 +151,7 @@ long register_pair(unsigned int pair, uint32_t *nr_ports)
 
     if ( used_pairs <= pair )
         used_pairs = pair + 1;
+    nr_ports_told = reg.nr_ports;
     if ( nr_ports )
         *nr_ports = reg.nr_ports;
     return rc;

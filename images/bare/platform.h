@@ -31,9 +31,6 @@ extern void *store_page;
 long map_frame_of(void *va, uint64_t frame, uint16_t dom);
 const void *platform_initrd(size_t *size);
 #endif
-/* Sleep. */
-void poll_nothing(uint64_t ns);
-
 /* Run a suite (or one test of it); gives the number of failures. */
 unsigned int run_suite(const char *suite, const char *only);
 /* A word of the command line, "name=value", into a buffer; false: not there. */

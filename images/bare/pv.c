@@ -5,7 +5,7 @@
 
 bool is_dom0;
 const struct start_info *start_info;
-static const unsigned long *mfn_list;
+static unsigned long *mfn_list;
 
 /* Pages of our own address space that Xen's or others' frames get mapped to. */
 static char shared_va[PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
@@ -37,6 +37,26 @@ static void *map(void *va, unsigned long mfn)
     return va;
 }
 
+void unmap_page(void *va)
+{
+#ifdef __x86_64__
+    hypercall(HYPERVISOR_update_va_mapping, va, 0, UVMF_INVLPG);
+#else
+    hypercall(HYPERVISOR_update_va_mapping, va, 0, 0, UVMF_INVLPG);
+#endif
+}
+
+void new_page(void *va, uint64_t gfn)
+{
+    mfn_list[(unsigned long)va / PAGE_SIZE] = gfn;
+    map(va, gfn);
+}
+
+const void *page_table(void)
+{
+    return (const void *)start_info->pt_base;
+}
+
 const void *platform_initrd(size_t *size)
 {
     *size = start_info->mod_len;
@@ -47,7 +67,7 @@ const char *platform_init(void *info)
 {
     const struct start_info *si = start_info = info;
 
-    mfn_list = (const unsigned long *)si->mfn_list;
+    mfn_list = (unsigned long *)si->mfn_list;
     shared_gfn = si->shared_info / PAGE_SIZE;
     shared = map(shared_va, shared_gfn);
     is_dom0 = si->flags & SIF_INITDOMAIN;

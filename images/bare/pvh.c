@@ -13,6 +13,18 @@ uint64_t gfn_of(const void *va)
     return (unsigned long)va / PAGE_SIZE;
 }
 
+/* Where it was, in the guest's physical address space, it comes back. */
+void unmap_page(void *va)
+{
+    (void)va;
+}
+
+void new_page(void *va, uint64_t gfn)
+{
+    (void)va;
+    (void)gfn;
+}
+
 static void cpuid(uint32_t leaf, uint32_t *eax, uint32_t *ebx)
 {
     uint32_t ecx = 0, edx;

@@ -25,6 +25,7 @@ enum {
 /* xen.h */
 enum {
     HYPERVISOR_memory_op = 12, HYPERVISOR_multicall = 13,
+    HYPERVISOR_update_va_mapping = 14,
     HYPERVISOR_set_timer_op = 15, HYPERVISOR_console_io = 18,
     HYPERVISOR_update_va_mapping_otherdomain = 22, HYPERVISOR_vcpu_op = 24,
     HYPERVISOR_mmuext_op = 26, HYPERVISOR_sched_op = 29,
