@@ -294,7 +294,7 @@ TEST(no_page_is_lost)
     {
         for ( unsigned int n = 0; n < 50; n++ )
         {
-            enter(ABI_3L, 0);
+            check(enter(ABI_3L, 0));
             register_frames(0, 1, 2);
             register_frames(1, gfn_of(spare[0]), gfn_of(spare[0]));
             register_at(0, 8, gfn_of(spare[0]));
