@@ -12,7 +12,7 @@ import contextvars
 import hashlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,15 +60,18 @@ def recipes(
 ) -> dict[str, Recipe]:
     """What to build, for ``xen`` and ``linux``; reads the bases, needs no network.
 
+    Args:
+        flavour: of Xen. Linux has one flavour: what it is judged by is the same beside each Xen.
+
     Raises:
         UserError: a base.toml is wrong.
     """
     root = bases.project_root()
     return {
         name: Recipe(base=bases.load(root / folder), tree=tree, stock=stock, flavour=flavour)
-        for name, folder, tree in (
-            ("xen", bases.XEN_BASE, xen_tree),
-            ("linux", bases.LINUX_BASE, linux_tree),
+        for name, folder, tree, flavour in (
+            ("xen", bases.XEN_BASE, xen_tree, flavour),
+            ("linux", bases.LINUX_BASE, linux_tree, RELEASE),
         )
     }
 
@@ -290,6 +293,7 @@ def build(
     stock: bool = False,
     jobs: int | None = None,
     flavour: str = RELEASE,
+    linux: bool = True,
 ) -> Built:
     """Make everything, or find it in the store.
 
@@ -297,7 +301,8 @@ def build(
         xen_tree, linux_tree: developers' own trees, taken as they stand, without our series.
         stock: pristine trees without our series.
         jobs: compilers side by side; all processors if None.
-        flavour: names the extra Kconfig fragments (``config/FLAVOUR``).
+        flavour: of Xen; names its extra Kconfig fragments (``config/FLAVOUR``).
+        linux: False makes no more than bare guests need; the other paths then lead nowhere.
 
     Raises:
         UserError: a wrong base.toml, tree, patch, configuration or tool.
@@ -308,14 +313,16 @@ def build(
     builder = Builder(
         store=store, progress=progress, wanted=wanted, jobs=jobs or compiling.cores()
     )
+    if not linux:
+        return built_of(builder, xen=builder.kernel("xen", builder.source("xen")), bare=builder.bare())
     linux_source: Future[Source] = Future()
     linux_unpacked: Future[None] = Future()
 
     def compile_lane() -> tuple[Artifact, Artifact]:
-        xen = builder.kernel("xen", builder.source("xen"))
+        hypervisor = builder.kernel("xen", builder.source("xen"))
         source = linux_source.result()
         linux_unpacked.result()
-        return xen, builder.kernel("linux", source)
+        return hypervisor, builder.kernel("linux", source)
 
     def waiting_lane() -> tuple[Artifact, Artifact, Artifact, Artifact]:
         try:
@@ -331,22 +338,38 @@ def build(
             raise
         return builder.rootfs(), builder.keys(), builder.tools(), builder.bare()
 
-    (xen, linux), (rootfs, keys, tools, bare) = side_by_side(compile_lane, waiting_lane)
-    guest = builder.guest(rootfs, keys, tools, linux)
-    dom0 = builder.dom0(rootfs, keys, tools, linux, guest)
-    made = [kind for kind, artifact in builder.artifacts.items() if not artifact.hit]
-    progress.say(f"built: {', '.join(made)}" if made else "nothing to build: all of it is in the store")
-    return Built(
-        xen=xen.path / "xen",
-        xen_syms=xen.path / "xen-syms",
-        kernel=linux.path / "bzImage",
-        vmlinux=linux.path / "vmlinux",
+    (xen, kernel), (rootfs, keys, tools, bare) = side_by_side(compile_lane, waiting_lane)
+    guest = builder.guest(rootfs, keys, tools, kernel)
+    dom0 = builder.dom0(rootfs, keys, tools, kernel, guest)
+    return replace(
+        built_of(builder, xen=xen, bare=bare),
+        kernel=kernel.path / "bzImage",
+        vmlinux=kernel.path / "vmlinux",
         dom0_image=dom0.path / "dom0.ext4",
         guest_initrd=guest.path / "guest.cpio.gz",
         tools=tools.path,
-        bare=bare.path,
         ssh_key=keys.path / "id_key",
         host_key=keys.path / "host_key.pub",
+    )
+
+
+def built_of(builder: Builder, *, xen: Artifact, bare: Artifact) -> Built:
+    """What bare guests need, and what the builder made or found; says which."""
+    made = [kind for kind, artifact in builder.artifacts.items() if not artifact.hit]
+    builder.progress.say(
+        f"built: {', '.join(made)}" if made else "nothing to build: all of it is in the store"
+    )
+    nowhere = Path()
+    return Built(
+        xen=xen.path / "xen",
+        xen_syms=xen.path / "xen-syms",
+        kernel=nowhere,
+        vmlinux=nowhere,
+        dom0_image=nowhere,
+        guest_initrd=nowhere,
+        tools=nowhere,
+        bare=bare.path,
+        ssh_key=nowhere,
         keys={kind: artifact.key for kind, artifact in builder.artifacts.items()},
         hits={kind: artifact.hit for kind, artifact in builder.artifacts.items()},
         sources=dict(builder.sources),

@@ -136,6 +136,15 @@ LinuxTreeOption = Annotated[
         help="Your own Linux tree instead of pristine source plus series.",
     ),
 ]
+FlavourOption = Annotated[
+    str,
+    typer.Option(
+        "--flavour",
+        metavar="|".join(plan.FLAVOURS),
+        help="How Xen is built: [bold]debug[/bold] with its assertions, [bold]ubsan[/bold] with checks for "
+        "undefined behaviour, [bold]coverage[/bold] with counters of what ran.",
+    ),
+]
 JobsOption = Annotated[
     int | None,
     typer.Option(
@@ -209,6 +218,16 @@ def run(
         list[str] | None,
         typer.Option("--abi", metavar="|".join(Abi), help="Only cells of this ABI. May be repeated."),
     ] = None,
+    seeds: Annotated[
+        str,
+        typer.Option(
+            "--seed",
+            "--seeds",
+            metavar="N|A-B",
+            help="What tests that draw from a seed draw from: each with each. Without it: 1.",
+        ),
+    ] = "",
+    flavour: FlavourOption = "",
     keyword: Annotated[
         str,
         typer.Option("-k", metavar="EXPRESSION", help="Only tests whose names match, as in pytest."),
@@ -234,6 +253,8 @@ def run(
 
     [bold]evh run[/bold]                              what `make run` does
     [bold]evh run --suite smoke --abi fifo[/bold]     the smoke suite's FIFO cells
+    [bold]evh run --suite race --seeds 1-50[/bold]    the race suite, fifty times otherwise
+    [bold]evh run --flavour ubsan --suite abuse[/bold]   on a Xen that reports undefined behaviour
     [bold]evh run my_test.py[/bold]                   your own test
     [bold]evh run --xen-tree ~/xen -k raw[/bold]      your own Xen, raw tests
     """
@@ -249,6 +270,8 @@ def run(
             abis=abi or (),
             keyword=keyword,
             cell=cell,
+            seeds=seeds,
+            flavour=flavour,
         ),
         accelerator=accel,
         uri=connect,
@@ -274,6 +297,7 @@ def build(
     stock: Annotated[
         bool, typer.Option("--stock", help="Without the two series: what they are compared with.")
     ] = False,
+    flavour: FlavourOption = plan.FLAVOURS[0],
     jobs: JobsOption = None,
 ) -> None:
     """Get the sources and build Xen, Linux, the in-guest tools and the images.
@@ -281,11 +305,15 @@ def build(
     What is in the store already is not built again; what is missing says which of its inputs changed.
     """
     trees = _trees(xen_tree, linux_tree)
+    if flavour not in plan.FLAVOURS:
+        raise UserError(f"unknown flavour {flavour!r}", hint=f"Known: {', '.join(plan.FLAVOURS)}.")
     from harness.build import build as do_build
     from harness.store import Store
 
     with _progress() as progress:
-        built = do_build(store=Store(), progress=progress, stock=stock, jobs=jobs, **trees)
+        built = do_build(
+            store=Store(), progress=progress, stock=stock, jobs=jobs, flavour=flavour, **trees
+        )
     for name, key in built.keys.items():
         print(f"{name:<14} {key[:16]}  {'in the store already' if built.hits.get(name) else 'built now'}")
     for name in ("xen", "kernel", "dom0_image", "guest_initrd"):
