@@ -57,7 +57,7 @@ class BareSpec:
         suite, test, seed, rounds: words of the guest's command line; left out where empty or None.
         domu: run the tests inside a domU of this kind; empty: see ``kind``.
         deterministic: count instructions instead of time; always under TCG.
-        vcpus: of dom0; the machine has one CPU more, for Xen to be busy on.
+        vcpus: of dom0; ``cpus`` says how many the machine has.
         memory_mib: of the machine; dom0 gets what ``xen_args`` says, or 256 MiB.
         deadline: seconds until it counts as a hang; None: by what it is.
     """
@@ -74,11 +74,6 @@ class BareSpec:
     xen_args: str = ""
     extra_args: str = ""
     deadline: float | None = None
-
-    @property
-    def dom0(self) -> str:
-        """The kind that Xen boots."""
-        return BUILDER if self.kind in DOMU_ONLY else self.kind
 
     @property
     def args(self) -> str:
@@ -98,6 +93,19 @@ class BareSpec:
         """For its console's file; boots that differ in less than this are numbered."""
         parts = [self.kind, self.suite, self.test, "" if self.seed is None else f"seed{self.seed}"]
         return "-".join(filter(None, parts))
+
+
+def dom0_of(kind: str) -> str:
+    """The kind that Xen boots to have ``kind`` tested."""
+    return BUILDER if kind in DOMU_ONLY else kind
+
+
+def cpus(*, vcpus: int, deterministic: bool) -> int:
+    """CPUs of the machine: one more than dom0 has, for Xen to be busy on.
+
+    Not where one vCPU counts instructions: QEMU can record and replay a machine with one CPU.
+    """
+    return 1 if deterministic and vcpus == 1 else vcpus + 1
 
 
 def ignore(case: ktap.Case) -> None:
@@ -172,7 +180,8 @@ def qemu_words(
     return [
         "-accel", f"{accelerator},thread=single" if deterministic else accelerator, *counted,
         "-machine", "q35", "-cpu", "host" if accelerator == "kvm" else "qemu64,+svm,+npt",
-        "-smp", str(vcpus + 1), "-m", str(memory_mib), "-display", "none", "-monitor", "none",
+        "-smp", str(cpus(vcpus=vcpus, deterministic=deterministic)), "-m", str(memory_mib),
+        "-display", "none", "-monitor", "none",
         "-nodefaults", "-serial", "stdio", "-no-reboot", "-net", "none",
         "-kernel", "xen", "-append", " ".join([*words, *xen_args.split()]),
         "-initrd", f"{kernel},bundle" if bundle else kernel,
@@ -212,7 +221,7 @@ def boot(
         args: the guest's command line.
         bundle: second module, what dom0 builds domUs from.
         deterministic: count instructions instead of time.
-        vcpus: of dom0; the machine has one CPU more, for Xen to be busy on.
+        vcpus: of dom0; ``cpus`` says how many the machine has.
         deadline: seconds until it counts as a hang; None: ``DEADLINE`` or ``COUNTED_DEADLINE``.
         seed: what the guest must say it drew from.
         coverage: takes Xen's counters out of the machine when it ends.
@@ -305,7 +314,8 @@ def boot_spec(
         UserError: there is no such bare guest.
         InfraError: as ``boot``.
     """
-    for kind in {spec.kind, spec.dom0}:
+    dom0 = dom0_of(spec.kind)
+    for kind in {spec.kind, dom0}:
         if not (guests / kind).is_file():
             known = ", ".join(sorted(path.name for path in guests.glob("bare-*")))
             raise UserError(f"there is no bare guest {kind}", hint=f"images/bare builds: {known}.")
@@ -313,7 +323,7 @@ def boot_spec(
         bundle = write_bundle(Path(folder) / "bundle", guests)
         return boot(
             xen=xen,
-            kernel=guests / spec.dom0,
+            kernel=guests / dom0,
             accelerator=accelerator,
             run_dir=run_dir,
             name=name or spec.name,

@@ -12,7 +12,7 @@ import contextvars
 import hashlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -314,7 +314,9 @@ def build(
         store=store, progress=progress, wanted=wanted, jobs=jobs or compiling.cores()
     )
     if not linux:
-        return built_of(builder, xen=builder.kernel("xen", builder.source("xen")), bare=builder.bare())
+        builder.kernel("xen", builder.source("xen"))
+        builder.bare()
+        return told(builder)
     linux_source: Future[Source] = Future()
     linux_unpacked: Future[None] = Future()
 
@@ -338,41 +340,61 @@ def build(
             raise
         return builder.rootfs(), builder.keys(), builder.tools(), builder.bare()
 
-    (xen, kernel), (rootfs, keys, tools, bare) = side_by_side(compile_lane, waiting_lane)
+    (_, kernel), (rootfs, keys, tools, _) = side_by_side(compile_lane, waiting_lane)
     guest = builder.guest(rootfs, keys, tools, kernel)
-    dom0 = builder.dom0(rootfs, keys, tools, kernel, guest)
-    return replace(
-        built_of(builder, xen=xen, bare=bare),
-        kernel=kernel.path / "bzImage",
-        vmlinux=kernel.path / "vmlinux",
-        dom0_image=dom0.path / "dom0.ext4",
-        guest_initrd=guest.path / "guest.cpio.gz",
-        tools=tools.path,
-        ssh_key=keys.path / "id_key",
-        host_key=keys.path / "host_key.pub",
-    )
+    builder.dom0(rootfs, keys, tools, kernel, guest)
+    return told(builder)
 
 
-def built_of(builder: Builder, *, xen: Artifact, bare: Artifact) -> Built:
-    """What bare guests need, and what the builder made or found; says which."""
+def told(builder: Builder) -> Built:
+    """What the builder made or found; says which it made."""
     made = [kind for kind, artifact in builder.artifacts.items() if not artifact.hit]
     builder.progress.say(
         f"built: {', '.join(made)}" if made else "nothing to build: all of it is in the store"
     )
-    nowhere = Path()
+    return built_of(builder.artifacts, builder.sources)
+
+
+def recorded(
+    keys: Mapping[str, str], sources: Mapping[str, Source], *, store: Store, progress: Progress
+) -> Built | None:
+    """What an earlier run had, if all of it is still in the store.
+
+    Args:
+        keys: of its artifacts, by kind.
+        sources: what they were made from, for the record.
+    """
+    found = {kind: store.find(kind, key, progress) for kind, key in keys.items()}
+    artifacts = {kind: artifact for kind, artifact in found.items() if artifact is not None}
+    return built_of(artifacts, sources) if artifacts and len(artifacts) == len(found) else None
+
+
+# Where each artifact has what a machine boots.
+PLACES = {
+    "xen": ("xen", "xen"),
+    "xen_syms": ("xen", "xen-syms"),
+    "kernel": ("linux", "bzImage"),
+    "vmlinux": ("linux", "vmlinux"),
+    "dom0_image": ("dom0", "dom0.ext4"),
+    "guest_initrd": ("guest", "guest.cpio.gz"),
+    "tools": ("tools", ""),
+    "bare": ("bare", ""),
+    "ssh_key": ("keys", "id_key"),
+    "host_key": ("keys", "host_key.pub"),
+}
+
+
+def built_of(artifacts: Mapping[str, Artifact], sources: Mapping[str, Source]) -> Built:
+    """The paths in ``artifacts``; those of what is not among them lead nowhere."""
+    paths = {
+        name: artifacts[kind].path / file if kind in artifacts else Path()
+        for name, (kind, file) in PLACES.items()
+    }
     return Built(
-        xen=xen.path / "xen",
-        xen_syms=xen.path / "xen-syms",
-        kernel=nowhere,
-        vmlinux=nowhere,
-        dom0_image=nowhere,
-        guest_initrd=nowhere,
-        tools=nowhere,
-        bare=bare.path,
-        ssh_key=nowhere,
-        keys={kind: artifact.key for kind, artifact in builder.artifacts.items()},
-        hits={kind: artifact.hit for kind, artifact in builder.artifacts.items()},
-        sources=dict(builder.sources),
+        **paths,
+        keys={kind: artifact.key for kind, artifact in artifacts.items()},
+        hits={kind: artifact.hit for kind, artifact in artifacts.items()},
+        sources=dict(sources),
     )
 
 
