@@ -15,15 +15,15 @@ TCG = Accelerator(kind="tcg", reason="TCG: asked for")
 
 
 def domain(**changes: Any) -> ElementTree.Element:
-    values: dict[str, Any] = dict(
-        name="evh-1",
-        spec=MachineSpec(),
-        accelerator=TCG,
-        xen="/r/xen",
-        kernel="/r/kernel",
-        disk="/runs/a b/<&>'\".qcow2",
-        serial="/r/serial",
-    )
+    values: dict[str, Any] = {
+        "name": "evh-1",
+        "spec": MachineSpec(),
+        "accelerator": TCG,
+        "xen": "/r/xen",
+        "kernel": "/r/kernel",
+        "disk": "/runs/a b/<&>'\".qcow2",
+        "serial": "/r/serial",
+    }
     return ElementTree.fromstring(render_domain(**(values | changes)))
 
 
