@@ -60,15 +60,18 @@ def recipes(
 ) -> dict[str, Recipe]:
     """What to build, for ``xen`` and ``linux``; reads the bases, needs no network.
 
+    Args:
+        flavour: of Xen. Linux has one flavour: what it is judged by is the same beside each Xen.
+
     Raises:
         UserError: a base.toml is wrong.
     """
     root = bases.project_root()
     return {
         name: Recipe(base=bases.load(root / folder), tree=tree, stock=stock, flavour=flavour)
-        for name, folder, tree in (
-            ("xen", bases.XEN_BASE, xen_tree),
-            ("linux", bases.LINUX_BASE, linux_tree),
+        for name, folder, tree, flavour in (
+            ("xen", bases.XEN_BASE, xen_tree, flavour),
+            ("linux", bases.LINUX_BASE, linux_tree, RELEASE),
         )
     }
 
@@ -290,6 +293,7 @@ def build(
     stock: bool = False,
     jobs: int | None = None,
     flavour: str = RELEASE,
+    linux: bool = True,
 ) -> Built:
     """Make everything, or find it in the store.
 
@@ -297,7 +301,8 @@ def build(
         xen_tree, linux_tree: developers' own trees, taken as they stand, without our series.
         stock: pristine trees without our series.
         jobs: compilers side by side; all processors if None.
-        flavour: names the extra Kconfig fragments (``config/FLAVOUR``).
+        flavour: of Xen; names its extra Kconfig fragments (``config/FLAVOUR``).
+        linux: False makes no more than bare guests need; the other paths then lead nowhere.
 
     Raises:
         UserError: a wrong base.toml, tree, patch, configuration or tool.
@@ -308,14 +313,18 @@ def build(
     builder = Builder(
         store=store, progress=progress, wanted=wanted, jobs=jobs or compiling.cores()
     )
+    if not linux:
+        builder.kernel("xen", builder.source("xen"))
+        builder.bare()
+        return told(builder)
     linux_source: Future[Source] = Future()
     linux_unpacked: Future[None] = Future()
 
     def compile_lane() -> tuple[Artifact, Artifact]:
-        xen = builder.kernel("xen", builder.source("xen"))
+        hypervisor = builder.kernel("xen", builder.source("xen"))
         source = linux_source.result()
         linux_unpacked.result()
-        return xen, builder.kernel("linux", source)
+        return hypervisor, builder.kernel("linux", source)
 
     def waiting_lane() -> tuple[Artifact, Artifact, Artifact, Artifact]:
         try:
@@ -331,25 +340,61 @@ def build(
             raise
         return builder.rootfs(), builder.keys(), builder.tools(), builder.bare()
 
-    (xen, linux), (rootfs, keys, tools, bare) = side_by_side(compile_lane, waiting_lane)
-    guest = builder.guest(rootfs, keys, tools, linux)
-    dom0 = builder.dom0(rootfs, keys, tools, linux, guest)
+    (_, kernel), (rootfs, keys, tools, _) = side_by_side(compile_lane, waiting_lane)
+    guest = builder.guest(rootfs, keys, tools, kernel)
+    builder.dom0(rootfs, keys, tools, kernel, guest)
+    return told(builder)
+
+
+def told(builder: Builder) -> Built:
+    """What the builder made or found; says which it made."""
     made = [kind for kind, artifact in builder.artifacts.items() if not artifact.hit]
-    progress.say(f"built: {', '.join(made)}" if made else "nothing to build: all of it is in the store")
+    builder.progress.say(
+        f"built: {', '.join(made)}" if made else "nothing to build: all of it is in the store"
+    )
+    return built_of(builder.artifacts, builder.sources)
+
+
+def recorded(
+    keys: Mapping[str, str], sources: Mapping[str, Source], *, store: Store, progress: Progress
+) -> Built | None:
+    """What an earlier run had, if all of it is still in the store.
+
+    Args:
+        keys: of its artifacts, by kind.
+        sources: what they were made from, for the record.
+    """
+    found = {kind: store.find(kind, key, progress) for kind, key in keys.items()}
+    artifacts = {kind: artifact for kind, artifact in found.items() if artifact is not None}
+    return built_of(artifacts, sources) if artifacts and len(artifacts) == len(found) else None
+
+
+# Where each artifact has what a machine boots.
+PLACES = {
+    "xen": ("xen", "xen"),
+    "xen_syms": ("xen", "xen-syms"),
+    "kernel": ("linux", "bzImage"),
+    "vmlinux": ("linux", "vmlinux"),
+    "dom0_image": ("dom0", "dom0.ext4"),
+    "guest_initrd": ("guest", "guest.cpio.gz"),
+    "tools": ("tools", ""),
+    "bare": ("bare", ""),
+    "ssh_key": ("keys", "id_key"),
+    "host_key": ("keys", "host_key.pub"),
+}
+
+
+def built_of(artifacts: Mapping[str, Artifact], sources: Mapping[str, Source]) -> Built:
+    """The paths in ``artifacts``; those of what is not among them lead nowhere."""
+    paths = {
+        name: artifacts[kind].path / file if kind in artifacts else Path()
+        for name, (kind, file) in PLACES.items()
+    }
     return Built(
-        xen=xen.path / "xen",
-        xen_syms=xen.path / "xen-syms",
-        kernel=linux.path / "bzImage",
-        vmlinux=linux.path / "vmlinux",
-        dom0_image=dom0.path / "dom0.ext4",
-        guest_initrd=guest.path / "guest.cpio.gz",
-        tools=tools.path,
-        bare=bare.path,
-        ssh_key=keys.path / "id_key",
-        host_key=keys.path / "host_key.pub",
-        keys={kind: artifact.key for kind, artifact in builder.artifacts.items()},
-        hits={kind: artifact.hit for kind, artifact in builder.artifacts.items()},
-        sources=dict(builder.sources),
+        **paths,
+        keys={kind: artifact.key for kind, artifact in artifacts.items()},
+        hits={kind: artifact.hit for kind, artifact in artifacts.items()},
+        sources=dict(sources),
     )
 
 

@@ -8,14 +8,13 @@ a command needs them, so that ``--help`` is instant.
 from __future__ import annotations
 
 import enum
-import fcntl
 import os
 import shutil
 import sys
 import traceback
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypedDict
 
 import typer
 from typer.core import TyperGroup
@@ -28,6 +27,7 @@ from harness.signals import Interrupted, signals_end_cleanly
 if TYPE_CHECKING:
     from harness.machine import Machine
     from harness.progress import Progress
+    from harness.record import RunRecord
     from harness.ssh import SSH
 
 BUG = 4
@@ -136,6 +136,15 @@ LinuxTreeOption = Annotated[
         help="Your own Linux tree instead of pristine source plus series.",
     ),
 ]
+FlavourOption = Annotated[
+    str,
+    typer.Option(
+        "--flavour",
+        metavar="|".join(plan.FLAVOURS),
+        help="How Xen is built: [bold]debug[/bold] with its assertions, [bold]ubsan[/bold] with checks for "
+        "undefined behaviour, [bold]coverage[/bold] with counters of what ran.",
+    ),
+]
 JobsOption = Annotated[
     int | None,
     typer.Option(
@@ -209,6 +218,16 @@ def run(
         list[str] | None,
         typer.Option("--abi", metavar="|".join(Abi), help="Only cells of this ABI. May be repeated."),
     ] = None,
+    seeds: Annotated[
+        str,
+        typer.Option(
+            "--seed",
+            "--seeds",
+            metavar="N|A-B",
+            help="What tests that draw from a seed draw from: each with each. Without it: 1.",
+        ),
+    ] = "",
+    flavour: FlavourOption = "",
     keyword: Annotated[
         str,
         typer.Option("-k", metavar="EXPRESSION", help="Only tests whose names match, as in pytest."),
@@ -234,10 +253,11 @@ def run(
 
     [bold]evh run[/bold]                              what `make run` does
     [bold]evh run --suite smoke --abi fifo[/bold]     the smoke suite's FIFO cells
+    [bold]evh run --suite race --seeds 1-50[/bold]    the race suite, fifty times otherwise
+    [bold]evh run --flavour ubsan --suite abuse[/bold]   on a Xen that reports undefined behaviour
     [bold]evh run my_test.py[/bold]                   your own test
     [bold]evh run --xen-tree ~/xen -k raw[/bold]      your own Xen, raw tests
     """
-    from harness import report as reporting
     from harness.run import RunRequest
     from harness.run import run as do_run
 
@@ -249,6 +269,8 @@ def run(
             abis=abi or (),
             keyword=keyword,
             cell=cell,
+            seeds=seeds,
+            flavour=flavour,
         ),
         accelerator=accel,
         uri=connect,
@@ -260,11 +282,59 @@ def run(
     )
     with _progress() as progress:
         folder, record = do_run(request, progress=progress)
+    _tell_run(folder, record)
+
+
+def _tell_run(folder: Path, record: RunRecord) -> NoReturn:
+    """A run's tables and page; its exit code is ours."""
+    from harness import report as reporting
+
     reporting.write_html(folder, record)
     if record.error is not None:
         tell(EvhError(record.error.message, hint=record.error.hint))
     reporting.print_report(folder, record, file=sys.stdout)
     raise typer.Exit(record.exit_code if record.exit_code is not None else BUG)
+
+
+@app.command()
+def repro(
+    cell: Annotated[str, typer.Argument(metavar="ID", help="A cell's id, as a verdict prints it.")],
+    where: Annotated[
+        Path | None,
+        typer.Option("--run", metavar="RUN", help="Run folder. Without it: the newest that has the cell."),
+    ] = None,
+    gdb: Annotated[
+        bool,
+        typer.Option("--gdb", help="Open gdb on it, with the symbols of Xen and of the bare guest."),
+    ] = False,
+    gdb_command: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--gdb-command",
+            metavar="COMMAND",
+            help="With --gdb: run this, and end; no terminal is needed. May be repeated.",
+        ),
+    ] = None,
+) -> None:
+    """Replay one cell of an earlier run, with the very Xen that it ran on.
+
+    A cell that counts instructions (the race and abuse suites) gives the same console bit by bit;
+    that is checked.
+
+    [bold]evh repro ID[/bold]                         again
+    [bold]evh repro ID --gdb[/bold]                   the same, in gdb (docs/repro.md)
+    """
+    from harness.repro import repro as do_repro
+    from harness.repro import repro_in_gdb
+
+    if gdb_command and not gdb:
+        raise UserError("--gdb-command is for --gdb", hint="Add --gdb.")
+    with _progress() as progress:
+        if gdb:
+            code = repro_in_gdb(cell, where=where, progress=progress, commands=gdb_command or ())
+            raise typer.Exit(code)
+        folder, record = do_repro(cell, where=where, progress=progress)
+    _tell_run(folder, record)
 
 
 @app.command()
@@ -274,6 +344,7 @@ def build(
     stock: Annotated[
         bool, typer.Option("--stock", help="Without the two series: what they are compared with.")
     ] = False,
+    flavour: FlavourOption = plan.FLAVOURS[0],
     jobs: JobsOption = None,
 ) -> None:
     """Get the sources and build Xen, Linux, the in-guest tools and the images.
@@ -281,11 +352,15 @@ def build(
     What is in the store already is not built again; what is missing says which of its inputs changed.
     """
     trees = _trees(xen_tree, linux_tree)
+    if flavour not in plan.FLAVOURS:
+        raise UserError(f"unknown flavour {flavour!r}", hint=f"Known: {', '.join(plan.FLAVOURS)}.")
     from harness.build import build as do_build
     from harness.store import Store
 
     with _progress() as progress:
-        built = do_build(store=Store(), progress=progress, stock=stock, jobs=jobs, **trees)
+        built = do_build(
+            store=Store(), progress=progress, stock=stock, jobs=jobs, flavour=flavour, **trees
+        )
     for name, key in built.keys.items():
         print(f"{name:<14} {key[:16]}  {'in the store already' if built.hits.get(name) else 'built now'}")
     for name in ("xen", "kernel", "dom0_image", "guest_initrd"):
@@ -467,10 +542,11 @@ def clean(
 
     Folders of runs that are still under way stay.
     """
+    from harness.cleaning import is_run_dir, refuse_while_used, size_of, under_way
     from harness.store import Store
 
     folders = [path for path in sorted(Path("runs").glob("*")) if is_run_dir(path)]
-    live = [path for path in folders if _under_way(path)]
+    live = [path for path in folders if under_way(path)]
     doomed: list[Path] = []
     if store and (root := Store().root).is_dir():
         refuse_while_used(root, live)
@@ -493,59 +569,6 @@ def clean(
         else:
             path.unlink()
     print(f"removed {len(doomed)}")
-
-
-def refuse_while_used(root: Path, live: list[Path]) -> None:
-    """Keep a build or a run that is under way from losing what it stands on.
-
-    Args:
-        root: of the store.
-        live: folders of runs that are under way.
-
-    Raises:
-        UserError: there is such a run, or some process holds a lock of the store.
-    """
-    if live:
-        raise UserError(
-            f"a run is under way in {live[0]}, and boots from the store",
-            hint="End it, or remove run folders alone: evh clean --no-store.",
-        )
-    for path in sorted((root / "locks").glob("*")):
-        with path.open() as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as e:
-                raise UserError(
-                    f"a build is under way: {path.name} is locked in {root}",
-                    hint="Wait for it, or remove run folders alone: evh clean --no-store.",
-                ) from e
-
-
-def is_run_dir(path: Path) -> bool:
-    """Whether a folder was made by us: nothing else is ever removed."""
-    return (
-        path.is_dir()
-        and not path.is_symlink()
-        and any((path / name).exists() for name in ("run.json", "domain.xml", "consoles.log"))
-    )
-
-
-def _under_way(path: Path) -> bool:
-    from harness.attach import running
-    from harness.record import load
-
-    if any(folder == path for folder, _ in running(path.parent)):
-        return True
-    try:
-        return load(path)[1].state == "running"
-    except UserError:
-        return False
-
-
-def size_of(path: Path) -> int:
-    """Bytes that a file or folder takes on the disk (sparse files count what they use)."""
-    files = [path, *path.rglob("*")] if path.is_dir() and not path.is_symlink() else [path]
-    return sum(file.lstat().st_blocks * 512 for file in files)
 
 
 @app.command()

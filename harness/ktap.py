@@ -9,11 +9,13 @@ that failed, since the guest (or Xen) died on the way.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 _PLAN = re.compile(r"1\.\.(\d+)$")
 _RESULT = re.compile(r"(not )?ok (\d+) (\S+)$")
+_FIGURE = re.compile(r"figure (\S+) (-?\d+)$")
+_SEED = re.compile(r"# seed (\d+)$")
 _CASE = re.compile(r"^TEST\((\w+)\)", re.MULTILINE)
 
 
@@ -23,11 +25,14 @@ class Case:
 
     Attributes:
         diagnostics: the ``# ...`` lines the test printed before its result.
+        figures: what it counted, from its ``# figure NAME VALUE`` lines; one
+            that comes twice adds up.
     """
 
     name: str
     ok: bool
     diagnostics: tuple[str, ...] = ()
+    figures: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +42,13 @@ class Results:
     Attributes:
         planned: how many tests were announced; None without a plan.
         dangling: diagnostics after the last result: of the test it died in.
+        seed: what the guest says it draws from; None where it says nothing.
     """
 
     planned: int | None
     cases: tuple[Case, ...]
     dangling: tuple[str, ...] = ()
+    seed: int | None = None
 
     @property
     def problem(self) -> str:
@@ -64,23 +71,30 @@ def parse(lines: Iterable[str]) -> Results:
         lines: the console, in order, with or without line ends.
     """
     planned: int | None = None
+    seed: int | None = None
     cases: list[Case] = []
     diagnostics: list[str] = []
+    figures: dict[str, int] = {}
     for raw in lines:
         line = raw.strip()
-        if planned is None:
+        if seed is None and not cases and (told := _SEED.match(line)):
+            seed = int(told[1])
+        elif planned is None:
             if plan := _PLAN.match(line):
                 planned = int(plan[1])
         elif result := _RESULT.match(line):
             if int(result[2]) != len(cases) + 1:
                 break  # a line was lost: nothing after it can be trusted
             cases.append(
-                Case(name=result[3], ok=not result[1], diagnostics=tuple(diagnostics))
+                Case(name=result[3], ok=not result[1], diagnostics=tuple(diagnostics), figures=figures)
             )
-            diagnostics = []
+            diagnostics, figures = [], {}
         elif line.startswith("# "):
-            diagnostics.append(line[2:])
-    return Results(planned=planned, cases=tuple(cases), dangling=tuple(diagnostics))
+            if figure := _FIGURE.match(line[2:]):
+                figures[figure[1]] = figures.get(figure[1], 0) + int(figure[2])
+            else:
+                diagnostics.append(line[2:])
+    return Results(planned=planned, cases=tuple(cases), dangling=tuple(diagnostics), seed=seed)
 
 
 def cases_in(source: str) -> tuple[str, ...]:

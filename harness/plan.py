@@ -15,9 +15,12 @@ from harness.errors import UserError
 from harness.model import Abi
 
 LINUX_GUESTS = ("pv64", "pvh64")
-BARE_GUESTS = ("bare-pv64",)
+BARE_GUESTS = ("bare-pv64", "bare-pv32", "bare-pvh64", "bare-pvh32")
 GUESTS = ("dom0", *LINUX_GUESTS, *BARE_GUESTS)
 CORE = "core"
+# Of Xen; Linux has one. Each but the first has a folder of Kconfig fragments beside the Xen series.
+FLAVOURS = ("release", "debug", "ubsan", "coverage")
+MOST_SEEDS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +30,7 @@ class Suite:
     Attributes:
         file: the pytest file under ``tests/suites``; empty: all of them.
         marker: only the tests that carry it; empty: all of the file.
+        seeded: its tests draw from ``--seed``.
         minutes: what to expect on two cores without KVM, after the build.
     """
 
@@ -34,9 +38,12 @@ class Suite:
     text: str
     file: str = ""
     marker: str = ""
+    seeded: bool = False
     minutes: int
 
 
+TESTS = Path(__file__).resolve().parent.parent / "tests" / "suites"
+# A suite whose file is not there is not offered.
 SUITES = {
     suite.name: suite
     for suite in (
@@ -59,12 +66,45 @@ SUITES = {
             minutes=1,
         ),
         Suite(
+            name="abuse",
+            text="hostile arguments, frames and page contents, drawn from a seed",
+            file="test_abuse.py",
+            seeded=True,
+            minutes=2,
+        ),
+        Suite(
+            name="race",
+            text="registration, reset, send, close and destruction against one another, drawn from a seed",
+            file="test_race.py",
+            seeded=True,
+            minutes=2,
+        ),
+        Suite(
+            name="domains",
+            text="bare guests of different ABIs and widths beside each other, built and destroyed",
+            file="test_domains.py",
+            minutes=2,
+        ),
+        Suite(
+            name="dump",
+            text="Xen's debug key 'e' with every port open and events flying",
+            file="test_dump.py",
+            minutes=2,
+        ),
+        Suite(
+            name="bench",
+            text="what each operation costs in instructions, the ABIs side by side",
+            file="test_bench.py",
+            minutes=5,
+        ),
+        Suite(
             name="limits",
             text="every limit of every ABI, through hypercalls and through real IRQs",
             file="test_limits.py",
             minutes=30,
         ),
     )
+    if not suite.file or (TESTS / suite.file).exists() or not TESTS.is_dir()
 }
 
 
@@ -131,6 +171,8 @@ class Selection:
         guests, abis: keep only cells of these; empty keeps all.
         keyword: pytest's ``-k`` expression.
         cell: this one alone.
+        seeds: for the tests that draw from one: each with each.
+        flavour: of Xen.
     """
 
     suites: tuple[str, ...] = ()
@@ -139,6 +181,8 @@ class Selection:
     abis: tuple[Abi, ...] = ()
     keyword: str = ""
     cell: Cell | None = None
+    seeds: tuple[int, ...] = ()
+    flavour: str = FLAVOURS[0]
 
     @property
     def default_abi(self) -> Abi:
@@ -154,6 +198,8 @@ class Selection:
             "abi": ",".join(self.abis),
             "keyword": self.keyword,
             "cell": self.cell.id if self.cell else "",
+            "seeds": show_seeds(self.seeds),
+            "flavour": self.flavour,
         }
         return {key: value for key, value in words.items() if value}
 
@@ -172,6 +218,8 @@ def select(
     abis: Sequence[str] = (),
     keyword: str = "",
     cell: str = "",
+    seeds: str = "",
+    flavour: str = "",
 ) -> Selection:
     """Check words from the command line and make a Selection of them.
 
@@ -192,6 +240,12 @@ def select(
                 hint=f"Name a Python file with test functions (docs/writing-tests.md).{near}",
             )
     wanted = Cell.parse(cell) if cell else None
+    if wanted is not None and (seeds or flavour):
+        raise UserError(
+            "--cell already names its seed and its flavour", hint="Leave --seed and --flavour away."
+        )
+    flavour = wanted.flavour if wanted else flavour or FLAVOURS[0]
+    _known("flavour", (flavour,), FLAVOURS)
     if wanted is not None:
         if suites:
             raise UserError("--cell already names its suite", hint="Leave --suite away.")
@@ -209,7 +263,37 @@ def select(
         abis=tuple(Abi(a) for a in abis),
         keyword=keyword,
         cell=wanted,
+        seeds=(wanted.seed,) if wanted else parse_seeds(seeds),
+        flavour=flavour,
     )
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """``7``, ``1-100`` or ``3,5-9``; empty for an empty text.
+
+    Raises:
+        UserError: it is none of these, or too many.
+    """
+    seeds: list[int] = []
+    for part in text.split(",") if text else ():
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+            raise UserError(f"{text!r} is no list of seeds", hint="Write 7, 1-100 or 3,5-9.")
+        if (int(last) if dash else int(first)) - int(first) >= MOST_SEEDS:
+            raise UserError(f"{text}: more than {MOST_SEEDS:,} seeds", hint="Take them in several runs.")
+        seeds += range(int(first), (int(last) if dash else int(first)) + 1)
+    return tuple(dict.fromkeys(seeds))
+
+
+def show_seeds(seeds: Sequence[int]) -> str:
+    """What ``parse_seeds`` reads: neighbours as a range."""
+    parts: list[list[int]] = []
+    for seed in sorted(seeds):
+        if parts and seed == parts[-1][1] + 1:
+            parts[-1][1] = seed
+        else:
+            parts.append([seed, seed])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
 
 
 def _known(option: str, words: Sequence[str], known: Sequence[str]) -> None:
@@ -224,13 +308,12 @@ def suites_dir() -> Path:
     Raises:
         UserError: the package was installed without them.
     """
-    path = Path(__file__).resolve().parent.parent / "tests" / "suites"
-    if not path.is_dir():
+    if not TESTS.is_dir():
         raise UserError(
             "the suites are not beside the installed package",
             hint="Install from a clone with `pip install -e .`, or name your own test file.",
         )
-    return path
+    return TESTS
 
 
 def pytest_targets(selection: Selection) -> list[str]:

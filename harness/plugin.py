@@ -5,13 +5,15 @@
 config's stash; everything here reads it from there. Under a plain ``pytest``
 there is none, and a test that asks for a machine says how to get one.
 
-Fixtures: ``machine``, ``dom0``, ``start_guest``, ``tool``, ``row``, ``bare``.
+Fixtures: ``machine``, ``dom0``, ``start_guest``, ``tool``, ``row``, ``bare``,
+and a parameter ``seed`` for tests that take one (``--seed``).
 Markers: ``machine(abi=, memory_mib=, dom0_mib=, vcpus=, xen_args=,
 dom0_args=)``, ``cell(guest=, abi=)``, ``core``.
 """
 
 from __future__ import annotations
 
+import re
 import shlex
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -25,15 +27,17 @@ import pytest
 from harness import judge
 from harness.errors import UserError
 from harness.model import Abi, GuestSpec, MachineSpec, Verdict
-from harness.plan import Cell, Selection, in_selected_suite
-from harness.pool import Machines
+from harness.plan import FLAVOURS, Cell, Selection, in_selected_suite
+from harness.pool import Machines, tail
 from harness.record import Recorder, Row, TestResult
 from harness.symbols import with_places
 
 if TYPE_CHECKING:
     from harness.bare import BareRun
+    from harness.bareboots import BareBoots
     from harness.exercise import ToolResult
     from harness.guests import Guest
+    from harness.ktap import Case
     from harness.machine import Machine
     from harness.progress import Progress
     from harness.ssh import SSH
@@ -50,10 +54,9 @@ class Session:
         recorder: results and rows go here as they happen.
         selection: what was asked for.
         base: name of the base that was built, for cell ids.
-        reproduce: words to put before ``--cell ID``: ``evh run`` with the
-            options that matter.
+        reproduce: words to put before a cell's id, to replay it.
         keep: leave the guests of a failed test as they are.
-        boot_bare: boots a bare guest by its name; None where none was built.
+        bare: boots bare guests; None before they are built.
     """
 
     def __init__(
@@ -64,9 +67,8 @@ class Session:
         progress: Progress,
         selection: Selection,
         base: str,
-        reproduce: str = "evh run",
+        reproduce: str = "evh repro",
         keep: bool = False,
-        boot_bare: Callable[[str], BareRun] | None = None,
     ) -> None:
         self.machines = machines
         self.recorder = recorder
@@ -75,12 +77,21 @@ class Session:
         self.base = base
         self.reproduce = reproduce
         self.keep = keep
-        self.boot_bare = boot_bare
-        self.bare_runs: dict[str, BareRun] = {}
+        self.bare: BareBoots | None = None  # once they are built
+        self.needs_linux = False  # a selected test wants a machine
         self.xen_syms: Path | None = None  # once it is built
         self.collect_errors: list[str] = []
         self.running: Running | None = None
         self.last: TestResult | None = None  # that used a machine
+
+    def cell(self, item: pytest.Item) -> Cell:
+        """The cell a test is, in this run."""
+        return cell_of(
+            item,
+            base=self.base,
+            default_abi=self.selection.default_abi,
+            flavour=self.selection.flavour,
+        )
 
 
 class Running:
@@ -92,6 +103,7 @@ class Running:
         self.crash: judge.CrashLike | None = None
         self.rows: list[Row] = []
         self.guests: list[str] = []
+        self.bare: BareRun | None = None
         self.started = time.monotonic()
 
     @property
@@ -176,7 +188,14 @@ def _guest_of(item: pytest.Item) -> str:
     return told or _param(item, "guest", "kind", "guest_kind") or "dom0"
 
 
-def cell_of(item: pytest.Item, *, base: str, default_abi: Abi = Abi.L3) -> Cell:
+# A seed as it stands in a test's id; the cell has a field for it. It is a parameter like others, so before,
+# between or behind them.
+SEED = re.compile(r"seed=\d+-|-?seed=\d+(?=\])")
+
+
+def cell_of(
+    item: pytest.Item, *, base: str, default_abi: Abi = Abi.L3, flavour: str = FLAVOURS[0]
+) -> Cell:
     """The cell a test is. Guest and ABI come from the ``cell`` marker, else from parameters
     called ``guest`` (or ``kind``) and ``abi``, else it is dom0 with its machine's ABI."""
     marker = item.get_closest_marker("cell")
@@ -192,8 +211,24 @@ def cell_of(item: pytest.Item, *, base: str, default_abi: Abi = Abi.L3) -> Cell:
         guest=_guest_of(item),
         abi=str(Abi(abi)),
         suite=item.path.stem.removeprefix("test_"),
-        test=test,
+        test=SEED.sub("", test).replace("[]", ""),
+        flavour=flavour,
+        seed=callspec.params["seed"] if (callspec := seeded(item)) else 1,
     )
+
+
+def seeded(item: pytest.Item) -> Any:
+    """The parameters of a test that draws from a seed; None for any other."""
+    callspec = getattr(item, "callspec", None)
+    return callspec if callspec is not None and isinstance(callspec.params.get("seed"), int) else None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that takes ``seed`` runs with each that was asked for."""
+    if "seed" in metafunc.fixturenames:
+        session = metafunc.config.stash.get(SESSION, None)
+        seeds = (session.selection.seeds if session else ()) or (1,)
+        metafunc.parametrize("seed", seeds, ids=[f"seed={seed}" for seed in seeds])
 
 
 @pytest.hookimpl(trylast=True)
@@ -207,9 +242,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     drop: list[pytest.Item] = []
     for item in items:
         chosen = in_selected_suite(selection, path=item.path, markers={m.name for m in item.iter_markers()})
-        chosen = chosen and selection.keeps(
-            cell_of(item, base=session.base, default_abi=selection.default_abi)
-        )
+        chosen = chosen and selection.keeps(session.cell(item))
         (keep if chosen else drop).append(item)
     if drop:
         config.hook.pytest_deselected(items=drop)
@@ -218,6 +251,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in keep:
         first_seen.setdefault(specs[id(item)], len(first_seen))
     items[:] = sorted(keep, key=lambda item: first_seen[specs[id(item)]])
+    if selection.seeds and not selection.cell and items and not any(map(seeded, items)):
+        raise pytest.UsageError("a seed was given, and no test that was selected draws from one")
+    session.needs_linux = any("machine" in getattr(item, "fixturenames", ()) for item in items)
     session.recorder.record.planned = len(items)
     session.recorder.save()
 
@@ -233,14 +269,15 @@ def pytest_runtest_protocol(
     if session is None:
         return (yield)
     blame_late_crash(session, item.config)
-    cell = cell_of(item, base=session.base, default_abi=session.selection.default_abi)
+    cell = session.cell(item)
     result = TestResult(
         cell=cell.id,
         test=cell.test,
         suite=cell.suite,
         guest=cell.guest,
         abi=cell.abi,
-        reproduce=f"{session.reproduce} --cell {shlex.quote(cell.id)}",
+        seed=cell.seed,
+        reproduce=f"{session.reproduce} {shlex.quote(cell.id)}",
     )
     item.user_properties.append(("cell", cell.id))
     running = session.running = Running(result)
@@ -282,7 +319,8 @@ def _conclude(session: Session, running: Running) -> None:
 
 def _say(session: Session, result: TestResult) -> None:
     whose = f" ({result.layer})" if result.layer else ""
-    cell = f"{result.suite}::{result.test}  {result.abi} {result.guest}"
+    seed = f" seed {result.seed}" if result.seed != 1 else ""
+    cell = f"{result.suite}::{result.test}  {result.abi} {result.guest}{seed}"
     session.progress.say(f"{result.verdict}{whose}: {cell}  {result.seconds:.1f} s")
     if result.verdict is Verdict.PASS:
         return
@@ -321,6 +359,10 @@ def pytest_runtest_makereport(
         _fail(report, f"crash in {crash.layer}: {crash.line.strip()}\n\n{crash.excerpt}")
     if report.outcome == "failed" and running.result.machine is not None:
         _attach_consoles(session, running, report)
+    elif report.outcome == "failed" and running.bare is not None and not running.result.evidence:
+        said = tail(running.bare.console, lines=EVIDENCE_LINES)
+        report.sections.append((f"console of {running.bare.console.stem}", said))
+        running.result.evidence = with_places(said, syms=session.xen_syms) if session.xen_syms else said
     return report
 
 
@@ -482,17 +524,23 @@ def tool() -> Callable[..., ToolResult]:
 
 
 @pytest.fixture
-def bare(request: pytest.FixtureRequest) -> Callable[[str], BareRun]:
-    """What a bare guest said: ``bare("bare-pv64").case(name)``. Each is booted once a run."""
-    session = _session(request)
+def bare(request: pytest.FixtureRequest) -> Callable[..., BareRun]:
+    """What a bare guest said: ``bare("bare-pv64", suite="race", seed=seed).case(name)``.
 
-    def run(name: str) -> BareRun:
-        if name not in session.bare_runs:
-            if session.boot_bare is None:
-                raise UserError(f"no {name} was built", hint="Run it by `evh run`.")
-            with session.recorder.doing(f"boot {name}"):
-                session.bare_runs[name] = session.boot_bare(name)
-        return session.bare_runs[name]
+    The words are ``bare.BareSpec``'s fields. Equal ones are booted once a run.
+    """
+    session = _session(request)
+    running = session.running
+    assert running is not None
+
+    def note(case: Case) -> None:
+        running.result.figures |= case.figures
+
+    def run(kind: str, **words: Any) -> BareRun:
+        if session.bare is None:
+            raise UserError(f"no {kind} was built", hint="Run it by `evh run`.")
+        running.bare, running.result.boot = session.bare.get(kind, **words)
+        return replace(running.bare, heard=note)
 
     return run
 

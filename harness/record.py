@@ -72,6 +72,9 @@ class TestResult(msgspec.Struct, kw_only=True):
     machine: int | None = None
     evidence: str = ""  # last lines of the guilty console
     reproduce: str = ""
+    seed: int = 1
+    boot: int | None = None  # of a bare guest
+    figures: dict[str, int] = msgspec.field(default_factory=dict)  # what a bare guest's test counted
 
 
 class SourceRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +114,37 @@ class MachineRecord(msgspec.Struct, kw_only=True):
     dom0_args: str = ""
     boot_seconds: float | None = None  # None: never came up
     lost: str = ""  # why it was given up, if it was
+
+
+class BootRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A bare guest that was booted for this run, and how it ended.
+
+    A deterministic one gives the same console each time, as long as these
+    words and the artifacts ``xen`` and ``bare`` are the same.
+    """
+
+    number: int
+    kind: str
+    args: str
+    seed: int | None
+    deterministic: bool
+    vcpus: int
+    memory_mib: int
+    xen_args: str
+    verdict: Verdict
+    reason: str
+    seconds: float
+    console: str  # relative to the run folder
+
+
+class CoverageRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Lines of one source file of Xen that have code, and those that ran."""
+
+    file: str
+    what: str
+    lines: int
+    covered: int
+    uncovered: list[int]
 
 
 class ConsoleRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,12 +192,16 @@ class RunRecord(msgspec.Struct, kw_only=True):
     host: dict[str, str] = msgspec.field(default_factory=dict)
     harness: dict[str, str] = msgspec.field(default_factory=dict)
     plan: dict[str, str] = msgspec.field(default_factory=dict)
+    flavour: str = "release"
+    options: dict[str, str] = msgspec.field(default_factory=dict)
     sources: list[SourceRecord] = msgspec.field(default_factory=list)
     artifacts: list[ArtifactRecord] = msgspec.field(default_factory=list)
     machines: list[MachineRecord] = msgspec.field(default_factory=list)
+    boots: list[BootRecord] = msgspec.field(default_factory=list)
     planned: int = 0  # cells that were selected
     tests: list[TestResult] = msgspec.field(default_factory=list)
     rows: list[Row] = msgspec.field(default_factory=list)
+    coverage: list[CoverageRecord] = msgspec.field(default_factory=list)
     timings: list[StepRecord] = msgspec.field(default_factory=list)  # add up to ``seconds``
     steps: list[StepRecord] = msgspec.field(default_factory=list)  # as progress showed them; may nest
     consoles: list[ConsoleRecord] = msgspec.field(default_factory=list)

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import bare, bases, judge, plan, plugin
+from harness import bases, judge, plan, plugin
+from harness.bareboots import BareBoots
 from harness.errors import EvhError, InfraError, UserError
 from harness.model import Accelerator, Built, MachineSpec, Verdict
 from harness.plugin import Carrier, Session
@@ -77,14 +78,14 @@ class Doors:
 
     Attributes:
         choose: which accelerator.
-        build: everything a machine boots.
+        build: everything a machine boots; told whether Linux is among it.
         machine: a machine that is not booted yet.
         hold: called with the last machine where ``keep`` was asked for;
             returns when the person is done.
     """
 
     choose: Callable[[str], Accelerator]
-    build: Callable[[RunRequest, Progress], Built]
+    build: Callable[[RunRequest, Progress, bool], Built]
     machine: Callable[[RunRequest, Built, MachineSpec, Path, Accelerator, Progress], Machine]
     hold: Callable[[Machine, Path], None]
 
@@ -99,12 +100,14 @@ def real_doors() -> Doors:
 
     return Doors(
         choose=lambda want: choose_accelerator(want=want),
-        build=lambda request, progress: build(
+        build=lambda request, progress, linux: build(
             store=Store(),
             progress=progress,
             xen_tree=request.xen_tree,
             linux_tree=request.linux_tree,
             jobs=request.jobs,
+            flavour=request.selection.flavour,
+            linux=linux,
         ),
         machine=lambda request, built, spec, folder, accelerator, progress: Machine(
             built, spec, run_dir=folder, accelerator=accelerator, progress=progress, uri=request.uri
@@ -134,28 +137,43 @@ def make_run_dir(wanted: Path | None) -> Path:
     return path.resolve()
 
 
-def reproduce(request: RunRequest, *, with_selection: bool = True) -> str:
-    """The command that does the same again, from the same directory.
-
-    Args:
-        with_selection: False leaves room for ``--cell ID``.
-    """
+def reproduce(request: RunRequest) -> str:
+    """The command that does the same again, from the same directory."""
     words = ["evh", "run"]
     selection = request.selection
-    if with_selection:
-        if selection.cell is not None:
-            words += ["--cell", selection.cell.id]
-        elif selection.suites != (plan.CORE,):
+    if selection.cell is not None:
+        words += ["--cell", selection.cell.id]
+    else:
+        if selection.suites != (plan.CORE,):
             words += [w for name in selection.suites for w in ("--suite", name)]
-        words += [w for name in selection.guests for w in ("--guest", name)]
-        words += [w for abi in selection.abis for w in ("--abi", str(abi))]
-        words += ["-k", selection.keyword] if selection.keyword else []
+        words += ["--seeds", plan.show_seeds(selection.seeds)] if selection.seeds else []
+        words += ["--flavour", selection.flavour] if selection.flavour != plan.FLAVOURS[0] else []
+    words += [w for name in selection.guests for w in ("--guest", name)]
+    words += [w for abi in selection.abis for w in ("--abi", str(abi))]
+    words += ["-k", selection.keyword] if selection.keyword else []
     words += ["--accel", request.accelerator] if request.accelerator != "auto" else []
     words += ["--connect", request.uri] if request.uri else []
     words += ["--xen-tree", str(request.xen_tree)] if request.xen_tree else []
     words += ["--linux-tree", str(request.linux_tree)] if request.linux_tree else []
     words += selection.files
     return shlex.join(words)
+
+
+def options(request: RunRequest) -> dict[str, str]:
+    """What else `evh repro` has to know of a request; only what was given."""
+    words = {
+        "accel": request.accelerator if request.accelerator != "auto" else "",
+        "connect": request.uri or "",
+        "xen_tree": str(request.xen_tree or ""),
+        "linux_tree": str(request.linux_tree or ""),
+    }
+    return {name: word for name, word in words.items() if word}
+
+
+def again(run_dir: Path) -> str:
+    """The command that replays a cell of this run, up to the cell's id."""
+    default = run_dir.parent == Path("runs").resolve()
+    return "evh repro" if default else f"evh repro --run {shlex.quote(str(run_dir))}"
 
 
 def run(request: RunRequest, *, progress: Progress, doors: Doors | None = None) -> tuple[Path, RunRecord]:
@@ -177,6 +195,8 @@ def run(request: RunRequest, *, progress: Progress, doors: Doors | None = None) 
         started=now(),
         pid=os.getpid(),
         plan=request.selection.describe(),
+        flavour=request.selection.flavour,
+        options=options(request),
         host=describe_host(),
         harness=describe_harness(),
     )
@@ -259,17 +279,6 @@ def _steps(
         assert built is not None, "tests run after the build"
         return doors.machine(request, built, spec, folder, chosen, progress)
 
-    def boot_bare(name: str) -> bare.BareRun:
-        assert built is not None, "tests run after the build"
-        return bare.boot(
-            xen=built.xen,
-            kernel=built.bare / name,
-            accelerator=machines.accelerator,
-            run_dir=recorder.run_dir,
-            name=name,
-            vcpus=2,
-        )
-
     machines = Machines(make=make, accelerator=accelerator, recorder=recorder, progress=progress)
     session = Session(
         machines=machines,
@@ -277,9 +286,8 @@ def _steps(
         progress=progress,
         selection=request.selection,
         base=base_name(),
-        reproduce=reproduce(request, with_selection=False),
+        reproduce=again(recorder.run_dir),
         keep=request.keep,
-        boot_bare=boot_bare,
     )
 
     def pytest_pass(*, collect_only: bool) -> None:
@@ -295,12 +303,20 @@ def _steps(
     if not record.planned:
         return
     with recorder.doing("build"):
-        built = doors.build(request, progress)
+        built = doors.build(request, progress, session.needs_linux)
         note_build(record, built)
         session.xen_syms = built.xen_syms
+    session.bare = BareBoots(
+        built=built,
+        accelerator=accelerator,
+        recorder=recorder,
+        progress=progress,
+        flavour=request.selection.flavour,
+    )
     try:
         with recorder.doing("tests"):
             pytest_pass(collect_only=False)
+        session.bare.close()
         bad = any(test.verdict not in (Verdict.PASS, Verdict.SKIP) for test in record.tests)
         if request.keep and bad and machines.current is not None:
             with recorder.doing("kept for a look inside, until Ctrl-C"):

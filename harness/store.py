@@ -127,6 +127,10 @@ class Store:
             except OSError as error:
                 raise self._explained(error, kind) from error
 
+    def find(self, kind: str, key: str, progress: Progress) -> Artifact | None:
+        """The artifact of that key if it is in the store, whole."""
+        return self._load(self.root / kind / key, progress)
+
     def has(self, kind: str, inputs: Mapping[str, str]) -> bool:
         """Whether the artifact is there (its content is not checked)."""
         return (self.root / kind / key_of(kind, inputs) / MANIFEST).is_file()

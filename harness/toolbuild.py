@@ -13,8 +13,8 @@ FLAGS = ("-O2", "-Wall", "-Wextra", "-Werror", "-static")
 # A kernel: no libc, no red zone (64-bit PV runs in ring 3, but Xen's frames
 # land on its stack), no vector registers (their state is not set up).
 BARE_FLAGS = (
-    "-m64", "-O2", "-g", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-ffreestanding",
-    "-fno-pie", "-no-pie", "-mcmodel=kernel", "-mno-red-zone", "-mno-sse", "-mno-mmx",
+    "-O2", "-g", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-ffreestanding",
+    "-fno-pie", "-no-pie", "-fno-toplevel-reorder", "-mno-red-zone", "-mno-sse", "-mno-mmx",
     "-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-fcf-protection=none",
     "-nostdlib", "-static", "-Wl,-T,bare.lds", "-Wl,--build-id=none", "-Wl,--no-warn-rwx-segments",
 )  # fmt: skip
@@ -46,7 +46,7 @@ def build_tools(folder: Path, dest: Path) -> None:
 
 
 def build_bare(folder: Path, dest: Path) -> None:
-    """Link the bare guests out of ``folder`` into ``dest``: one ``head-KIND.S`` each.
+    """Link the bare guests out of ``folder`` into ``dest``: ``bare-KIND``, each with its head-KIND.S.
 
     Raises:
         UserError: one does not compile.
@@ -56,8 +56,9 @@ def build_bare(folder: Path, dest: Path) -> None:
     log.touch()
     for head in sorted(folder.glob("head-*.S")):
         kind = head.stem.removeprefix("head-")
+        what = (f"-D{kind[:-2].upper()}", f"-m{kind[-2:]}")  # as in pvh32
         proc.run(
-            [gcc, *BARE_FLAGS, "-o", dest / f"bare-{kind}", head, *sorted(folder.glob("*.c"))],
+            [gcc, *what, *BARE_FLAGS, "-o", dest / f"bare-{kind}", head, *sorted(folder.glob("*.c"))],
             what=f"build the bare guest bare-{kind}",
             cwd=folder,
             log=log,

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The Xen hypervisor out of a tree: xen (multiboot ELF), xen-syms, xen.config."""
+"""The Xen hypervisor out of a tree: xen (multiboot ELF), xen-syms, xen.config.
+
+With CONFIG_COVERAGE also what gcov wants to know of the event channel code:
+``coverage/*.gcno``, the sources, and which lines of them the series adds.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,16 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import compiling, kconfig
+from harness import compiling, kconfig, proc, series
 from harness.errors import InfraError
 from harness.model import Tree
 from harness.progress import Progress
 
 # MiB that sources and objects need beside each other.
 SPACE_MIB = 1500
+# What coverage is looked at of; below xen/.
+COVERED = "common/event_*.c"
+SERIES_DIFF = "series.diff"
 
 
 def build_xen(
@@ -55,11 +62,30 @@ def build_xen(
         # QEMU's multiboot loader takes the unpacked 32-bit ELF, not the gzip.
         with gzip.open(objects / "xen.gz") as packed, (dest / "xen").open("wb") as unpacked:
             shutil.copyfileobj(packed, unpacked)
+        if (wish := wishes.get("CONFIG_COVERAGE")) and wish.value == "y":
+            keep_notes(tree, objects, dest / "coverage")
     if (dest / "xen").read_bytes()[:5] != b"\x7fELF\x01":
         raise InfraError(
             "the hypervisor that was built is not a 32-bit multiboot ELF",
             hint="QEMU cannot load it; look at build.log beside it.",
         )
+
+
+def keep_notes(tree: Tree, objects: Path, dest: Path) -> None:
+    """Keep what gcov needs beside the counters: its notes, the sources, and the series' own lines.
+
+    A developer's own tree has no base to compare with, so no ``series.diff``.
+    """
+    dest.mkdir()
+    for source in sorted((tree.path / "xen").glob(COVERED)):
+        notes = (objects / source.relative_to(tree.path / "xen")).with_suffix(".gcno")
+        if notes.exists():
+            shutil.copyfile(notes, dest / notes.name)
+            shutil.copyfile(source, dest / source.name)
+    if tree.source.tree is None:
+        command = ["git", "diff", "--no-color", "--unified=0", series.BASE_REF, "--", f"xen/{COVERED}"]
+        diff = proc.run(command, cwd=tree.path, what="see which lines the series adds")
+        (dest / SERIES_DIFF).write_text(diff)
 
 
 # What Xen would take from the machine and the clock.

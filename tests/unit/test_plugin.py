@@ -131,7 +131,7 @@ def test_failed_assertion_is_fail_with_the_guests_console_attached(evh) -> None:
     assert "4095 == 4096" in got.test("test_no").reason
     assert "last words of a" in got.test("test_no").evidence
     assert "last words of a" in (got.folder / "pytest.log").read_text()
-    assert "--cell" in got.test("test_no").reproduce and "my_test.py" in got.test("test_no").reproduce
+    assert got.test("test_no").reproduce == f"evh repro {got.test('test_no').cell}"
 
 
 def test_crash_line_turns_a_passing_test_into_a_crash(evh) -> None:

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a hostile guest might do to Xen: it survives, refuses, leaks nothing,
+ * and serves a guest that behaves afterwards.
+ */
+#include "domu.h"
+
+static unsigned long spare[4][PAGE_SIZE / sizeof(long)]
+    __attribute__((aligned(PAGE_SIZE)));
+
+static long register_frames(unsigned int pair, uint64_t pending, uint64_t mask)
+{
+    struct reg_3level reg = { pair, 0, pending, mask };
+
+    return evtchn_op(EVTCHNOP_register_3level, &reg);
+}
+
+static long register_at(unsigned int vcpu, uint32_t offset, uint64_t gfn)
+{
+    struct reg_3level_vcpu reg = { vcpu, offset, gfn };
+
+    return evtchn_op(EVTCHNOP_register_3level_vcpu, &reg);
+}
+
+/* Does everything still work? */
+static void sane(void)
+{
+    long port;
+
+    check(enter_3l(NR_PAIRS));
+    port = open_ipi(0);
+    check_eq(port, 1);
+    check_eq(send(port), 0);
+    check(pending_3l(port) && VCPU0->upcall_pending);
+    check_eq(reset(), 0);
+}
+
+/* Give a page of ours back to Xen; and have another one in its place. */
+static uint64_t give_away(void *va)
+{
+    unsigned long gfn = gfn_of(va);
+    struct memory_reservation res = { &gfn, 1, 0, 0, DOMID_SELF };
+
+    unmap_page(va);
+    check_eq(hypercall(HYPERVISOR_memory_op, XENMEM_decrease_reservation, &res), 1);
+    return gfn;
+}
+
+static void take_back(void *va)
+{
+    unsigned long gfn = (unsigned long)va / PAGE_SIZE;
+    struct memory_reservation res = { &gfn, 1, 0, 0, DOMID_SELF };
+
+    check_eq(hypercall(HYPERVISOR_memory_op, XENMEM_populate_physmap, &res), 1);
+    new_page(va, gfn);
+}
+
+/* Mostly near what is right, now and then far off. */
+static uint32_t word(uint32_t good)
+{
+    static const uint32_t odd[] = { 0, 1, 2, 15, 16, 63, 64, 4095, 4096,
+        0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff };
+
+    switch ( rnd() % 4 )
+    {
+    case 0:
+        return odd[rnd() % ARRAY_SIZE(odd)];
+    case 1:
+        return rnd() >> (rnd() & 31);
+    default:
+        return good;
+    }
+}
+
+static uint64_t frame(const void *good)
+{
+    switch ( rnd() % 8 )
+    {
+    case 0:
+        return rnd() & 0xfffff;         /* anyone's */
+    case 1:
+        return (uint64_t)rnd() << 32 | rnd();
+    case 2:
+        return shared_gfn;
+    case 3:
+        return ~0ULL >> (rnd() & 63);
+    case 4:
+        return gfn_of(spare[rnd() & 3]);
+    default:
+        return gfn_of(good);
+    }
+}
+
+TEST(both_ops_with_hostile_values)
+{
+    uint32_t calls = arg_number("rounds", is_pv ? 110000 : 20000), good = 0;
+
+    for ( uint32_t i = 0; i < calls; i++ )
+    {
+        unsigned int n = rnd() % NR_PAIRS, v = rnd() % nr_vcpus;
+        long rc;
+
+        if ( rnd() & 1 )
+            rc = register_frames(word(n), frame(l3_pending[n]), frame(l3_mask[n]));
+        else
+            rc = register_at(word(v), word(v * L2_BYTES), frame(l2_page[v]));
+        good += !rc;
+        if ( rc > 0 || rc < -EOPNOTSUPP )
+            check_eq(rc, 0);
+        if ( !(rnd() % 64) )
+            check_eq(reset(), 0);
+        else if ( !rc && (rnd() & 1) )
+        {
+            long port = open_ipi(rnd() % nr_vcpus);
+
+            if ( port > 0 )
+                send(port);
+        }
+    }
+    figure("calls", calls);
+    figure("accepted", good);
+    /* Else it has tested refusals only. */
+    check(good > calls / 100);
+    sane();
+}
+
+TEST(arguments_that_are_not_there)
+{
+    check_eq(evtchn_op(EVTCHNOP_register_3level, (void *)-4096L), -EFAULT);
+    check_eq(evtchn_op(EVTCHNOP_register_3level_vcpu, (void *)-4096L), -EFAULT);
+    check_eq(evtchn_op(17, NULL), -ENOSYS);
+    sane();
+}
+
+TEST(a_frame_that_was_given_back)
+{
+    uint64_t gfn = give_away(spare[0]);
+
+    check(register_at(0, 0, gfn) < 0);
+    check_eq(register_vcpu(0, l2_page[0], 0), 0);
+    check(register_frames(0, gfn, gfn_of(l3_mask[0])) < 0);
+    check(register_frames(0, gfn_of(l3_pending[0]), gfn) < 0);
+    take_back(spare[0]);
+    sane();
+}
+
+/* Xen's reference keeps it alive: it writes to it, and nowhere else. */
+TEST(a_frame_that_is_given_back_when_registered)
+{
+    long port;
+
+    check_eq(register_vcpu(0, l2_page[0], 0), 0);
+    check_eq(register_frames(0, gfn_of(spare[0]), gfn_of(spare[1])), 0);
+    port = open_ipi(0);
+    give_away(spare[0]);
+    give_away(spare[1]);
+    check_eq(send(port), 0);
+    check_eq(unmask(port), 0);
+    take_back(spare[0]);
+    take_back(spare[1]);
+    check_eq(send(port), 0);
+    check_eq(spare[0][0], 0);
+    check_eq(reset(), 0);
+    sane();
+}
+
+TEST(the_same_frame_twice)
+{
+    uint64_t a = gfn_of(spare[0]), b = gfn_of(spare[1]);
+
+    check_eq(register_vcpu(0, l2_page[0], 0), 0);
+    check_eq(register_frames(0, a, a), -EINVAL);
+    check_eq(register_frames(0, a, b), 0);
+    check_eq(register_frames(1, a, gfn_of(spare[2])), -EINVAL);
+    check_eq(register_frames(1, gfn_of(spare[2]), b), -EINVAL);
+    check_eq(register_frames(1, b, a), -EINVAL);
+    check_eq(register_at(1, 0, a), -EINVAL);
+    check_eq(register_frames(1, gfn_of(spare[2]), gfn_of(spare[3])), 0);
+    sane();
+}
+
+#ifdef PV
+TEST(frames_that_are_not_writable)
+{
+    uint64_t table = gfn_of(page_table());
+
+    check(register_at(0, 0, table) < 0);
+    check_eq(register_vcpu(0, l2_page[0], 0), 0);
+    check(register_frames(0, table, gfn_of(l3_mask[0])) < 0);
+    check(register_frames(0, gfn_of(l3_pending[0]), table) < 0);
+    sane();
+}
+
+/* While it is registered it is writable, and nothing else. */
+TEST(a_registered_frame_becomes_no_page_table)
+{
+    struct { unsigned int cmd; unsigned long mfn, arg; } pin =
+        { 0 /* MMUEXT_PIN_L1_TABLE */, 0, 0 };
+
+    check_eq(register_vcpu(0, l2_page[0], 0), 0);
+    check_eq(register_frames(0, gfn_of(spare[0]), gfn_of(spare[1])), 0);
+    pin.mfn = gfn_of(spare[0]);
+    unmap_page(spare[0]);
+    check(hypercall(HYPERVISOR_mmuext_op, &pin, 1, NULL, DOMID_SELF) < 0);
+    new_page(spare[0], gfn_of(spare[0]));
+    sane();
+}
+#endif
+
+/* Everything Xen shares is scribbled over, while it works on it. */
+static volatile bool enough;
+
+static void scribble(void *arg)
+{
+    (void)arg;
+    while ( !enough )
+    {
+        unsigned long *to;
+
+        switch ( rnd() % 5 )
+        {
+        case 0:
+            to = &l3_pending[rnd() % NR_PAIRS][0];
+            break;
+        case 1:
+            to = &l3_mask[rnd() % NR_PAIRS][0];
+            break;
+        case 2:
+            to = &l2_page[rnd() & 1][0];
+            break;
+        case 3:
+            shared->vcpu[rnd() & 1].pending_sel = rnd() * (unsigned long)rnd();
+            continue;
+        default:
+            shared->evtchn_mask[rnd() % WORD_BITS] = rnd();
+            shared->evtchn_pending[rnd() % WORD_BITS] = rnd();
+            continue;
+        }
+        to[rnd() % (PAGE_SIZE / sizeof(long))] = rnd() * (unsigned long)rnd();
+    }
+}
+
+TEST(pages_scribbled_over_while_xen_works)
+{
+    uint32_t rounds = arg_number("rounds", is_pv ? 300 : 50);
+    long rc;
+
+    enough = false;
+    start(1, scribble, NULL);
+    for ( uint32_t i = 0; i < rounds; i++ )
+    {
+        struct reg_3level_vcpu other = { 1, L2_BYTES, gfn_of(l2_page[1]) };
+
+        reset();
+        open_ipis(40, 0, &rc);
+        send_batch(1, 1, 20);
+        register_vcpu(0, l2_page[0], 0);
+        evtchn_op(EVTCHNOP_register_3level_vcpu, &other);
+        for ( unsigned int p = 0; p < 1 + rnd() % NR_PAIRS; p++ )
+            register_pair(p, NULL);
+        open_ipis(rnd() % 200, rnd() & 1, &rc);
+        for ( unsigned int n = 0; n < 20; n++ )
+        {
+            uint32_t port = 1 + rnd() % 150;
+
+            switch ( rnd() % 4 )
+            {
+            case 0:
+                unmask(port);
+                break;
+            case 1:
+                close_port(port);
+                break;
+            default:
+                send(port);
+            }
+        }
+    }
+    enough = true;
+    finish(1);
+    figure("rounds", rounds);
+    sane();
+}
+
+/* Last, as it looks at what all of the above has left. */
+#ifdef PV
+TEST(no_page_is_lost)
+{
+    uint64_t before, after = 0;
+    long pages, rc;
+
+    /* As often as it takes for a leak of one page a round to show. */
+    for ( unsigned int i = 0; i < 2; i++ )
+    {
+        for ( unsigned int n = 0; n < 50; n++ )
+        {
+            check(enter(ABI_3L, 0));
+            register_frames(0, 1, 2);
+            register_frames(1, gfn_of(spare[0]), gfn_of(spare[0]));
+            register_at(0, 8, gfn_of(spare[0]));
+            register_at(0, 0, gfn_of(spare[1]));
+            open_ipis(100, 0, &rc);
+            reset();
+        }
+        before = after;
+        after = free_pages();
+        pages = domain_pages(0);
+    }
+    figure("pages_before", before);
+    figure("pages_after", after);
+    check_eq(after, before);
+    check_eq(domain_pages(0), pages);
+}
+#endif

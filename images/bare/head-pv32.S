@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Entry of the 32-bit PV kernel, in ring 1: as in head-pv64.S. */
+#include "head.h"
+
+        .section .text.head, "ax"
+        .globl _start
+_start:
+        cld
+        movl    $stacks + STACK_SIZE, %esp
+        xorl    %ebp, %ebp
+        pushl   %esi
+        call    bare_main
+
+/* Pushed by Xen: what iret takes. Events are masked. */
+        .globl event_entry
+event_entry:
+        pushal
+        cld
+        call    on_event
+        popal
+        iretl
+
+        ELFNOTE(3, .long 0)                     /* VIRT_BASE */
+        ELFNOTE(4, .long 0)                     /* PADDR_OFFSET */
+        ELFNOTE(1, .long _start)                /* ENTRY */
+        ELFNOTE(9, .asciz "yes")                /* PAE_MODE */
+        ELFNOTE(17, .long 1 << 11)              /* SUPPORTED_FEATURES: dom0 */
