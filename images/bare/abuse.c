@@ -3,37 +3,7 @@
  * What a hostile guest might do to Xen: it survives, refuses, leaks nothing,
  * and serves a guest that behaves afterwards.
  */
-#include "domu.h"
-
-static unsigned long spare[4][PAGE_SIZE / sizeof(long)]
-    __attribute__((aligned(PAGE_SIZE)));
-
-static long register_frames(unsigned int pair, uint64_t pending, uint64_t mask)
-{
-    struct reg_3level reg = { pair, 0, pending, mask };
-
-    return evtchn_op(EVTCHNOP_register_3level, &reg);
-}
-
-static long register_at(unsigned int vcpu, uint32_t offset, uint64_t gfn)
-{
-    struct reg_3level_vcpu reg = { vcpu, offset, gfn };
-
-    return evtchn_op(EVTCHNOP_register_3level_vcpu, &reg);
-}
-
-/* Does everything still work? */
-static void sane(void)
-{
-    long port;
-
-    check(enter_3l(NR_PAIRS));
-    port = open_ipi(0);
-    check_eq(port, 1);
-    check_eq(send(port), 0);
-    check(pending_3l(port) && VCPU0->upcall_pending);
-    check_eq(reset(), 0);
-}
+#include "abuse.h"
 
 /* Give a page of ours back to Xen; and have another one in its place. */
 static uint64_t give_away(void *va)
@@ -179,34 +149,6 @@ TEST(the_same_frame_twice)
     sane();
 }
 
-#ifdef PV
-TEST(frames_that_are_not_writable)
-{
-    uint64_t table = gfn_of(page_table());
-
-    check(register_at(0, 0, table) < 0);
-    check_eq(register_vcpu(0, l2_page[0], 0), 0);
-    check(register_frames(0, table, gfn_of(l3_mask[0])) < 0);
-    check(register_frames(0, gfn_of(l3_pending[0]), table) < 0);
-    sane();
-}
-
-/* While it is registered it is writable, and nothing else. */
-TEST(a_registered_frame_becomes_no_page_table)
-{
-    struct { unsigned int cmd; unsigned long mfn, arg; } pin =
-        { 0 /* MMUEXT_PIN_L1_TABLE */, 0, 0 };
-
-    check_eq(register_vcpu(0, l2_page[0], 0), 0);
-    check_eq(register_frames(0, gfn_of(spare[0]), gfn_of(spare[1])), 0);
-    pin.mfn = gfn_of(spare[0]);
-    unmap_page(spare[0]);
-    check(hypercall(HYPERVISOR_mmuext_op, &pin, 1, NULL, DOMID_SELF) < 0);
-    new_page(spare[0], gfn_of(spare[0]));
-    sane();
-}
-#endif
-
 /* Everything Xen shares is scribbled over, while it works on it. */
 static volatile bool enough;
 
@@ -281,34 +223,3 @@ TEST(pages_scribbled_over_while_xen_works)
     figure("rounds", rounds);
     sane();
 }
-
-/* Last, as it looks at what all of the above has left. */
-#ifdef PV
-TEST(no_page_is_lost)
-{
-    uint64_t before, after = 0;
-    long pages, rc;
-
-    /* As often as it takes for a leak of one page a round to show. */
-    for ( unsigned int i = 0; i < 2; i++ )
-    {
-        for ( unsigned int n = 0; n < 50; n++ )
-        {
-            enter(ABI_3L, 0);
-            register_frames(0, 1, 2);
-            register_frames(1, gfn_of(spare[0]), gfn_of(spare[0]));
-            register_at(0, 8, gfn_of(spare[0]));
-            register_at(0, 0, gfn_of(spare[1]));
-            open_ipis(100, 0, &rc);
-            reset();
-        }
-        before = after;
-        after = free_pages();
-        pages = domain_pages(0);
-    }
-    figure("pages_before", before);
-    figure("pages_after", after);
-    check_eq(after, before);
-    check_eq(domain_pages(0), pages);
-}
-#endif

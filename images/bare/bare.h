@@ -126,6 +126,11 @@ bool enter(enum abi abi, uint32_t ports);
 /* In the ABI that enter() chose: is the port pending? It isn't any more then. */
 bool take(uint32_t port);
 void set_masked(uint32_t port, bool masked);
+/*
+ * Take all events of a vCPU as a guest does, which looks from the top level
+ * down; gives how many there were.
+ */
+uint32_t consume(unsigned int vcpu);
 /* Have done with a pending port that is alone in its queue. */
 void fifo_unlink(uint32_t port);
 

@@ -256,6 +256,93 @@ bool take(uint32_t port)
     }
 }
 
+static unsigned long fetch(unsigned long *word)
+{
+    return *word ? __atomic_exchange_n(word, 0, __ATOMIC_SEQ_CST) : 0;
+}
+
+/* One word of pending bits: clears and counts those that are not masked. */
+static uint32_t consume_word(unsigned long *pending, const unsigned long *mask)
+{
+    uint32_t nr = 0;
+
+    for ( unsigned long bits = *pending & ~*mask; bits; bits &= bits - 1, nr++ )
+        __atomic_and_fetch(pending, ~(bits & -bits), __ATOMIC_SEQ_CST);
+    return nr;
+}
+
+static uint32_t consume_2l(unsigned long sel)
+{
+    uint32_t nr = 0;
+
+    for ( ; sel; sel &= sel - 1 )
+    {
+        unsigned int i = __builtin_ctzl(sel);
+
+        nr += consume_word(&shared->evtchn_pending[i], &shared->evtchn_mask[i]);
+    }
+    return nr;
+}
+
+static uint32_t consume_3l(unsigned long sel, unsigned long *l2)
+{
+    uint32_t nr = 0;
+
+    for ( ; sel; sel &= sel - 1 )
+    {
+        unsigned int i = __builtin_ctzl(sel);
+
+        for ( unsigned long groups = fetch(&l2[i]); groups; groups &= groups - 1 )
+        {
+            unsigned int w = 2 * (i * WORD_BITS + __builtin_ctzl(groups));
+
+            nr += consume_word(&l3_pending[0][w], &l3_mask[0][w]) +
+                  consume_word(&l3_pending[0][w + 1], &l3_mask[0][w + 1]);
+        }
+    }
+    return nr;
+}
+
+/* All ports are of one priority, so only that queue has any. */
+static uint32_t consume_fifo(uint32_t *control)
+{
+    uint32_t nr = 0, port = 0;
+
+    while ( __atomic_exchange_n(&control[0], 0, __ATOMIC_SEQ_CST) )
+        for ( port = control[2 + 7]; port; )
+        {
+            uint32_t *word = &fifo_words[port], old = *word, bits;
+
+            /* Out of the queue: the link, and that it is linked. */
+            do
+                bits = old & ~((1U << 29) | ((1U << 17) - 1));
+            while ( !__atomic_compare_exchange_n(word, &old, bits, false,
+                                                 __ATOMIC_SEQ_CST,
+                                                 __ATOMIC_SEQ_CST) );
+            if ( bits >> 30 == 2 )
+            {
+                __atomic_and_fetch(word, ~(1U << 31), __ATOMIC_SEQ_CST);
+                nr++;
+            }
+            port = old & ((1U << 17) - 1);
+            control[2 + 7] = port;
+        }
+    return nr;
+}
+
+uint32_t consume(unsigned int vcpu)
+{
+    struct vcpu_info *info = &shared->vcpu[vcpu];
+    unsigned long sel;
+
+    __atomic_store_n(&info->upcall_pending, 0, __ATOMIC_SEQ_CST);
+    if ( current_abi == ABI_FIFO )
+        return consume_fifo(fifo_control[vcpu]);
+    sel = fetch(&info->pending_sel);
+    return current_abi == ABI_2L ? consume_2l(sel)
+                                 : consume_3l(sel, l2_page[vcpu]);
+}
+
 static void set_bit_to(unsigned long *map, uint32_t port, bool set)
 {
     unsigned long bit = 1UL << (port % WORD_BITS);

@@ -1,21 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The hypervisor's side of the ABI, by a bare guest booted as Xen's dom0.
+"""The hypervisor's side of the ABI, by bare guests: two as Xen's dom0, two as domUs.
 
 The tests themselves are the functions in ``images/bare/conformance.c``; all of
-them run in one boot, and each has its result here.
+them run in one boot of each kind, and each has its result here.
 """
 
 from __future__ import annotations
 
 import pytest
 
-from harness import ktap, plan
-
-SOURCE = plan.suites_dir().parents[1] / "images" / "bare" / "conformance.c"
+from harness.barecases import cases
 
 
-@pytest.mark.cell(guest="bare-pv64", abi="3l")
-@pytest.mark.parametrize("case", ktap.cases_in(SOURCE.read_text()))
-def test_bare(bare, case):
-    result = bare("bare-pv64").case(case)
+@pytest.mark.cell(abi="3l")
+@pytest.mark.parametrize(("kind", "case"), cases("conformance"))
+def test_bare(bare, kind, case):
+    # Opening 524,287 ports in a 64-bit HVM guest takes half a minute where that is emulated.
+    result = bare(kind, suite="conformance", deadline=180.0).case(case)
     assert result.ok, "; ".join(result.diagnostics)

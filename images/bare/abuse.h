@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What abuse.c and abuse-pv.c have in common. */
+#ifndef BARE_ABUSE_H
+#define BARE_ABUSE_H
+
+#include "domu.h"
+
+/* Pages for frames that are not used as they should be. */
+static unsigned long spare[4][PAGE_SIZE / sizeof(long)]
+    __attribute__((aligned(PAGE_SIZE)));
+
+static inline long register_frames(unsigned int pair, uint64_t pending, uint64_t mask)
+{
+    struct reg_3level reg = { pair, 0, pending, mask };
+
+    return evtchn_op(EVTCHNOP_register_3level, &reg);
+}
+
+static inline long register_at(unsigned int vcpu, uint32_t offset, uint64_t gfn)
+{
+    struct reg_3level_vcpu reg = { vcpu, offset, gfn };
+
+    return evtchn_op(EVTCHNOP_register_3level_vcpu, &reg);
+}
+
+/* Does everything still work? */
+static inline void sane(void)
+{
+    long port;
+
+    check(enter_3l(NR_PAIRS));
+    port = open_ipi(0);
+    check_eq(port, 1);
+    check_eq(send(port), 0);
+    check(pending_3l(port) && VCPU0->upcall_pending);
+    check_eq(reset(), 0);
+}
+
+#endif

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Hostile values, frames and page contents, by a seed (``images/bare/abuse.c``)."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.barecases import cases
+
+# Of each frame that it refuses Xen has something to say.
+QUIET = "guest_loglvl=error"
+
+
+@pytest.mark.cell(abi="3l")
+@pytest.mark.parametrize(("kind", "case"), cases("abuse"))
+def test_bare(bare, kind, case, seed):
+    result = bare(kind, suite="abuse", seed=seed, deterministic=True, xen_args=QUIET).case(case)
+    assert result.ok, "; ".join(result.diagnostics)

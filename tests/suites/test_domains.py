@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Bare guests of different ABIs and widths, built and destroyed (``images/bare/domains.c``)."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.barecases import PV_GUESTS, cases
+
+
+@pytest.mark.cell(abi="3l")
+@pytest.mark.parametrize(("kind", "case"), cases("domains", PV_GUESTS))
+def test_bare(bare, kind, case):
+    result = bare(kind, suite="domains", deterministic=True).case(case)
+    assert result.ok, "; ".join(result.diagnostics)

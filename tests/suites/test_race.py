@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Two vCPUs of a bare guest in each other's way, by a seed (``images/bare/race.c``)."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.barecases import cases
+
+
+@pytest.mark.cell(abi="3l")
+@pytest.mark.parametrize(("kind", "case"), cases("race"))
+def test_bare(bare, kind, case, seed):
+    result = bare(kind, suite="race", seed=seed, deterministic=True).case(case)
+    assert result.ok, "; ".join(result.diagnostics)
