@@ -534,7 +534,9 @@ def bare(request: pytest.FixtureRequest) -> Callable[..., BareRun]:
     assert running is not None
 
     def note(case: Case) -> None:
-        running.result.figures |= case.figures
+        figures = running.result.figures
+        for name, value in case.figures.items():
+            figures[name] = figures.get(name, 0) + value
 
     def run(kind: str, **words: Any) -> BareRun:
         if session.bare is None:
