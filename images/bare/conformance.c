@@ -682,7 +682,7 @@ static void forget(unsigned int n, uint32_t port)
 
 TEST(bind_vcpu_while_events_fly)
 {
-    struct taker t = { .rounds = arg_number("rounds", 300) };
+    struct taker t = { .rounds = arg_number("rounds", 100) };
     uint32_t lost = 0, on = 0, port;
 
     check(enter(ABI_3L, 0));
