@@ -149,6 +149,7 @@ static const void *image(const char *kind)
     return NULL;
 }
 
+/* From NULL: with zeros, as Xen leaves something else there if debug=y. */
 static void fill(uint16_t dom, uint32_t addr, const void *from, uint32_t len)
 {
     while ( len )
@@ -159,8 +160,13 @@ static void fill(uint16_t dom, uint32_t addr, const void *from, uint32_t len)
 
         if ( !page )
             return;
-        memcpy(page + off, from, n);
-        from = (const char *)from + n;
+        if ( from )
+        {
+            memcpy(page + off, from, n);
+            from = (const char *)from + n;
+        }
+        else
+            memset(page + off, 0, n);
         addr += n;
         len -= n;
     }
@@ -194,9 +200,13 @@ static uint32_t load(uint16_t dom, const char *elf)
         const uint32_t *w = (const uint32_t *)ph;
         const char *data = elf + (wide ? w[2] : w[1]);
         uint32_t paddr = wide ? w[6] : w[3], len = wide ? w[8] : w[4];
+        uint32_t mem = wide ? w[10] : w[5];
 
         if ( w[0] == 1 /* PT_LOAD */ )
+        {
             fill(dom, paddr, data, len);
+            fill(dom, paddr + len, NULL, mem - len);
+        }
         else if ( w[0] == 4 /* PT_NOTE */ )
             entry = note_entry((const uint32_t *)data, len);
     }
@@ -300,6 +310,7 @@ static long build(struct domu *du, const struct domu_spec *spec,
          (rc = populate(du->id)) )
         return rc;
     entry = load(du->id, elf);
+    fill(du->id, START_GFN * PAGE_SIZE, NULL, 3 * PAGE_SIZE);
     fill(du->id, START_GFN * PAGE_SIZE, &si, sizeof(si));
     fill(du->id, si.cmdline, spec->args, strlen(spec->args) + 1);
     unmap_foreign(FILL);
