@@ -8,12 +8,12 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 # Arguments for pytest: make unit ARGS="-k store"
 
-# By what they are for: building Xen and Linux; images; the machine; Python.
+# By what they are for: building Xen and Linux; images; the machine, and gdb on it; Python.
 PACKAGES := \
 	build-essential gcc libc6-dev binutils make flex bison bc libelf-dev libssl-dev \
 	ccache git rsync xz-utils cpio gzip \
 	mmdebstrap uidmap e2fsprogs debian-archive-keyring ca-certificates util-linux \
-	qemu-system-x86 qemu-utils seabios ipxe-qemu \
+	qemu-system-x86 qemu-utils seabios ipxe-qemu gdb \
 	libvirt-daemon-driver-qemu libvirt-daemon-system libvirt-dev pkg-config \
 	python3 python3-dev python3-venv
 

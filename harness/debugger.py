@@ -44,6 +44,16 @@ class Debug:
     recorded: Path | None
 
 
+def sources_of(built: Built) -> str:
+    """A folder from which the names in Xen's debug information lead to its sources, if they are there.
+
+    They are relative to the objects, which were beside the tree.
+    """
+    trees = built.xen.parent.parent.parent / "trees"
+    beside = sorted(path for path in trees.glob("*") if path.is_dir()) if trees.is_dir() else []
+    return str(beside[0]) if beside else ""
+
+
 def debug(
     boot: BootRecord, *, built: Built, folder: Path, commands: Sequence[str], say: Callable[[str], None]
 ) -> Debug:
@@ -85,6 +95,7 @@ def debug(
         render(
             xen_syms=built.xen_syms, kernel=(built.bare / dom0).resolve(), console=console.name,
             qemu=[*guard, *replay, "-S", "-gdb", "stdio"], recorded=alone, commands=commands,
+            sources=sources_of(built),
         )
     )  # fmt: skip
     argv = [gdb, "-q", "-nx", *(["-batch"] if commands else []), "-x", script.name]
@@ -104,6 +115,7 @@ def render(
     qemu: Sequence[str],
     recorded: bool,
     commands: Sequence[str],
+    sources: str = "",
 ) -> str:
     """gdb's script."""
     environment = jinja2.Environment(
@@ -119,6 +131,7 @@ def render(
         recorded=recorded,
         commands=commands,
         batch=bool(commands),
+        sources=sources,
     )
 
 

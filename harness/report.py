@@ -21,8 +21,9 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.model import Verdict
+from harness.plan import show_seeds
 from harness.pool import tail
-from harness.record import RunRecord
+from harness.record import RunRecord, TestResult
 
 REPORT_HTML = "report.html"
 CONSOLE_LINES = 400
@@ -178,6 +179,16 @@ def print_report(run_dir: Path, record: RunRecord, *, file: TextIO) -> None:
     if record.tests:
         console.print()
         console.print(_verdict_table(record, style))
+    if schedules := schedules_line(record):
+        console.print()
+        console.print(schedules, markup=False)
+    if figures := figure_cells(record):
+        console.print()
+        console.print(_plain_table(("test", "guest", "figure", "value"), figures, style))
+    if record.coverage:
+        console.print()
+        console.print(_plain_table(COVERAGE_HEAD, coverage_cells(record), style))
+        console.print(f"uncovered lines: {relative(run_dir / COVERAGE_TXT)}", markup=False, soft_wrap=True)
     if record.rows:
         console.print()
         console.print(_limits_table(record, style, narrow=console.width < 100))
@@ -198,6 +209,8 @@ def print_report(run_dir: Path, record: RunRecord, *, file: TextIO) -> None:
     )
     if record.error and record.error.hint:
         console.print(f"hint: {record.error.hint}", markup=False, soft_wrap=True)
+    for note in record.notes:
+        console.print(note, markup=False, soft_wrap=True)
     console.print(last_line(run_dir, record), markup=False, soft_wrap=True)
 
 
@@ -246,16 +259,78 @@ def _table(head: Sequence[str], style: box.Box | None, *, narrow: bool = False) 
 
 def _verdict_table(record: RunRecord, style: box.Box | None) -> Table:
     table = _table(("verdict", "test", "ABI", "guest", "seconds", "why"), style)
-    for test in record.tests:
+    for test, seeds, seconds in folded(record.tests):
         verdict = str(test.verdict or "unfinished") + (f" ({test.layer})" if test.layer else "")
         table.add_row(
             Text(verdict, style=COLOURS.get(test.verdict or Verdict.ERROR, "")),
-            Text(f"{test.suite}::{test.test}"),
+            Text(f"{test.suite}::{test.test}{seeds}"),
             test.abi,
             test.guest,
-            f"{test.seconds:.1f}",
+            f"{seconds:.1f}",
             Text(test.reason),
         )
+    return table
+
+
+def folded(tests: Sequence[TestResult]) -> list[tuple[TestResult, str, float]]:
+    """Lines of the verdict table: passes that differ only in their seed are one.
+
+    Returns:
+        A test of the line, what to say of its seeds, and its seconds.
+    """
+    lines: dict[tuple[object, ...], list[TestResult]] = {}
+    for test in tests:
+        alone = None if test.verdict is Verdict.PASS else test.seed
+        lines.setdefault((test.suite, test.test, test.guest, test.abi, alone), []).append(test)
+    out = []
+    for alike in lines.values():
+        seeds = sorted({test.seed for test in alike})
+        said = "" if seeds == [1] else f", seed{'s' if len(seeds) > 1 else ''} {show_seeds(seeds)}"
+        out.append((alike[0], said, sum(test.seconds for test in alike)))
+    return out
+
+
+# What the bare guests' races call one interleaving of their vCPUs, and what is no figure of its own.
+SCHEDULES = "rounds"
+COVERAGE_TXT = "coverage.txt"
+COVERAGE_HEAD = ("file", "lines", "with code", "covered", "share")
+
+
+def schedules_line(record: RunRecord) -> str:
+    """How many schedules deterministic guests explored, and how fast; empty where there was none."""
+    boots = {boot.number: boot for boot in record.boots if boot.deterministic}
+    counted = [test for test in record.tests if test.boot in boots and SCHEDULES in test.figures]
+    if not counted:
+        return ""
+    total = sum(test.figures[SCHEDULES] for test in counted)
+    used = {test.boot for test in counted}
+    seconds = sum(boot.seconds for number, boot in boots.items() if number in used)
+    each = f"{total * 60 / seconds:,.0f} a minute" if seconds else "in no time"
+    return f"schedules: {total:,} explored in {duration(seconds)} of {len(used)} boots, {each}"
+
+
+def figure_cells(record: RunRecord) -> list[tuple[str, ...]]:
+    """What bare guests' tests counted, one line each."""
+    return [
+        (f"{test.suite}::{test.test}", test.guest, name, f"{value:,}")
+        for test in record.tests
+        for name, value in test.figures.items()
+        if name != SCHEDULES
+    ]
+
+
+def coverage_cells(record: RunRecord) -> list[tuple[str, ...]]:
+    """The coverage table as text, in the order of ``COVERAGE_HEAD``."""
+    return [
+        (file.file, file.what, str(file.lines), str(file.covered), f"{100 * file.covered / file.lines:.1f} %")
+        for file in record.coverage
+    ]
+
+
+def _plain_table(head: Sequence[str], rows: Sequence[Sequence[str]], style: box.Box | None) -> Table:
+    table = _table(head, style)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
     return table
 
 
@@ -309,6 +384,10 @@ def printable(text: str) -> str:
     return "".join(c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in plain)
 
 
+def _text_of(path: Path) -> str:
+    return path.read_text(errors="replace") if path.is_file() else ""
+
+
 def write_html(run_dir: Path, record: RunRecord) -> Path:
     """Write the one self-contained page of a run.
 
@@ -327,6 +406,12 @@ def write_html(run_dir: Path, record: RunRecord) -> Path:
         run=record,
         headline=headline(record),
         meaning=MEANING,
+        tests=folded(record.tests),
+        schedules=schedules_line(record),
+        figures=figure_cells(record),
+        coverage_head=COVERAGE_HEAD,
+        coverage=coverage_cells(record),
+        uncovered=_text_of(run_dir / COVERAGE_TXT),
         limits_head=LIMITS_HEAD,
         limits=limits_cells(record),
         paths={p: t for p, t in PATHS.items() if any(row.path == p for row in record.rows)},

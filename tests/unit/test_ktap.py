@@ -59,3 +59,21 @@ def test_names_in_the_source_are_those_on_the_console() -> None:
     source = Path(__file__).parents[2] / "images" / "bare" / "conformance.c"
     recorded = {case.name for case in ktap.parse(LOG).cases}
     assert recorded <= set(ktap.cases_in(source.read_text()))
+
+
+def test_figures_are_no_diagnostics() -> None:
+    log = [
+        "KTAP version 1", "# seed 7", "1..2",
+        "# figure rounds 100", "# figure cost -3", "# figure rounds 5", "# figure bad x", "# seed 9",
+        "ok 1 a",
+        "ok 2 b",
+    ]  # fmt: skip
+    results = ktap.parse(log)
+    assert results.seed == 7
+    assert results.cases[0].figures == {"rounds": 105, "cost": -3}
+    assert results.cases[0].diagnostics == ("figure bad x", "seed 9")
+    assert results.cases[1].figures == {}
+
+
+def test_no_seed_told() -> None:
+    assert ktap.parse([line for line in LOG if "# seed" not in line]).seed is None

@@ -9,7 +9,17 @@ import pytest
 
 from harness.errors import UserError
 from harness.model import Abi
-from harness.plan import CORE, EXAMPLE_CELL, SUITES, Cell, in_selected_suite, pytest_targets, select
+from harness.plan import (
+    CORE,
+    EXAMPLE_CELL,
+    SUITES,
+    Cell,
+    in_selected_suite,
+    parse_seeds,
+    pytest_targets,
+    select,
+    show_seeds,
+)
 from harness.run import RunRequest, reproduce, root_of
 
 
@@ -140,3 +150,32 @@ def test_junit_names_are_paths_below_what_all_files_share(tmp_path: Path) -> Non
     assert root_of([f"{tmp_path}/a/one.py::test_x[a/b]"]) == tmp_path / "a"
     assert root_of([f"{tmp_path}/a/one.py", f"{tmp_path}/two.py"]) == tmp_path
     assert root_of([str(tmp_path)]) == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"), [("", ()), ("7", (7,)), ("1-3", (1, 2, 3)), ("3,5-6,3", (3, 5, 6)), ("4-4", (4,))]
+)
+def test_seeds(text: str, seeds: tuple[int, ...]) -> None:
+    assert parse_seeds(text) == seeds
+    assert parse_seeds(show_seeds(seeds)) == seeds
+
+
+@pytest.mark.parametrize("text", ["x", "1-", "-1", "3-1", "1,,2", "1-1000000"])
+def test_what_is_no_seed_is_refused(text: str) -> None:
+    with pytest.raises(UserError):
+        parse_seeds(text)
+
+
+def test_a_cell_brings_its_seed_and_flavour() -> None:
+    cell = Cell(base="b", flavour="ubsan", guest="bare-pv64", abi="3l", suite="smoke", test="t", seed=9)
+    chosen = select(cell=cell.id)
+    assert (chosen.seeds, chosen.flavour) == ((9,), "ubsan")
+    with pytest.raises(UserError):
+        select(cell=cell.id, seeds="3")
+    with pytest.raises(UserError):
+        select(flavour="kasan")
+
+
+def test_command_that_does_it_again_has_seeds_and_flavour() -> None:
+    again = reproduce(RunRequest(selection=select(suites=["smoke"], seeds="1-3,9", flavour="debug")))
+    assert again == "evh run --suite smoke --seeds 1-3,9 --flavour debug"

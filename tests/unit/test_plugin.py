@@ -7,12 +7,13 @@ import io
 import sys
 import textwrap
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from fakes import BOOT, PANIC, fake_doors
 
+from harness import bare, ktap, report
 from harness.errors import InfraError
 from harness.model import Built, Verdict
 from harness.plan import select
@@ -336,3 +337,83 @@ def test_fixtures_without_evh_run_say_what_to_do(pytester: pytest.Pytester) -> N
     out = pytester.runpytest("-p", "no:evh", "-p", "harness.plugin")
     out.assert_outcomes(errors=1)
     out.stdout.fnmatch_lines(["*this test wants a nested Xen*"])
+
+
+def test_each_seed_is_a_cell(evh) -> None:
+    text = """
+        @pytest.mark.parametrize("case", ["a", "b"])
+        def test_s(seed, case):
+            assert (seed, case) != (3, "b")
+        def test_plain(): pass
+    """
+    got = evh(text, seeds="2-3")
+    assert [(t.test, t.seed, t.verdict) for t in got.record.tests] == [
+        ("test_s[a]", 2, Verdict.PASS),
+        ("test_s[b]", 2, Verdict.PASS),
+        ("test_s[a]", 3, Verdict.PASS),
+        ("test_s[b]", 3, Verdict.FAIL),
+        ("test_plain", 1, Verdict.PASS),
+    ]
+    bad = got.record.tests[3].cell
+    assert bad.endswith("::test_s[b]/3")
+    assert [(t.cell, t.verdict) for t in evh(text, cell=bad).record.tests] == [(bad, Verdict.FAIL)]
+    assert [t.seed for t in evh(text).record.tests] == [1, 1, 1], "without --seed it is 1"
+
+
+def test_seed_that_nobody_uses_is_refused(evh) -> None:
+    got = evh("def test_plain(): pass", seeds="5")
+    assert got.record.exit_code == 2
+    assert "seed" in got.record.error.message
+
+
+def test_flavour_is_in_the_cell(evh) -> None:
+    got = evh("def test_plain(): pass", flavour="ubsan")
+    assert "/ubsan/" in got.record.tests[0].cell
+    assert got.record.flavour == "ubsan"
+
+
+@pytest.mark.parametrize(("wants", "linux"), [("bare", False), ("dom0", True)])
+def test_linux_is_built_where_a_test_wants_it(evh, wants: str, linux: bool) -> None:
+    told: list[bool] = []
+    log: list[str] = []
+    doors = fake_doors(log)
+
+    def build(request: RunRequest, progress: Progress, linux: bool) -> Built:
+        told.append(linux)
+        return doors.build(request, progress, linux)
+
+    evh(f"def test_a({wants}): pass", doors=replace(doors, build=build))
+    assert told == [linux]
+
+
+BARE_LOG = "KTAP version 1\n1..2\n# figure rounds 40\nok 1 a\n# line 3: x\nnot ok 2 b\n"
+
+
+def test_bare_boot_is_made_once_and_noted(evh, monkeypatch: pytest.MonkeyPatch) -> None:
+    booted: list[bare.BareSpec] = []
+
+    def boot(spec: bare.BareSpec, *, run_dir: Path, name: str, **words: object) -> bare.BareRun:
+        booted.append(spec)
+        console = run_dir / f"console-{name}.log"
+        console.write_text(BARE_LOG)
+        results = ktap.parse(BARE_LOG.splitlines())
+        return bare.BareRun(
+            verdict=Verdict.FAIL, reason="b", layer="xen", results=results, console=console, seconds=2.0
+        )
+
+    monkeypatch.setattr(bare, "boot_spec", boot)
+    got = evh("""
+        @pytest.mark.cell(guest="bare-pv64", abi="3l")
+        @pytest.mark.parametrize("case", ["a", "b"])
+        def test_b(bare, seed, case):
+            assert bare("bare-pv64", suite="race", seed=seed, deterministic=True).case(case).ok
+    """)
+    assert got.verdicts == {"test_b[a]": Verdict.PASS, "test_b[b]": Verdict.FAIL}
+    assert [spec.args for spec in booted] == ["suite=race seed=1"]
+    (noted,) = got.record.boots
+    assert (noted.args, noted.deterministic, noted.verdict) == ("suite=race seed=1", True, Verdict.FAIL)
+    assert [t.boot for t in got.record.tests] == [1, 1]
+    assert got.test("test_b[a]").figures == {"rounds": 40}
+    assert "not ok 2 b" in got.test("test_b[b]").evidence
+    assert [c.layer for c in got.record.consoles] == ["bare-pv64-race-seed1"]
+    assert "schedules: 40 explored in 2.0 s of 1 boots, 1,200 a minute" in report.schedules_line(got.record)
