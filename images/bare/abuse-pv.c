@@ -92,6 +92,9 @@ TEST(no_page_is_lost)
             register_at(0, 0, gfn_of(spare[1]));
             open_ipis(100, 0, &rc);
             reset();
+            register_at(0, 0, gfn_of(spare[2]));
+            register_frames(0, gfn_of(spare[0]), gfn_of(spare[1]));
+            reset();
         }
         before = after;
         after = free_pages();
@@ -101,6 +104,14 @@ TEST(no_page_is_lost)
     figure("pages_after", after);
     check_eq(after, before);
     check_eq(domain_pages(0), pages);
+    /* Nor is a reference to one: given back, a page is gone. */
+    for ( unsigned int i = 0; i < 3; i++ )
+    {
+        give_away(spare[i]);
+        check_eq(domain_pages(0), pages - 1);
+        take_back(spare[i]);
+        check_eq(domain_pages(0), pages);
+    }
 }
 
 #endif
