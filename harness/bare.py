@@ -260,9 +260,12 @@ def boot(
 
 
 def watch(
-    argv: Sequence[str], *, folder: Path, console: Path, deadline: float
+    argv: Sequence[str], *, folder: Path, console: Path, deadline: float, until: str = ""
 ) -> tuple[list[str], str, bool]:
     """Run QEMU in ``folder`` to its end, and its console into a file as it comes.
+
+    Args:
+        until: a line that begins so is the end, for guests that don't end the machine.
 
     Returns:
         The console's lines; what QEMU complained of, if it failed; whether the deadline ended it.
@@ -280,6 +283,8 @@ def watch(
             lines.append(line)
             file.write(line)
             file.flush()  # a killed run keeps what was said
+            if until and line.startswith(until):
+                scope.stop()
 
         timer = threading.Timer(deadline, give_up)
         timer.start()

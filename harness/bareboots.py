@@ -7,10 +7,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import bare, coverage
+from harness import bare, coverage, xtf
 from harness.bare import BareRun, BareSpec
 from harness.model import Accelerator, Built
 from harness.record import BootRecord, ConsoleRecord, CoverageRecord, Recorder
+from harness.xtf import XtfRun
 
 if TYPE_CHECKING:
     from harness.progress import Progress
@@ -100,6 +101,24 @@ class BareBoots:
         record.consoles.append(ConsoleRecord(layer=name, file=file, bytes=run.console.stat().st_size))
         self._recorder.save()
         return run, number
+
+    def xtf(self, test: str, kernels: Path) -> XtfRun:
+        """Boot one of XTF's tests.
+
+        Args:
+            kernels: folder of what was built of it.
+
+        Raises:
+            InfraError: QEMU could not be started.
+        """
+        run_dir = self._recorder.run_dir
+        run = xtf.boot(
+            test, kernels=kernels, xen=self._built.xen, accelerator=self._accelerator, run_dir=run_dir
+        )
+        self._recorder.record.consoles.append(
+            ConsoleRecord(layer=f"xtf-{test}", file=run.console.name, bytes=run.console.stat().st_size)
+        )
+        return run
 
     def close(self) -> None:
         """Make coverage figures of what the boots left, and remove that.

@@ -228,6 +228,10 @@ def run(
         ),
     ] = "",
     flavour: FlavourOption = "",
+    xtf: Annotated[
+        Path | None,
+        typer.Option("--xtf", metavar="PATH", help="A checkout of XTF: its PV tests, built and run too."),
+    ] = None,
     keyword: Annotated[
         str,
         typer.Option("-k", metavar="EXPRESSION", help="Only tests whose names match, as in pytest."),
@@ -271,6 +275,7 @@ def run(
             cell=cell,
             seeds=seeds,
             flavour=flavour,
+            xtf=xtf and xtf.resolve(),
         ),
         accelerator=accel,
         uri=connect,

@@ -18,6 +18,7 @@ LINUX_GUESTS = ("pv64", "pvh64")
 BARE_GUESTS = ("bare-pv64", "bare-pv32", "bare-pvh64", "bare-pvh32")
 GUESTS = ("dom0", *LINUX_GUESTS, *BARE_GUESTS)
 CORE = "core"
+XTF = "xtf"
 # Of Xen; Linux has one. Each but the first has a folder of Kconfig fragments beside the Xen series.
 FLAVOURS = ("release", "debug", "ubsan", "coverage")
 MOST_SEEDS = 100_000
@@ -98,6 +99,12 @@ SUITES = {
             minutes=5,
         ),
         Suite(
+            name=XTF,
+            text="XTF's own tests on our Xen (needs --xtf PATH)",
+            file="test_xtf.py",
+            minutes=3,
+        ),
+        Suite(
             name="limits",
             text="every limit of every ABI, through hypercalls and through real IRQs",
             file="test_limits.py",
@@ -173,6 +180,7 @@ class Selection:
         cell: this one alone.
         seeds: for the tests that draw from one: each with each.
         flavour: of Xen.
+        xtf: a checkout of XTF, for the suite of that name.
     """
 
     suites: tuple[str, ...] = ()
@@ -183,6 +191,7 @@ class Selection:
     cell: Cell | None = None
     seeds: tuple[int, ...] = ()
     flavour: str = FLAVOURS[0]
+    xtf: Path | None = None
 
     @property
     def default_abi(self) -> Abi:
@@ -220,6 +229,7 @@ def select(
     cell: str = "",
     seeds: str = "",
     flavour: str = "",
+    xtf: Path | None = None,
 ) -> Selection:
     """Check words from the command line and make a Selection of them.
 
@@ -256,6 +266,10 @@ def select(
                     hint=f"Name the file too: evh run --cell ID path/to/{wanted.suite}.py",
                 )
             suites = (wanted.suite,)
+    if xtf is not None and XTF not in suites:
+        suites = (*suites, XTF)
+    if XTF in suites and xtf is None:
+        raise UserError("the suite xtf is of another project", hint="Name a checkout of it: --xtf PATH.")
     return Selection(
         suites=tuple(dict.fromkeys(suites)) or (() if files else (CORE,)),
         files=tuple(files),
@@ -265,6 +279,7 @@ def select(
         cell=wanted,
         seeds=(wanted.seed,) if wanted else parse_seeds(seeds),
         flavour=flavour,
+        xtf=xtf,
     )
 
 

@@ -79,6 +79,7 @@ class Session:
         self.keep = keep
         self.bare: BareBoots | None = None  # once they are built
         self.needs_linux = False  # a selected test wants a machine
+        self.xtf: Path | None = None  # folder of its kernels, where it was asked for
         self.xen_syms: Path | None = None  # once it is built
         self.collect_errors: list[str] = []
         self.running: Running | None = None
@@ -224,7 +225,13 @@ def seeded(item: pytest.Item) -> Any:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that takes ``seed`` runs with each that was asked for."""
+    """A test that takes ``seed`` runs with each that was asked for; one that takes ``xtf_test`` with each
+    of XTF's."""
+    if "xtf_test" in metafunc.fixturenames:
+        from harness.xtf import tests_in
+
+        ours = metafunc.config.stash.get(SESSION, None)
+        metafunc.parametrize("xtf_test", tests_in(ours.xtf) if ours and ours.xtf else [])
     if "seed" in metafunc.fixturenames:
         session = metafunc.config.stash.get(SESSION, None)
         seeds = (session.selection.seeds if session else ()) or (1,)
@@ -543,6 +550,28 @@ def bare(request: pytest.FixtureRequest) -> Callable[..., BareRun]:
             raise UserError(f"no {kind} was built", hint="Run it by `evh run`.")
         running.bare, running.result.boot = session.bare.get(kind, **words)
         return replace(running.bare, heard=note)
+
+    return run
+
+
+@pytest.fixture
+def xtf(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Boot a test of XTF's by its name, and end as it ends."""
+    from harness.xtf import XtfFailed
+
+    session = _session(request)
+    running = session.running
+    assert running is not None
+
+    def run(test: str) -> None:
+        assert session.bare is not None and session.xtf is not None
+        got = session.bare.xtf(test, session.xtf)
+        if got.verdict is not Verdict.PASS:
+            running.result.evidence = tail(got.console, lines=EVIDENCE_LINES)
+        if got.verdict is Verdict.SKIP:
+            pytest.skip(got.reason)
+        if got.verdict is not Verdict.PASS:
+            raise XtfFailed(got.verdict, got.layer, got.reason, got.console)
 
     return run
 

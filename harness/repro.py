@@ -81,7 +81,11 @@ def request_of(cell: str, earlier: Earlier | None) -> RunRequest:
     files = record.plan.get("files", "") if record else ""
     options = record.options if record else {}
     return RunRequest(
-        selection=plan.select(cell=cell, files=files.split(",") if files else ()),
+        selection=plan.select(
+            cell=cell,
+            files=files.split(",") if files else (),
+            xtf=Path(options["xtf"]) if "xtf" in options and f"/{plan.XTF}::" in cell else None,
+        ),
         accelerator=options.get("accel", "auto"),
         uri=options.get("connect"),
         xen_tree=Path(options["xen_tree"]) if "xen_tree" in options else None,

@@ -80,6 +80,7 @@ class Doors:
         choose: which accelerator.
         build: everything a machine boots; told whether Linux is among it.
         machine: a machine that is not booted yet.
+        xtf: folder of XTF's kernels, out of a checkout.
         hold: called with the last machine where ``keep`` was asked for;
             returns when the person is done.
     """
@@ -88,6 +89,7 @@ class Doors:
     build: Callable[[RunRequest, Progress, bool], Built]
     machine: Callable[[RunRequest, Built, MachineSpec, Path, Accelerator, Progress], Machine]
     hold: Callable[[Machine, Path], None]
+    xtf: Callable[[Path, Progress, int | None], Path]
 
 
 def real_doors() -> Doors:
@@ -97,9 +99,13 @@ def real_doors() -> Doors:
     from harness.host import choose_accelerator
     from harness.machine import Machine
     from harness.store import Store
+    from harness.xtf import build as build_xtf
 
     return Doors(
         choose=lambda want: choose_accelerator(want=want),
+        xtf=lambda checkout, progress, jobs: build_xtf(
+            checkout, store=Store(), progress=progress, jobs=jobs
+        ),
         build=lambda request, progress, linux: build(
             store=Store(),
             progress=progress,
@@ -155,6 +161,7 @@ def reproduce(request: RunRequest) -> str:
     words += ["--connect", request.uri] if request.uri else []
     words += ["--xen-tree", str(request.xen_tree)] if request.xen_tree else []
     words += ["--linux-tree", str(request.linux_tree)] if request.linux_tree else []
+    words += ["--xtf", str(selection.xtf)] if selection.xtf else []
     words += selection.files
     return shlex.join(words)
 
@@ -166,6 +173,7 @@ def options(request: RunRequest) -> dict[str, str]:
         "connect": request.uri or "",
         "xen_tree": str(request.xen_tree or ""),
         "linux_tree": str(request.linux_tree or ""),
+        "xtf": str(request.selection.xtf or ""),
     }
     return {name: word for name, word in words.items() if word}
 
@@ -297,6 +305,10 @@ def _steps(
         if problem := pytest_problem(code, session):
             raise problem
 
+    if request.selection.xtf is not None:
+        # Before the tests are collected: what it builds is what there is to run.
+        with recorder.doing("build XTF"):
+            session.xtf = doors.xtf(request.selection.xtf, progress, request.jobs)
     # A misspelled -k or a broken test file shows now, not after twenty minutes of compilers.
     with recorder.doing("collect tests"):
         pytest_pass(collect_only=True)

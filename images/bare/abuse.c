@@ -5,26 +5,6 @@
  */
 #include "abuse.h"
 
-/* Give a page of ours back to Xen; and have another one in its place. */
-static uint64_t give_away(void *va)
-{
-    unsigned long gfn = gfn_of(va);
-    struct memory_reservation res = { &gfn, 1, 0, 0, DOMID_SELF };
-
-    unmap_page(va);
-    check_eq(hypercall(HYPERVISOR_memory_op, XENMEM_decrease_reservation, &res), 1);
-    return gfn;
-}
-
-static void take_back(void *va)
-{
-    unsigned long gfn = (unsigned long)va / PAGE_SIZE;
-    struct memory_reservation res = { &gfn, 1, 0, 0, DOMID_SELF };
-
-    check_eq(hypercall(HYPERVISOR_memory_op, XENMEM_populate_physmap, &res), 1);
-    new_page(va, gfn);
-}
-
 /* Mostly near what is right, now and then far off. */
 static uint32_t word(uint32_t good)
 {

@@ -36,4 +36,25 @@ static inline void sane(void)
     check_eq(reset(), 0);
 }
 
+/* Give a page of ours back to Xen; and have another one in its place. */
+static inline uint64_t give_away(void *va)
+{
+    unsigned long gfn = gfn_of(va);
+    struct memory_reservation res = { &gfn, 1, 0, 0, DOMID_SELF };
+
+    unmap_page(va);
+    check_eq(hypercall(HYPERVISOR_memory_op, XENMEM_decrease_reservation, &res), 1);
+    return gfn;
+}
+
+static inline void take_back(void *va)
+{
+    unsigned long gfn = (unsigned long)va / PAGE_SIZE;
+    struct memory_reservation res = { &gfn, 1, 0, 0, DOMID_SELF };
+
+    check_eq(hypercall(HYPERVISOR_memory_op, XENMEM_populate_physmap, &res), 1);
+    new_page(va, gfn);
+    memset(va, 0, PAGE_SIZE);
+}
+
 #endif

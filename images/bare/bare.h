@@ -43,6 +43,8 @@ uint64_t gfn_of(const void *va);
 /* Take a page of ours out of the address space; put a frame there instead. */
 void unmap_page(void *va);
 void new_page(void *va, uint64_t gfn);
+/* Make a 64-bit HVM guest look like one that was loaded by 32-bit code. */
+void claim_32bit(void);
 /* Our top level page table: what is not writable (PV). */
 const void *page_table(void);
 long evtchn_op(unsigned int cmd, void *arg);

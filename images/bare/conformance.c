@@ -499,6 +499,22 @@ TEST(operations_at_the_last_ports)
     check(status(NR_3L_PORTS, &st) < 0 && unmask(NR_3L_PORTS) < 0);
 }
 
+TEST(the_width_is_that_of_the_caller)
+{
+    uint32_t rx, tx;
+    long last;
+
+    claim_32bit();
+    check(enter_3l(1));
+    tx = loopback(&rx);
+    quiet();
+    l3_pending[0][0] = 0;
+    check_eq(send(tx), 0);
+    check(levels_are_of(rx));
+    check_eq(open_ipis(1000, 0, &last), 1000);
+    check(one_event(1000));
+}
+
 TEST(sends_to_a_pending_port_merge)
 {
     uint32_t rx, tx;

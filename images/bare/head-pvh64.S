@@ -47,6 +47,21 @@ ap_start:
         pushq   $ap_main
         lretq
 
+/* wrmsr(msr, value) by a caller that is 32-bit code, as a loader may be. */
+        .globl wrmsr_32bit
+wrmsr_32bit:
+        movl    %edi, %ecx
+        movl    %esi, %eax
+        xorl    %edx, %edx
+        pushq   $24
+        pushq   $3f
+        lretq
+        .code32
+3:      wrmsr
+        ljmp    $8, $4f
+        .code64
+4:      ret
+
         .globl event_entry
 event_entry:
         pushq   %rax
@@ -73,7 +88,7 @@ event_entry:
 
         .section .rodata
         .balign 8
-gdt:    .quad   0, 0x00af9b000000ffff, 0x00cf93000000ffff
+gdt:    .quad   0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0x00cf9b000000ffff
 gdt_desc:
         .word   . - gdt - 1
         .quad   gdt

@@ -266,15 +266,15 @@ uint32_t rnd(void)
 /*
  * Windows are a few instructions wide, or a hypercall. Under the instruction
  * counter QEMU runs one vCPU until it waits, or until a timer is due: so have
- * one be due, somewhere in what comes next. Nobody is told, as nothing is
- * bound to VIRQ_TIMER.
+ * one be due, somewhere in what comes next: setting it takes some 5 us, and so
+ * does a hypercall. Nobody is told, as nothing is bound to VIRQ_TIMER.
  */
 void race_delay(void)
 {
     uint32_t r = rnd();
 
     if ( r & 8 )
-        set_timer(now() + (rnd() & ((2048U << (r >> 4 & 7)) - 1)));
+        set_timer(now() + (rnd() & ((2048U << (r >> 4 & 3)) - 1)) + 3000);
     for ( unsigned int i = r >> 8 & ((16U << (r & 7)) - 1); i; i-- )
         asm volatile ( "" ::: "memory" );
 }

@@ -52,6 +52,11 @@ void new_page(void *va, uint64_t gfn)
     map(va, gfn);
 }
 
+/* PV guests are of one width for all their lives. */
+void claim_32bit(void)
+{
+}
+
 const void *page_table(void)
 {
     return (const void *)start_info->pt_base;

@@ -52,6 +52,23 @@ static void init_hypercalls(void)
                    : "memory" );
 }
 
+#ifdef __x86_64__
+/* What Xen takes shared_info to be goes by the mode of who did this last. */
+void claim_32bit(void)
+{
+    void wrmsr_32bit(uint32_t msr, uint32_t value);
+    extern char hypercall_page[];
+    uint32_t pages, msr;
+
+    cpuid(0x40000002, &pages, &msr);
+    wrmsr_32bit(msr, (unsigned long)hypercall_page);
+}
+#else
+void claim_32bit(void)
+{
+}
+#endif
+
 const char *platform_init(void *info)
 {
     const struct hvm_start_info *si = info;

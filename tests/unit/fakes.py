@@ -105,5 +105,6 @@ def fake_doors(log: list[str], *, at_boot: bytes = BOOT, build: Callable[[], Bui
         machine=lambda request, built, spec, folder, accelerator, progress: FakeMachine(
             spec, folder, log, accelerator=accelerator, at_boot=at_boot
         ),  # type: ignore[arg-type,return-value]
+        xtf=lambda checkout, progress, jobs: checkout,
         hold=lambda machine, folder: log.append("hold"),
     )
