@@ -23,6 +23,7 @@ static void take_back(void *va)
 
     check_eq(hypercall(HYPERVISOR_memory_op, XENMEM_populate_physmap, &res), 1);
     new_page(va, gfn);
+    memset(va, 0, PAGE_SIZE);
 }
 
 /* Mostly near what is right, now and then far off. */

@@ -87,6 +87,46 @@ static void measure(enum abi abi, uint32_t open, bool sparse, unsigned int vcpu)
     name_figure("unmask", abi, open, sparse, vcpu, unmasks);
 }
 
+/* There and back again, both vCPUs looking out for events all the time. */
+#define ROUNDS 200
+
+static void answer(uint32_t port)
+{
+    volatile uint8_t *upcall = &shared->vcpu[this_vcpu()].upcall_pending;
+
+    while ( !*upcall || !consume(this_vcpu()) )
+        pause();
+    send(port);
+}
+
+static void answer_all(void *arg)
+{
+    for ( unsigned int i = 0; i < ROUNDS; i++ )
+        answer(*(uint32_t *)arg);
+}
+
+static void round_trips(enum abi abi)
+{
+    uint32_t mine, its;
+    uint64_t t;
+
+    check(enter(abi, PORTS_PER_PAGE));
+    mine = open_ipi(0);
+    its = open_ipi(1);
+    shared->vcpu[1].upcall_pending = 0;
+    start(1, answer_all, &mine);
+    t = rdtsc();
+    send(its);
+    for ( unsigned int i = 0; i < ROUNDS - 1; i++ )
+        answer(its);
+    while ( !consume(0) )
+        pause();
+    t = rdtsc() - t;
+    finish(1);
+    printk("# figure round_trip_%s_2vcpus %llu\n", abi_name[abi],
+           (unsigned long long)div64(t, ROUNDS));
+}
+
 static void measure_abi(enum abi abi)
 {
     static const uint32_t counts[] = { 1, 64, NR_2L_PORTS - 1, 131071, 524287 };
@@ -109,6 +149,7 @@ static void measure_abi(enum abi abi)
             nr = counts[i];
             name_figure("open", abi, counts[i], false, vcpu, t);
         }
+    round_trips(abi);
 }
 
 TEST(cost_of_2l)

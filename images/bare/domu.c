@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Building domains by domctl, from a PV dom0: PVH ones. */
+/* Building domains by domctl, from a PV dom0: PVH ones, and PV ones of its width. */
 #ifdef PV
 #include "domu.h"
 #include "platform.h"
@@ -14,7 +14,8 @@
 enum {
     DOMCTL_createdomain = 1, DOMCTL_destroydomain = 2,
     DOMCTL_unpausedomain = 4, DOMCTL_getdomaininfo = 5, DOMCTL_max_mem = 11,
-    DOMCTL_max_vcpus = 15, DOMCTL_sethvmcontext = 34,
+    DOMCTL_setvcpucontext = 12, DOMCTL_max_vcpus = 15,
+    DOMCTL_sethvmcontext = 34, DOMCTL_set_address_size = 35,
     DOMCTL_set_paging_mempool_size = 86,
     SYSCTL_physinfo = 3, SYSCTL_debug_keys = 7,
 };
@@ -37,12 +38,15 @@ struct domctl {
         struct {
             uint16_t domain, pad;
             uint32_t flags;
-            u64_aligned tot_pages, max_pages;
+            u64_aligned tot_pages, max_pages, outstanding, shared, paged;
+            u64_aligned shared_info_frame;
         } info;
         struct { u64_aligned kb; } max_mem;
         struct { u64_aligned bytes; } mempool;
         struct { uint32_t max; } max_vcpus;
         struct { uint32_t size; u64_aligned buffer; } hvm;
+        struct { uint32_t vcpu; u64_aligned ctxt; } context;
+        struct { uint32_t bits; } address_size;
         u64_aligned size[16];
     };
 };
@@ -106,9 +110,15 @@ static char windows[2 * MAX_DOMUS + 1][PAGE_SIZE]
 static struct domu *domus[MAX_DOMUS];
 #define FILL (2 * MAX_DOMUS)
 
+/* Of a PV domain that is being built: where its pages are. */
+#define PV_PAGES 1024u
+static unsigned long frames[PV_PAGES];
+static bool have_frames;
+
 static void *map_foreign(unsigned int window, uint16_t dom, unsigned long gfn)
 {
-    long rc = map_frame_of(windows[window], gfn, dom);
+    long rc = map_frame_of(windows[window], have_frames ? frames[gfn] : gfn,
+                           dom);
 
     if ( rc )
         printk("# mapping gfn %lx of domain %u: %ld\n", gfn, dom, rc);
@@ -149,6 +159,7 @@ static const void *image(const char *kind)
     return NULL;
 }
 
+/* From NULL: with zeros, as Xen leaves something else there if debug=y. */
 static void fill(uint16_t dom, uint32_t addr, const void *from, uint32_t len)
 {
     while ( len )
@@ -159,8 +170,13 @@ static void fill(uint16_t dom, uint32_t addr, const void *from, uint32_t len)
 
         if ( !page )
             return;
-        memcpy(page + off, from, n);
-        from = (const char *)from + n;
+        if ( from )
+        {
+            memcpy(page + off, from, n);
+            from = (const char *)from + n;
+        }
+        else
+            memset(page + off, 0, n);
         addr += n;
         len -= n;
     }
@@ -194,9 +210,13 @@ static uint32_t load(uint16_t dom, const char *elf)
         const uint32_t *w = (const uint32_t *)ph;
         const char *data = elf + (wide ? w[2] : w[1]);
         uint32_t paddr = wide ? w[6] : w[3], len = wide ? w[8] : w[4];
+        uint32_t mem = wide ? w[10] : w[5];
 
         if ( w[0] == 1 /* PT_LOAD */ )
+        {
             fill(dom, paddr, data, len);
+            fill(dom, paddr + len, NULL, mem - len);
+        }
         else if ( w[0] == 4 /* PT_NOTE */ )
             entry = note_entry((const uint32_t *)data, len);
     }
@@ -265,52 +285,170 @@ static long set_param(uint16_t dom, uint32_t index, uint64_t value)
     return hypercall(HYPERVISOR_hvm_op, HVMOP_set_param, &param);
 }
 
-static long build(struct domu *du, const struct domu_spec *spec,
-                  unsigned int slot)
+/* Everything but memory and vCPU 0. */
+static long create(struct domu *du, const struct domu_spec *spec,
+                   unsigned int slot, bool hvm)
 {
-    const char *elf = image(spec->kind);
     struct domctl op = { .create = {
-        .flags = CDF_hvm | CDF_hap, .max_vcpus = spec->vcpus ?: 1,
+        .flags = hvm ? CDF_hvm | CDF_hap : 0,
+        .max_vcpus = spec->vcpus ?: 1,
         .max_evtchn_port = spec->max_port ?: ~0U,
         .max_grant_frames = 4, .max_maptrack_frames = 0, .grant_opts = 1,
-        .emulation_flags = X86_EMU_LAPIC,
+        .emulation_flags = hvm ? X86_EMU_LAPIC : 0,
     } };
-    struct hvm_start_info si = {
-        HVM_START_MAGIC, 1, 0, 0, 0, START_GFN * PAGE_SIZE + sizeof(si),
-        0, 0, 0, 0
-    };
-    uint32_t entry;
-    long rc;
+    long rc = domctl(0, DOMCTL_createdomain, &op);
 
-    if ( !elf )
-        return -ENOENT;
-    rc = domctl(0, DOMCTL_createdomain, &op);
     if ( rc )
         return rc;
     du->id = op.domain;
+    du->seen = 0;
     domus[slot] = du;
     op.max_vcpus.max = spec->vcpus ?: 1;
     if ( (rc = domctl(du->id, DOMCTL_max_vcpus, &op)) )
         return rc;
-    op.mempool.bytes = 2 << 20;
-    if ( (rc = domctl(du->id, DOMCTL_set_paging_mempool_size, &op)) )
-        return rc;
     op.max_mem.kb = (MEM_PAGES + 16) * 4;
-    if ( (rc = domctl(du->id, DOMCTL_max_mem, &op)) ||
+    return domctl(du->id, DOMCTL_max_mem, &op);
+}
+
+static long build_pvh(struct domu *du, const struct domu_spec *spec)
+{
+    struct hvm_start_info si = {
+        HVM_START_MAGIC, 1, 0, 0, 0, START_GFN * PAGE_SIZE + sizeof(si),
+        0, 0, 0, 0
+    };
+    struct domctl op = { .mempool = { 2 << 20 } };
+    uint32_t entry;
+    long rc;
+
+    if ( (rc = domctl(du->id, DOMCTL_set_paging_mempool_size, &op)) ||
          (rc = populate(du->id)) )
         return rc;
-    entry = load(du->id, elf);
+    entry = load(du->id, image(spec->kind));
+    fill(du->id, START_GFN * PAGE_SIZE, NULL, 3 * PAGE_SIZE);
     fill(du->id, START_GFN * PAGE_SIZE, &si, sizeof(si));
     fill(du->id, si.cmdline, spec->args, strlen(spec->args) + 1);
     unmap_foreign(FILL);
     if ( (rc = set_param(du->id, HVM_PARAM_CONSOLE_PFN, CONSOLE_GFN)) ||
-         (rc = set_param(du->id, HVM_PARAM_STORE_PFN, STORE_GFN)) ||
-         (rc = set_context(du->id, entry)) )
+         (rc = set_param(du->id, HVM_PARAM_STORE_PFN, STORE_GFN)) )
         return rc;
-    du->ring = map_foreign(2 * slot, du->id, CONSOLE_GFN);
-    du->peer = map_foreign(2 * slot + 1, du->id, STORE_GFN);
-    du->seen = 0;
-    return spec->paused ? 0 : domctl(du->id, DOMCTL_unpausedomain, &op);
+    return set_context(du->id, entry);
+}
+
+/* The PV one's last pages: start_info, console, store, page tables, p2m list. */
+enum {
+    PV_TABLES = PV_PAGES - 16, /* top level first, two of the lowest last */
+    PV_L1 = PV_TABLES + 3, PV_P2M = PV_L1 + 2, PV_START = PV_P2M + 2,
+    PV_CONSOLE, PV_STORE,
+};
+
+static void set_entry(uint16_t dom, unsigned int table, unsigned int nr,
+                      unsigned int pfn, unsigned int flags)
+{
+    uint64_t entry = (uint64_t)frames[pfn] * PAGE_SIZE | flags;
+
+    fill(dom, table * PAGE_SIZE + nr * sizeof(entry), &entry, sizeof(entry));
+}
+
+/* One to one from 0; page tables are mapped read-only, as Xen wants. */
+static long set_tables(uint16_t dom)
+{
+    struct { unsigned int cmd; unsigned long mfn, arg; } pin =
+        { WORD_BITS == 64 ? 3 : 2, frames[PV_TABLES], 0 };
+    unsigned int l2 = WORD_BITS == 64 ? PV_TABLES + 2 : PV_TABLES + 1;
+
+    for ( unsigned int pfn = 0; pfn < PV_PAGES; pfn++ )
+        set_entry(dom, PV_L1 + pfn / 512, pfn % 512, pfn,
+                  pfn >= PV_TABLES && pfn < PV_P2M ? 0x65 : 0x67);
+    set_entry(dom, l2, 0, PV_L1, 0x67);
+    set_entry(dom, l2, 1, PV_L1 + 1, 0x67);
+    if ( WORD_BITS == 64 )
+    {
+        set_entry(dom, PV_TABLES, 0, PV_TABLES + 1, 0x67);
+        set_entry(dom, PV_TABLES + 1, 0, l2, 0x67);
+    }
+    else
+    {
+        /* Xen's own mappings are in the last quarter. */
+        set_entry(dom, PV_TABLES, 0, l2, 1);
+        set_entry(dom, PV_TABLES, 3, PV_TABLES + 2, 1);
+    }
+    unmap_foreign(FILL);
+    return hypercall(HYPERVISOR_mmuext_op, &pin, 1, NULL, dom);
+}
+
+static long set_pv_context(uint16_t dom, uint32_t entry)
+{
+    static struct vcpu_guest_context ctxt;
+    struct domctl op = { .context = { 0, (unsigned long)&ctxt } };
+    uint64_t cr3 = frames[PV_TABLES];
+
+    ctxt.flags = VGCF_in_kernel | VGCF_online;
+    ctxt.regs.ip = entry;
+    ctxt.regs.si = PV_START * PAGE_SIZE;
+    ctxt.regs.sp = PV_START * PAGE_SIZE; /* it brings a stack of its own */
+    ctxt.regs.cs = FLAT_CS;
+    ctxt.regs.ss = ctxt.regs.ds = ctxt.regs.es = FLAT_SS;
+    ctxt.kernel_ss = FLAT_SS;
+    ctxt.kernel_sp = ctxt.regs.sp;
+    ctxt.ctrlreg[3] = WORD_BITS == 64 ? cr3 << 12 : cr3 << 12 | cr3 >> 20;
+    return domctl(dom, DOMCTL_setvcpucontext, &op);
+}
+
+static long build_pv(struct domu *du, const struct domu_spec *spec)
+{
+    static struct start_info si;
+    struct memory_reservation res = { frames, PV_PAGES, 0, 0, du->id };
+    const char *elf = image(spec->kind);
+    struct domctl op = { .address_size = { WORD_BITS } };
+    long rc;
+
+    if ( WORD_BITS == 32 &&
+         (rc = domctl(du->id, DOMCTL_set_address_size, &op)) )
+        return rc;
+    for ( unsigned int i = 0; i < PV_PAGES; i++ )
+        frames[i] = i;
+    if ( hypercall(HYPERVISOR_memory_op, XENMEM_populate_physmap, &res) !=
+         (long)PV_PAGES )
+        return -ENOMEM;
+    have_frames = true;
+    fill(du->id, PV_TABLES * PAGE_SIZE, NULL, 16 * PAGE_SIZE);
+    load(du->id, elf);
+    fill(du->id, PV_P2M * PAGE_SIZE, frames, sizeof(frames));
+    if ( (rc = domctl(du->id, DOMCTL_getdomaininfo, &op)) )
+        return rc;
+    si.nr_pages = PV_PAGES;
+    si.shared_info = op.info.shared_info_frame * PAGE_SIZE;
+    si.store_mfn = frames[PV_STORE];
+    si.console.domu.mfn = frames[PV_CONSOLE];
+    si.pt_base = PV_TABLES * PAGE_SIZE;
+    si.nr_pt_frames = 5;
+    si.mfn_list = PV_P2M * PAGE_SIZE;
+    memcpy(si.cmd_line, spec->args, strlen(spec->args) + 1);
+    fill(du->id, PV_START * PAGE_SIZE, &si, sizeof(si));
+    return set_tables(du->id) ?:
+           set_pv_context(du->id, *(const uint32_t *)(elf + 24));
+}
+
+static long build(struct domu *du, const struct domu_spec *spec,
+                  unsigned int slot)
+{
+    /* bare-pvh64, bare-pv64 */
+    bool hvm = spec->kind[7] == 'h';
+    struct domctl op;
+    long rc;
+
+    if ( !image(spec->kind) )
+        return -ENOENT;
+    rc = create(du, spec, slot, hvm);
+    if ( !rc )
+        rc = hvm ? build_pvh(du, spec) : build_pv(du, spec);
+    if ( !rc )
+    {
+        du->ring = map_foreign(2 * slot, du->id, hvm ? CONSOLE_GFN : PV_CONSOLE);
+        du->peer = map_foreign(2 * slot + 1, du->id, hvm ? STORE_GFN : PV_STORE);
+    }
+    have_frames = false;
+    return rc ?: spec->paused ? 0 : domctl(du->id, DOMCTL_unpausedomain, &op);
 }
 
 long domu_create(struct domu *du, const struct domu_spec *spec)

@@ -149,6 +149,7 @@ struct cpu_user_regs {
 };
 #endif
 #define VGCF_in_kernel (1 << 2)
+#define VGCF_online (1 << 5)
 struct vcpu_guest_context {
     char fpu[512];
     unsigned long flags;
