@@ -79,8 +79,11 @@ class BareBoots:
             name=name,
             coverage=rescue,
         )
-        if self._covered:
+        if rescue is not None and not rescue.problem:
             self._memories.append(memory)
+        elif rescue is not None:
+            # A machine that hung was ended by us: its counters are gone, and its verdict says why.
+            record.notes.append(f"no coverage of {name}: {rescue.problem}")
         file = str(run.console.relative_to(run_dir))
         record.boots.append(
             BootRecord(

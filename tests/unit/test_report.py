@@ -16,7 +16,9 @@ from harness.model import Verdict
 from harness.record import (
     AcceleratorRecord,
     ArtifactRecord,
+    BootRecord,
     ConsoleRecord,
+    CoverageRecord,
     ErrorRecord,
     MachineRecord,
     Row,
@@ -324,3 +326,56 @@ def test_notes_and_paths_are_explained_below_the_table(tmp_path: Path) -> None:
     lines = printed(recorded(), tmp_path).splitlines()
     assert "fifo pv64 irq: with a note" in lines
     assert any(line.startswith("raw: ports opened by hypercalls") for line in lines)
+
+
+def seeded(seed: int, verdict: Verdict = Verdict.PASS, boot: int = 1, **words: object) -> TestResult:
+    return TestResult(
+        cell=f"b/release/bare-pv64/3l/race::t/{seed}", test="t", suite="race", guest="bare-pv64", abi="3l",
+        verdict=verdict, seed=seed, boot=boot, seconds=1.0, **words,
+    )  # type: ignore[arg-type] # fmt: skip
+
+
+def boot(number: int, seconds: float, *, deterministic: bool = True) -> BootRecord:
+    return BootRecord(
+        number=number, kind="bare-pv64", args="", seed=number, deterministic=deterministic, vcpus=2,
+        memory_mib=1024, xen_args="", verdict=Verdict.PASS, reason="", seconds=seconds, console="c",
+    )  # fmt: skip
+
+
+def test_passes_of_many_seeds_are_one_line_and_failures_are_not() -> None:
+    tests = [seeded(1), seeded(2), seeded(3, Verdict.FAIL), seeded(4)]
+    lines = report.folded(tests)
+    assert [(t.verdict, said, seconds) for t, said, seconds in lines] == [
+        (Verdict.PASS, ", seeds 1-2,4", 3.0),
+        (Verdict.FAIL, ", seed 3", 1.0),
+    ]
+    assert report.folded([seeded(1)])[0][1] == ""
+
+
+def test_schedules_a_minute_count_each_deterministic_boot_once(tmp_path: Path) -> None:
+    record = recorded()
+    record.boots = [boot(1, 20.0), boot(2, 10.0), boot(3, 50.0, deterministic=False)]
+    record.tests = [
+        seeded(1, boot=1, figures={"rounds": 1000}),
+        seeded(1, boot=1, figures={"rounds": 1000, "cost": 77}),
+        seeded(2, boot=2, figures={"rounds": 1000}),
+        seeded(3, boot=3, figures={"rounds": 9}),
+    ]
+    assert report.schedules_line(record) == "schedules: 3,000 explored in 30.0 s of 2 boots, 6,000 a minute"
+    assert report.figure_cells(record) == [("race::t", "bare-pv64", "cost", "77")]
+    assert report.schedules_line(recorded()) == ""
+
+
+def test_coverage_and_notes_are_told(tmp_path: Path) -> None:
+    record = recorded()
+    record.coverage = [
+        CoverageRecord(file="common/event_3l.c", what="all", lines=200, covered=191, uncovered=[7, 8])
+    ]
+    record.notes = ["the console is bit-identical with X"]
+    (tmp_path / "coverage.txt").write_text("common/event_3l.c:7: return <x>;\n")
+    out = io.StringIO()
+    report.print_report(tmp_path, record, file=out)
+    assert re.search(r"common/event_3l.c +all +200 +191 +95\.5 %", out.getvalue())
+    assert "bit-identical with X" in out.getvalue()
+    page = report.write_html(tmp_path, record).read_text()
+    assert "95.5 %" in page and "event_3l.c:7: return &lt;x&gt;;" in page and "bit-identical with X" in page
