@@ -231,6 +231,22 @@ TEST(switch_carries_over_pending_and_mask)
     check(test_bit(l3_mask[0], 30));
 }
 
+/* By whoever used another ABI before: it would keep the next event's upcall away. */
+TEST(first_level_left_behind_has_the_guest_look)
+{
+    uint32_t rx, tx;
+
+    tx = loopback(&rx);
+    check_eq(register_vcpu(0, l2_page[0], 0), 0);
+    shared->evtchn_pending[0] = 0;
+    quiet();
+    VCPU0->pending_sel = 1UL << L1_BIT(rx);
+    check_eq(register_pair(0, NULL), 0);
+    check(upcall());
+    check_eq(send(tx), 0);
+    check(pending_3l(rx) && test_bit(l2_page[0], L2_BIT(rx)));
+}
+
 TEST(reset_goes_back_to_2l_with_clear_bits)
 {
     uint32_t rx, tx;

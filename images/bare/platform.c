@@ -366,7 +366,9 @@ void check_(bool ok, const char *what, int line, long got, long want)
     if ( ok || failures++ )
         return;
     printk("# line %d: %s", line, what);
-    printk(": got %ld, want %ld\n", got, want);
+    if ( got != want )
+        printk(": got %ld, want %ld", got, want);
+    printk("\n");
 }
 
 static bool chosen(const struct test *t, const char *suite, const char *only)
