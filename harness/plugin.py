@@ -189,8 +189,7 @@ def _guest_of(item: pytest.Item) -> str:
     return told or _param(item, "guest", "kind", "guest_kind") or "dom0"
 
 
-# A seed as it stands in a test's id; the cell has a field for it. It is a parameter like others, so before,
-# between or behind them.
+# A seed as it stands in a test's id, before, between or behind other parameters; a cell has a field for it.
 SEED = re.compile(r"seed=\d+-|-?seed=\d+(?=\])")
 
 
@@ -225,8 +224,7 @@ def seeded(item: pytest.Item) -> Any:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that takes ``seed`` runs with each that was asked for; one that takes ``xtf_test`` with each
-    of XTF's."""
+    """``seed`` is each that was asked for, ``xtf_test`` each of XTF's tests."""
     if "xtf_test" in metafunc.fixturenames:
         from harness.xtf import tests_in
 

@@ -108,10 +108,8 @@ def test_guest_that_draws_from_another_seed_is_an_error() -> None:
 
 
 def test_undefined_behaviour_in_xen_is_a_crash_of_xen() -> None:
-    """Also between raw time stamps, and though all tests passed (common/ubsan/ubsan.c prints so)."""
-    log = ["KTAP version 1", "1..1", "ok 1 a"]
-    ubsan = "(XEN) [0000000012345678] UBSAN: Undefined behaviour in common/event_channel.c:1451:56"
-    log += ["(XEN) [0000000012345677] " + "=" * 80, ubsan]
-    log += ["(XEN) [0000000012345679] shift exponent 44 is too large for 32-bit type 'int'"]
+    """Recorded of a Xen with a shift by 50 bits in do_event_channel_op(); the tests themselves passed."""
+    log = (Path(__file__).parent / "logs" / "bare-ubsan.log").read_text().splitlines()
     verdict, layer, reason = bare._judge(log, ktap.parse(log), problem="", late="")
-    assert (verdict, layer, reason) == (Verdict.CRASH, "xen", ubsan)
+    assert (verdict, layer) == (Verdict.CRASH, "xen")
+    assert "UBSAN: Undefined behaviour in common/event_channel.c:1452" in reason
