@@ -97,7 +97,7 @@ TEST(no_page_is_lost)
             reset();
         }
         before = after;
-        after = free_pages();
+        after = settled_pages();
         pages = domain_pages(0);
     }
     figure("pages_before", before);

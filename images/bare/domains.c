@@ -18,24 +18,6 @@ static bool peer_start(const char *kind, uint32_t max_port)
     return !domu_create(&du, &spec);
 }
 
-/*
- * What is freed by RCU, or once a pCPU has switched away from a domain it ran
- * last, comes up to a second later: wait for it.
- */
-static uint64_t settled_pages(void)
-{
-    uint64_t pages = 0;
-
-    for ( unsigned int same = 0; same < 8; poll_nothing(150000000) )
-    {
-        uint64_t was = pages;
-
-        pages = free_pages();
-        same = pages == was ? same + 1 : 0;
-    }
-    return pages;
-}
-
 /* The same, where it is known how many there should be. */
 static uint64_t pages_back(uint64_t wanted)
 {

@@ -89,6 +89,25 @@ uint64_t free_pages(void)
     return sysctl(SYSCTL_physinfo, &op) ? 0 : op.physinfo.free_pages;
 }
 
+/*
+ * What is freed by RCU, or once a pCPU has switched away from a domain it ran
+ * last, comes up to a second later: wait for it. In short turns, as RCU gets
+ * on where a pCPU wakes up.
+ */
+uint64_t settled_pages(void)
+{
+    uint64_t pages = 0;
+
+    for ( unsigned int same = 0; same < 120; poll_nothing(10000000) )
+    {
+        uint64_t was = pages;
+
+        pages = free_pages();
+        same = pages == was ? same + 1 : 0;
+    }
+    return pages;
+}
+
 long domain_pages(uint16_t id)
 {
     struct domctl op = { .cmd = 0 };

@@ -57,6 +57,7 @@ void peer_main(struct peer *box);
 
 /* Free pages of the machine; pages of a domain, or -errno. Dom0 only. */
 uint64_t free_pages(void);
+uint64_t settled_pages(void);
 long domain_pages(uint16_t id);
 long debug_key(char key);
 
