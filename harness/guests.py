@@ -235,7 +235,8 @@ class Guest:
 
     def _loss_by(self, crash: Crash) -> MachineCrashed:
         slowness = self.vigil.slowness
-        self.machine.consoles.settle(quiet=0.5 * slowness, most=3.0 * slowness)
+        # It comes by way of xenconsoled, a file, and a look at it thrice a second.
+        self.machine.consoles.settle(quiet=1.0 * slowness, most=5.0 * slowness)
         full = self.machine.consoles.find_crash(self.layer, since=self._since) or crash
         return MachineCrashed(
             f"{self.layer} crashed: {words_of(full)}",

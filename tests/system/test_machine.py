@@ -156,7 +156,9 @@ def test_xen_panic_ends_a_wait_at_once(machine: Machine) -> None:
         stream.readline()
     assert time.monotonic() - began < 15
     assert caught.value.layer == "xen"
-    assert "Xen call trace" in caught.value.crash.excerpt
+    # By what the CPU was doing when the NMI came: Xen, or a busy dom0.
+    excerpt = caught.value.crash.excerpt
+    assert "Xen call trace" in excerpt or "CONTEXT: pv guest (d0v" in excerpt
     with pytest.raises(MachineCrashed):  # and every wait after it
         machine.dom0.run("true", timeout=30)
 

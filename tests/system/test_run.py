@@ -98,7 +98,7 @@ def test_conformance_by_a_bare_guest(evh: Evh) -> None:
     assert {test["verdict"] for test in record["tests"]} == {"pass"}
     assert len(record["tests"]) == record["planned"] > 20
     (folder,) = evh.folder.glob("runs/*")
-    assert "KTAP version 1" in (folder / "console-bare-pv64.log").read_text()
+    assert "KTAP version 1" in (folder / "console-bare-pv64-conformance.log").read_text()
 
 
 def test_all_524287_channels_of_dom0(evh: Evh) -> None:
@@ -123,7 +123,7 @@ def test_wrong_answer_is_exit_1(evh: Evh) -> None:
     assert test["verdict"] == "fail"
     assert "4095" in test["reason"]
     assert "evh: dom0 ready" in test["evidence"]
-    assert "again: evh run" in got.stdout
+    assert "again: evh repro" in got.stdout
 
 
 def test_cell_that_failed_can_be_run_again_by_the_line_it_printed(evh: Evh) -> None:
