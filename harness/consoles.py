@@ -345,13 +345,11 @@ class Consoles:
 
     def settle(self, *, quiet: float, most: float) -> None:
         """Let what follows a crash line arrive: until `quiet` seconds without
-        a new line, `most` seconds at the longest."""
+        a byte, be it of a line that has not ended, `most` seconds at the longest."""
         end = self._clock() + most
         with self._news:
             while not self._closed and (left := end - self._clock()) > 0:
-                count = self._count
-                self._news.wait(min(quiet, left))
-                if self._count == count:
+                if not self._news.wait(min(quiet, left)):
                     return
 
     def _from(self, number: int) -> list[Line]:

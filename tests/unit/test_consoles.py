@@ -155,3 +155,20 @@ def test_a_line_and_its_end_may_come_apart(tmp_path: Path) -> None:
         consoles.feed("dom0", bytes([byte]))
     assert [line.text for line in consoles.lines()] == ["evh: dom0 ready"]
     assert re.search("ready", consoles.tail("dom0"))
+
+
+def test_settling_waits_for_the_end_of_a_line(tmp_path: Path) -> None:
+    consoles = Consoles(tmp_path)
+    consoles.feed(Consoles.SERIAL, b"(XEN) Panic on CPU 0:\n")
+
+    def rest() -> None:
+        for piece in (b"(XEN) FATAL", b" TRAP: vec 2\n"):
+            threading.Event().wait(0.05)
+            consoles.feed(Consoles.SERIAL, piece)
+
+    thread = threading.Thread(target=rest)
+    thread.start()
+    consoles.settle(quiet=0.5, most=5)
+    thread.join()
+    assert "FATAL TRAP: vec 2" in consoles.tail("xen", 3)
+    consoles.close()
