@@ -169,6 +169,7 @@ def test_settling_waits_for_the_end_of_a_line(tmp_path: Path) -> None:
     thread = threading.Thread(target=rest)
     thread.start()
     consoles.settle(quiet=0.5, most=5)
+    heard = consoles.tail("xen", 3)
     thread.join()
-    assert "FATAL TRAP: vec 2" in consoles.tail("xen", 3)
     consoles.close()
+    assert "FATAL TRAP: vec 2" in heard
