@@ -188,7 +188,7 @@ def _check_qemu() -> Check:
         return Check(
             name="qemu",
             status="warn",
-            text=f"{version}: under TCG 7.2 kills one PVH guest in ten, 10.0 none; others were not tried",
+            text=f"{version}: under TCG 7.2 kills one PVH guest in ten, 10.0 far fewer (troubleshooting.md)",
             next_step="`make setup` takes 10.0 on Debian 12 unless QEMU_BACKPORT=no; KVM does not need it",
         )
     return Check(name="qemu", status="ok", text=version)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # Debian 12 comes with QEMU 7.2, under whose emulation of SVM one PVH guest in ten
-# dies of a triple fault (docs/troubleshooting.md). Take the newer QEMU that the
+# dies of a triple fault, far fewer under 10.0 (docs/troubleshooting.md). Take the newer QEMU that the
 # same archive has in its backports. QEMU_BACKPORT=no keeps what is there.
 #
 # Usage: newer-qemu.sh [SUDO]
@@ -26,7 +26,7 @@ if [ -z "$mirror" ]; then
 	exit 0
 fi
 
-echo "Installing QEMU from bookworm-backports, as 7.2 kills PVH guests (QEMU_BACKPORT=no keeps it)."
+echo "Installing QEMU from bookworm-backports, as 7.2 kills many PVH guests (QEMU_BACKPORT=no keeps it)."
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
 chmod 755 "$root"
