@@ -58,22 +58,21 @@ def test_few_irq(dom0, tool, row, abi):
     assert tool(dom0, "evtchn-status").result.open == before
 
 
+def send_few(dom0, row, g, *, abi, note=""):
+    """A few events from dom0 to a guest, each counted once."""
+    x = exchange(g.ssh, dom0, receiver_domid=g.domid, count=FEW, timeout=120)
+    s = x.served
+    row(abi=abi, guest=g.spec.kind, path="irq", opened=s.opened, **x.counts, note=note)
+    assert (s.opened, x.sent.sent, s.seen) == (FEW, FEW, FEW)
+    assert (s.lost, s.doubled, s.unknown, s.early, x.sent.send_failed) == (0, 0, 0, 0, 0)
+
+
 @pytest.mark.machine(abi="3l")
 @GUESTS
 def test_few_to_a_guest(dom0, start_guest, row, guest):
     g = start_guest(name="few", kind=guest, max_event_channels=4_000)
     assert abi_of(g.ssh) == "3l"
-    x = exchange(g.ssh, dom0, receiver_domid=g.domid, count=FEW, timeout=120)
-    s = x.served
-    row(
-        abi="3l",
-        guest=guest,
-        path="irq",
-        opened=s.opened,
-        **x.counts,
-    )
-    assert (s.opened, x.sent.sent, s.seen) == (FEW, FEW, FEW)
-    assert (s.lost, s.doubled, s.unknown, s.early, x.sent.send_failed) == (0, 0, 0, 0, 0)
+    send_few(dom0, row, g, abi="3l")
 
 
 @pytest.mark.machine(abi="3l")
@@ -84,18 +83,7 @@ def test_guest_that_says_nothing(dom0, start_guest, row, guest):
     g = start_guest(name="silent", kind=guest, abi=None, max_event_channels=4_000)
     assert "xen." not in g.ssh.run("cat /proc/cmdline", timeout=30).out
     assert abi_of(g.ssh) == "fifo"
-    x = exchange(g.ssh, dom0, receiver_domid=g.domid, count=FEW, timeout=120)
-    s = x.served
-    row(
-        abi="fifo",
-        guest=guest,
-        path="irq",
-        opened=s.opened,
-        **x.counts,
-        note="no parameter given to its kernel",
-    )
-    assert (s.opened, x.sent.sent, s.seen) == (FEW, FEW, FEW)
-    assert (s.lost, s.doubled, s.unknown, s.early, x.sent.send_failed) == (0, 0, 0, 0, 0)
+    send_few(dom0, row, g, abi="fifo", note="no parameter given to its kernel")
 
 
 # Each fault hits one port of many: what it does to the counts (lost, doubled, early).
