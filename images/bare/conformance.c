@@ -265,6 +265,77 @@ TEST(reset_goes_back_to_2l_with_clear_bits)
     check(enter_3l(1));
 }
 
+static bool only_has(const unsigned long *page, unsigned long word)
+{
+    for ( unsigned int i = 0; i < PAGE_SIZE / sizeof(*page); i++ )
+        if ( page[i] != word )
+            return false;
+    return true;
+}
+
+/* One port is open, at the first life's frames or the second's. */
+static void live(unsigned int frames)
+{
+    struct reg_3level reg = {
+        0, 0, gfn_of(l3_pending[frames]), gfn_of(l3_mask[frames])
+    };
+    long port, last;
+
+    check_eq(register_vcpu(0, l2_page[frames], 0), 0);
+    check_eq(register_vcpu(1, l2_page[frames], L2_BYTES), 0);
+    check_eq(evtchn_op(EVTCHNOP_register_3level, &reg), 0);
+    check_eq(reg.nr_ports, PORTS_PER_PAGE);
+    port = open_ipi(1);
+    check_eq(port, 1);
+    check_eq(send(port), 0);
+    check(test_bit(l3_pending[frames], port));
+    check(test_bit((unsigned long *)((char *)l2_page[frames] + L2_BYTES),
+                   L2_BIT(port)));
+    check(shared->vcpu[1].pending_sel && shared->vcpu[1].upcall_pending);
+    check_eq(open_ipis(NR_2L_PORTS, 0, &last), NR_2L_PORTS);
+    check_eq(send(NR_2L_PORTS), 0);
+}
+
+/*
+ * A kernel that is started by kexec knows nothing of what the one before it has
+ * registered, where that was is its memory now, and it may be of any ABI.
+ */
+TEST(a_kexeced_kernel_registers_frames_of_its_own)
+{
+    const unsigned long junk = ~0UL / 255 * 0xa5;
+    long port;
+
+    for ( unsigned int i = 0; i < 4; i++ )
+    {
+        unsigned int frames = i % 2;
+
+        live(frames);
+        check_eq(reset(), 0);
+        memset(l3_pending[frames], 0xa5, PAGE_SIZE);
+        memset(l3_mask[frames], 0xa5, PAGE_SIZE);
+        memset(l2_page[frames], 0xa5, PAGE_SIZE);
+        memset(l3_pending[!frames], 0, PAGE_SIZE);
+        memset(l3_mask[!frames], 0, PAGE_SIZE);
+        memset(l2_page[!frames], 0, PAGE_SIZE);
+        check_eq(VCPU0->pending_sel | shared->vcpu[1].pending_sel, 0);
+        shared->vcpu[1].upcall_pending = 0;
+        port = open_ipi(1);
+        check_eq(port, 1);
+        check_eq(send(port), 0);
+        check(test_bit(shared->evtchn_pending, port));
+        check(shared->vcpu[1].upcall_pending);
+        check_eq(close_port(port), 0);
+        live(!frames);
+        check(only_has(l3_pending[frames], junk));
+        check(only_has(l3_mask[frames], junk));
+        check(only_has(l2_page[frames], junk));
+        check_eq(reset(), 0);
+        memset(l3_pending[0], 0, 2 * PAGE_SIZE);
+        memset(l3_mask[0], 0, 2 * PAGE_SIZE);
+        memset(l2_page[0], 0, 2 * PAGE_SIZE);
+    }
+}
+
 TEST(max_2l_port_is_followed_by_the_next_after_the_switch)
 {
     long port = 0, last = 0;
@@ -340,6 +411,40 @@ static void check_boundaries(void)
     check(send(NR_3L_PORTS) < 0);
 }
 
+/* With all ports open; the last ones are others afterwards. */
+static void check_operations(uint32_t last)
+{
+    struct evtchn_status st;
+
+    for ( uint32_t port = last; port > last - 3; port-- )
+    {
+        check_eq(status(port, &st), 0);
+        check_eq(st.status, EVTCHNSTAT_ipi);
+        check(one_event(port));
+        check_eq(poll(port, 1000000000), 1);
+        mask_3l(port, true);
+        check(send(port) == 0 && pending_3l(port));
+        quiet();
+        l2_page[0][L1_BIT(port)] = 0;
+        check_eq(unmask(port), 0);
+        check(levels_are_of(port));
+        check_eq(close_port(port), 0);
+        check(!pending_3l(port));
+        check_eq(status(port, &st), 0);
+        check_eq(st.status, EVTCHNSTAT_closed);
+        check(send(port) < 0 && close_port(port) < 0);
+    }
+    check_eq(open_unbound(), last - 2);
+    check_eq(bind_vcpu(last - 2, 0), 0);
+    check_eq(status(last - 2, &st), 0);
+    check_eq(st.status, EVTCHNSTAT_unbound);
+    check_eq(open_loopback(last - 2), last - 1);
+    check_eq(open_virq(VIRQ_DEBUG, 0), last);
+    check(send(last + 1) < 0 && close_port(last + 1) < 0);
+    check(bind_vcpu(last + 1, 0) < 0);
+    check(status(NR_3L_PORTS, &st) < 0 && unmask(NR_3L_PORTS) < 0);
+}
+
 TEST(all_ports_open_and_each_is_delivered)
 {
     const uint32_t per_l1_bit = 2 * WORD_BITS * WORD_BITS;
@@ -362,9 +467,7 @@ TEST(all_ports_open_and_each_is_delivered)
         pending += pending_3l(port);
     check_eq(pending, delivered);
     check_boundaries();
-    check_eq(close_port(NR_3L_PORTS - 1), 0);
-    check(!pending_3l(NR_3L_PORTS - 1));
-    check_eq(open_unbound(), NR_3L_PORTS - 1);
+    check_operations(NR_3L_PORTS - 1);
     check_eq(reset(), 0);
     check_eq(open_unbound(), 1);
 }
@@ -470,49 +573,15 @@ TEST(reset_before_the_switch_drops_registrations_too)
     check_eq(register_pair(0, NULL), 0);
 }
 
-/* All ports where that doesn't take long, else two pages of them. */
-static uint32_t fill_up(void)
+/* The last ports of the geometry are dealt with above, with all of them open. */
+TEST(operations_at_the_last_ports_of_two_pages)
 {
-    uint32_t pairs = is_pv ? NR_PAIRS : 2;
+    uint32_t ports = NR_PAIRS > 2 ? 2 * PORTS_PER_PAGE : PORTS_PER_PAGE;
     long rc;
 
-    check(enter_3l(pairs));
-    check_eq(open_ipis(~0U, 0, &rc), pairs * PORTS_PER_PAGE - 1);
-    return pairs * PORTS_PER_PAGE - 1;
-}
-
-TEST(operations_at_the_last_ports)
-{
-    uint32_t last = fill_up();
-    struct evtchn_status st;
-
-    for ( uint32_t port = last; port > last - 3; port-- )
-    {
-        check_eq(status(port, &st), 0);
-        check_eq(st.status, EVTCHNSTAT_ipi);
-        check(one_event(port));
-        check_eq(poll(port, 1000000000), 1);
-        mask_3l(port, true);
-        check(send(port) == 0 && pending_3l(port));
-        quiet();
-        l2_page[0][L1_BIT(port)] = 0;
-        check_eq(unmask(port), 0);
-        check(levels_are_of(port));
-        check_eq(close_port(port), 0);
-        check(!pending_3l(port));
-        check_eq(status(port, &st), 0);
-        check_eq(st.status, EVTCHNSTAT_closed);
-        check(send(port) < 0 && close_port(port) < 0);
-    }
-    check_eq(open_unbound(), last - 2);
-    check_eq(bind_vcpu(last - 2, 0), 0);
-    check_eq(status(last - 2, &st), 0);
-    check_eq(st.status, EVTCHNSTAT_unbound);
-    check_eq(open_loopback(last - 2), last - 1);
-    check_eq(open_virq(VIRQ_DEBUG, 0), last);
-    check(send(last + 1) < 0 && close_port(last + 1) < 0);
-    check(bind_vcpu(last + 1, 0) < 0);
-    check(status(NR_3L_PORTS, &st) < 0 && unmask(NR_3L_PORTS) < 0);
+    check(enter_3l(ports / PORTS_PER_PAGE));
+    check_eq(open_ipis(~0U, 0, &rc), ports - 1);
+    check_operations(ports - 1);
 }
 
 TEST(the_width_is_that_of_the_caller)

@@ -13,10 +13,11 @@
 /* domctl.h, sysctl.h */
 enum {
     DOMCTL_createdomain = 1, DOMCTL_destroydomain = 2,
-    DOMCTL_unpausedomain = 4, DOMCTL_getdomaininfo = 5, DOMCTL_max_mem = 11,
-    DOMCTL_setvcpucontext = 12, DOMCTL_max_vcpus = 15,
+    DOMCTL_pausedomain = 3, DOMCTL_unpausedomain = 4,
+    DOMCTL_getdomaininfo = 5, DOMCTL_max_mem = 11,
+    DOMCTL_shadow_op = 10, DOMCTL_setvcpucontext = 12, DOMCTL_max_vcpus = 15,
     DOMCTL_sethvmcontext = 34, DOMCTL_set_address_size = 35,
-    DOMCTL_set_paging_mempool_size = 86,
+    DOMCTL_soft_reset = 79, DOMCTL_set_paging_mempool_size = 86,
     SYSCTL_physinfo = 3, SYSCTL_debug_keys = 7,
 };
 #define CDF_hvm 1
@@ -47,6 +48,7 @@ struct domctl {
         struct { uint32_t size; u64_aligned buffer; } hvm;
         struct { uint32_t vcpu; u64_aligned ctxt; } context;
         struct { uint32_t bits; } address_size;
+        struct { uint32_t op, mode; } shadow;
         u64_aligned size[16];
     };
 };
@@ -524,6 +526,37 @@ void domu_destroy(struct domu *du)
         }
 }
 
+long domu_pause(struct domu *du, bool pause)
+{
+    struct domctl op = { .cmd = 0 };
+
+    return domctl(du->id, pause ? DOMCTL_pausedomain : DOMCTL_unpausedomain, &op);
+}
+
+long domu_soft_reset(struct domu *du)
+{
+    struct domctl op = { .cmd = 0 };
+
+    return domctl(du->id, DOMCTL_soft_reset, &op);
+}
+
+/* hvm/dm_op.h: XEN_DMOP_set_mem_type */
+long domu_set_writable(struct domu *du, uint64_t gfn, bool writable)
+{
+    struct { uint32_t op, pad, nr; uint16_t type, pad1; u64_aligned first; }
+        op = { 12, 0, 1, writable ? 0 : 1, 0, gfn };
+    struct { void *at; unsigned long size; } buf = { &op, sizeof(op) };
+
+    return hypercall(HYPERVISOR_dm_op, du->id, 1, &buf);
+}
+
+long domu_log_dirty(struct domu *du, bool on)
+{
+    struct domctl op = { .shadow = { on ? 2 : 0, 0 } };
+
+    return domctl(du->id, DOMCTL_shadow_op, &op);
+}
+
 void domu_run(const char *kind)
 {
     static struct domu du;
@@ -566,9 +599,15 @@ void peer_ask(struct domu *du, enum peer_cmd cmd, uint64_t a0, uint64_t a1)
 
 long peer_wait(struct domu *du)
 {
-    while ( __atomic_load_n(&du->peer->cmd, __ATOMIC_ACQUIRE) != PEER_none )
+    /* Asleep: under the instruction counter looking takes the peer's time. */
+    for ( uint64_t ns = 5000; ; ns += ns < 200000 ? ns : 0 )
+    {
+        if ( __atomic_load_n(&du->peer->cmd, __ATOMIC_ACQUIRE) == PEER_none )
+            break;
         if ( domu_poll(du) >= 0 )
             return -ESRCH;
+        poll_nothing(ns);
+    }
     return du->peer->result;
 }
 

@@ -52,6 +52,12 @@ void new_page(void *va, uint64_t gfn)
     map(va, gfn);
 }
 
+/* For HVM guests only. */
+long platform_soft_reset(void)
+{
+    return -ENOSYS;
+}
+
 /* PV guests are of one width for all their lives. */
 void claim_32bit(void)
 {

@@ -69,18 +69,33 @@ void claim_32bit(void)
 }
 #endif
 
-const char *platform_init(void *info)
+static long map_shared(void)
 {
-    const struct hvm_start_info *si = info;
     struct add_to_physmap map = {
         .dom = DOMID_SELF, .space = XENMAPSPACE_shared_info,
         .gpfn = (unsigned long)shared_va / PAGE_SIZE,
     };
 
-    init_hypercalls();
-    hypercall(HYPERVISOR_memory_op, XENMEM_add_to_physmap, &map);
     shared = (struct shared_info *)shared_va;
     shared_gfn = map.gpfn;
+    return hypercall(HYPERVISOR_memory_op, XENMEM_add_to_physmap, &map);
+}
+
+long platform_soft_reset(void)
+{
+    unsigned int reason = SHUTDOWN_soft_reset;
+    long rc = hypercall(HYPERVISOR_sched_op, SCHEDOP_shutdown, &reason);
+
+    /* Ordinary memory is where it was. */
+    return rc ?: map_shared();
+}
+
+const char *platform_init(void *info)
+{
+    const struct hvm_start_info *si = info;
+
+    init_hypercalls();
+    map_shared();
     is_dom0 = si->flags & SIF_INITDOMAIN;
     if ( !is_dom0 )
     {

@@ -31,7 +31,7 @@ enum {
     HYPERVISOR_mmuext_op = 26, HYPERVISOR_sched_op = 29,
     HYPERVISOR_callback_op = 30, HYPERVISOR_event_channel_op = 32,
     HYPERVISOR_physdev_op = 33, HYPERVISOR_hvm_op = 34,
-    HYPERVISOR_sysctl = 35, HYPERVISOR_domctl = 36,
+    HYPERVISOR_sysctl = 35, HYPERVISOR_domctl = 36, HYPERVISOR_dm_op = 41,
 };
 #define DOMID_SELF 0x7ff0
 #define UVMF_INVLPG 2
@@ -95,6 +95,7 @@ enum {
 };
 #define VIRQ_TIMER 0
 #define VIRQ_DEBUG 1
+#define VIRQ_CON_RING 8
 
 struct reg_3level {
     uint32_t page, nr_ports;
@@ -122,7 +123,10 @@ struct fifo_control {
 
 /* sched.h */
 enum { SCHEDOP_yield, SCHEDOP_block, SCHEDOP_shutdown, SCHEDOP_poll };
-enum { SHUTDOWN_poweroff, SHUTDOWN_reboot, SHUTDOWN_suspend, SHUTDOWN_crash };
+enum {
+    SHUTDOWN_poweroff, SHUTDOWN_reboot, SHUTDOWN_suspend, SHUTDOWN_crash,
+    SHUTDOWN_soft_reset = 5,
+};
 struct sched_poll {
     uint32_t *ports;
     unsigned int nr_ports;
