@@ -540,6 +540,17 @@ TEST(events_go_to_the_vcpu_the_port_is_bound_to)
     check_eq(bind_vcpu(rx, 0), 0);
     check_eq(unmask(rx), 0);
     check(test_bit(l2_page[0], L2_BIT(rx)) && upcall());
+    quiet();
+    shared->vcpu[1].pending_sel = 0;
+    shared->vcpu[1].upcall_pending = 0;
+    l2_page[1][0] = 0;
+    mask_3l(rx, true);
+    check_eq(bind_vcpu(rx, 1), 0);
+    check_eq(unmask(rx), 0);
+    check(test_bit(l2_page[1], L2_BIT(rx)));
+    check(test_bit(&shared->vcpu[1].pending_sel, L1_BIT(rx)));
+    check(shared->vcpu[1].upcall_pending);
+    check(!l2_page[0][0] && !VCPU0->pending_sel && !upcall());
 }
 
 TEST(switch_raises_on_the_vcpu_the_port_is_bound_to)
@@ -573,8 +584,51 @@ TEST(reset_before_the_switch_drops_registrations_too)
     check_eq(register_pair(0, NULL), 0);
 }
 
-/* The last ports of the geometry are dealt with above, with all of them open. */
-TEST(operations_at_the_last_ports_of_two_pages)
+static bool open_at(uint32_t port)
+{
+    struct evtchn_status st;
+
+    return !status(port, &st) && st.status != EVTCHNSTAT_closed;
+}
+
+static bool interrupted;
+static long vcpu_result, pair_result;
+
+/* The reset goes from the first port to the last, and is to be in between. */
+static void register_meanwhile(void)
+{
+    if ( open_at(1) )
+        VCPU0->upcall_pending = 1;
+    else if ( open_at(2000) )
+    {
+        interrupted = true;
+        vcpu_result = register_vcpu(1, l2_page[1], 0);
+        pair_result = register_pair(1, NULL);
+    }
+}
+
+TEST(registration_while_a_reset_is_in_progress_is_busy)
+{
+    long last;
+
+    interrupted = false;
+    check(enter_3l(1));
+    check_eq(open_ipis(2000, 0, &last), 2000);
+    set_callback(register_meanwhile);
+    VCPU0->upcall_pending = 0;
+    enable_events(true);
+    VCPU0->upcall_pending = 1;
+    last = reset();
+    enable_events(false);
+    check_eq(last, 0);
+    check(interrupted);
+    check_eq(vcpu_result, -EBUSY);
+    check_eq(pair_result, -EBUSY);
+    check(enter_3l(1));
+}
+
+/* Of two pages, or one; those of the geometry are dealt with above. */
+TEST(operations_at_the_last_ports)
 {
     uint32_t ports = NR_PAIRS > 2 ? 2 * PORTS_PER_PAGE : PORTS_PER_PAGE;
     long rc;
