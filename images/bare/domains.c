@@ -90,6 +90,11 @@ TEST(every_abi_talks_to_every_abi_of_pv)
     talk_to(PV_KIND);
 }
 
+TEST(every_abi_talks_to_every_abi_of_pv_of_the_other_width)
+{
+    talk_to(OTHER_PV_KIND);
+}
+
 static bool connect_peers(struct domu *a, struct domu *b, uint32_t port[2])
 {
     struct { uint16_t dom, remote; uint32_t port; } alloc =
@@ -338,6 +343,31 @@ TEST(soft_reset_of_pvh32)
 TEST(soft_reset_of_pvh64)
 {
     soft_resets("bare-pvh64", 5000);
+}
+
+/* From the 33rd on there is no place in shared_info, and no other one yet. */
+TEST(a_vcpu_without_vcpu_info)
+{
+    struct domu_spec spec = {
+        .kind = "bare-pvh32", .args = "suite=peer", .vcpus = 33,
+    };
+    struct { uint32_t vcpu, port; } ipi = { 32, 0 };
+    struct reg_3level_vcpu reg = { 32, 128, 0 };
+
+    check_eq(domu_create(&du, &spec), 0);
+    /* The page of vCPU 0's selector: frames of two pairs are before it. */
+    reg.gfn = peer_call(&du, PEER_frame, 4, 0);
+    for ( unsigned int i = 0; i < 2; i++ )
+    {
+        check_eq(peer_call(&du, PEER_enter, ABI_3L, 0), 0);
+        check_eq(peer_op(&du, EVTCHNOP_bind_ipi, &ipi, sizeof(ipi)), -ENOENT);
+        check_eq(peer_op(&du, EVTCHNOP_register_3level_vcpu, &reg, sizeof(reg)), 0);
+        check_eq(peer_op(&du, EVTCHNOP_bind_ipi, &ipi, sizeof(ipi)), 0);
+        check_eq(peer_call(&du, PEER_send, ipi.port, 1), 0);
+        check_eq(peer_call(&du, PEER_pending, ipi.port, 0), 1);
+        check_eq(peer_call(&du, PEER_enter, ABI_2L, 0), 0);
+    }
+    domu_destroy(&du);
 }
 
 /* A toolstack's mistake: nothing of the domain has changed. */

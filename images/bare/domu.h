@@ -15,8 +15,9 @@ struct domu {
     struct peer *peer;
 };
 #define MAX_DOMUS 3
-/* PV domains are of dom0's own width. */
+/* PV domains of dom0's own width, and of the other one. */
 #define PV_KIND (WORD_BITS == 64 ? "bare-pv64" : "bare-pv32")
+#define OTHER_PV_KIND (WORD_BITS == 64 ? "bare-pv32" : "bare-pv64")
 
 struct domu_spec {
     const char *kind;           /* as in "bare-pvh64" */
@@ -69,5 +70,7 @@ uint64_t free_pages(void);
 uint64_t settled_pages(void);
 long domain_pages(uint16_t id);
 long debug_key(char key);
+/* What Xen has said since the last time, as much as fits; ends with a zero. */
+void read_console(char *buf, uint32_t size);
 
 #endif
