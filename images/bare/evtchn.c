@@ -264,13 +264,9 @@ static unsigned long fetch(unsigned long *word)
 /* One word of pending bits: clears and counts those that are not masked. */
 static uint32_t consume_word(unsigned long *pending, const unsigned long *mask)
 {
-    unsigned long bits = *pending;
     uint32_t nr = 0;
 
-    /* Of the two words of a group one often has nothing. */
-    if ( !bits )
-        return 0;
-    for ( bits &= ~*mask; bits; bits &= bits - 1, nr++ )
+    for ( unsigned long bits = *pending & ~*mask; bits; bits &= bits - 1, nr++ )
         __atomic_and_fetch(pending, ~(bits & -bits), __ATOMIC_SEQ_CST);
     return nr;
 }
@@ -303,8 +299,11 @@ static uint32_t consume_3l(unsigned long sel, unsigned long *l2)
             size_t w = 2 * (i * WORD_BITS + __builtin_ctzl(groups));
             unsigned long *pending = &l3_pending[0][w], *mask = &l3_mask[0][w];
 
-            nr += consume_word(pending, mask);
-            nr += consume_word(pending + 1, mask + 1);
+            /* Often only one of the two has something. */
+            if ( pending[0] )
+                nr += consume_word(pending, mask);
+            if ( pending[1] )
+                nr += consume_word(pending + 1, mask + 1);
         }
     }
     return nr;
