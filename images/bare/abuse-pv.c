@@ -2,6 +2,7 @@
 /* Suite abuse: what PV guests alone can do, and can see of Xen as dom0. */
 #ifdef PV
 #include "abuse.h"
+#include "platform.h"
 
 TEST(frames_that_are_not_writable)
 {
@@ -11,6 +12,21 @@ TEST(frames_that_are_not_writable)
     check_eq(register_vcpu(0, l2_page[0], 0), 0);
     check(register_frames(0, table, gfn_of(l3_mask[0])) < 0);
     check(register_frames(0, gfn_of(l3_pending[0]), table) < 0);
+    sane();
+}
+
+/* What was done is not undone because nobody can be told of it. */
+TEST(an_argument_that_is_read_only)
+{
+    struct reg_3level *reg = (void *)spare[3];
+
+    check_eq(register_vcpu(0, l2_page[0], 0), 0);
+    *reg = (struct reg_3level){ 0, 0, gfn_of(l3_pending[0]), gfn_of(l3_mask[0]) };
+    make_readonly(reg);
+    check_eq(evtchn_op(EVTCHNOP_register_3level, reg), -EFAULT);
+    new_page(reg, gfn_of(reg));
+    check_eq(reg->nr_ports, 0);
+    check_eq(register_pair(0, NULL), -EBUSY);
     sane();
 }
 

@@ -896,3 +896,19 @@ TEST(fifo_busy_port_is_found_again)
     for ( unsigned int i = 1; i < 6; i++ )
         check_eq(open_ipi(0), i);
 }
+
+/* All channels of one piece of memory (64), such that the search goes on. */
+TEST(fifo_busy_ports_side_by_side_are_passed_over)
+{
+    long last;
+
+    check(enter(ABI_FIFO, 0));
+    check_eq(open_ipis(200, 0, &last), 200);
+    check_eq(send_batch(64, 1, 64), 0);
+    for ( uint32_t port = 64; port < 128; port++ )
+        check_eq(close_port(port), 0);
+    check_eq(open_ipi(0), 201);
+    check_eq(consume(0), 0);
+    check_eq(open_ipi(0), 64);
+    check_eq(open_ipi(0), 65);
+}

@@ -291,11 +291,12 @@ static void live_and_reset(enum abi abi, uint32_t ports)
     tick();
     enable_events(false);
     figure("longest_step_ns", longest);
+    /* Closing 65,535 ports without a break takes five times as long. */
+    check(longest < 20000000);
     check_eq(status(ours, &st), 0);
     check_eq(st.status, EVTCHNSTAT_unbound);
     check_eq(domu_pause(&du, false), 0);
     check_eq(peer_wait(&du), 0);
-    check(!take(ours));
 }
 
 /* None of the frames that were registered is held by anybody. */

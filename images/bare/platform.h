@@ -32,6 +32,8 @@ extern uint32_t console_port;
 extern void *store_page;
 
 #ifdef PV
+/* Until it is mapped anew, by new_page(). */
+void make_readonly(void *va);
 /* Map a frame at a page of ours: of another domain's, or the page's own. */
 long map_frame_of(void *va, uint64_t frame, uint16_t dom);
 const void *platform_initrd(size_t *size);
