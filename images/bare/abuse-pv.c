@@ -2,6 +2,7 @@
 /* Suite abuse: what PV guests alone can do, and can see of Xen as dom0. */
 #ifdef PV
 #include "abuse.h"
+#include "platform.h"
 
 TEST(frames_that_are_not_writable)
 {
@@ -12,6 +13,83 @@ TEST(frames_that_are_not_writable)
     check(register_frames(0, table, gfn_of(l3_mask[0])) < 0);
     check(register_frames(0, gfn_of(l3_pending[0]), table) < 0);
     sane();
+}
+
+/* What was done is not undone because nobody can be told of it. */
+TEST(an_argument_that_is_read_only)
+{
+    struct reg_3level *reg = (void *)spare[3];
+
+    check_eq(register_vcpu(0, l2_page[0], 0), 0);
+    *reg = (struct reg_3level){ 0, 0, gfn_of(l3_pending[0]), gfn_of(l3_mask[0]) };
+    make_readonly(reg);
+    check_eq(evtchn_op(EVTCHNOP_register_3level, reg), -EFAULT);
+    new_page(reg, gfn_of(reg));
+    check_eq(reg->nr_ports, 0);
+    check_eq(register_pair(0, NULL), -EBUSY);
+    sane();
+}
+
+/* Also ones that dom0 may map, and has mapped. */
+TEST(frames_of_another_domain)
+{
+    static struct domu du;
+    struct domu_spec spec = { .kind = PV_KIND, .args = "suite=peer" };
+
+    if ( domu_create(&du, &spec) )
+    {
+        check(false);
+        return;
+    }
+    for ( unsigned int i = 0; i < 3; i++ )
+    {
+        uint64_t theirs = peer_call(&du, PEER_frame, i, 0);
+
+        check_eq(reset(), 0);
+        check(register_at(0, 0, theirs) < 0);
+        check_eq(register_vcpu(0, l2_page[0], 0), 0);
+        check(register_frames(0, theirs, gfn_of(l3_mask[0])) < 0);
+        check(register_frames(0, gfn_of(l3_pending[0]), theirs) < 0);
+    }
+    domu_destroy(&du);
+    sane();
+}
+
+static long have_it_register(struct domu *du, const uint64_t gfn[3])
+{
+    struct reg_3level_vcpu vcpu = { 0, 0, gfn[2] };
+    struct reg_3level pair = { 0, 0, gfn[0], gfn[1] };
+
+    return peer_op(du, EVTCHNOP_register_3level_vcpu, &vcpu, sizeof(vcpu)) ?:
+           peer_op(du, EVTCHNOP_register_3level, &pair, sizeof(pair));
+}
+
+/* Writes to them would be dropped, or be the device model's. */
+TEST(frames_of_pvh_that_are_not_writable)
+{
+    static struct domu du;
+    struct domu_spec spec = { .kind = "bare-pvh32", .args = "suite=peer" };
+    uint64_t gfn[3];
+
+    if ( domu_create(&du, &spec) )
+    {
+        check(false);
+        return;
+    }
+    for ( unsigned int i = 0; i < 3; i++ )
+        gfn[i] = peer_call(&du, PEER_frame, i, 0);
+    for ( unsigned int i = 0; i < 3; i++ )
+    {
+        check_eq(domu_set_writable(&du, gfn[i], false), 0);
+        check_eq(have_it_register(&du, gfn), -ENXIO);
+        check_eq(domu_set_writable(&du, gfn[i], true), 0);
+        check_eq(peer_call(&du, PEER_enter, ABI_2L, 0), 0);
+    }
+    /* Writable after all: only that writing is noticed, as in a migration. */
+    check_eq(domu_log_dirty(&du, true), 0);
+    check_eq(have_it_register(&du, gfn), 0);
+    check_eq(domu_log_dirty(&du, false), 0);
+    domu_destroy(&du);
 }
 
 /* While it is registered it is writable, and nothing else. */
@@ -73,6 +151,66 @@ TEST(an_interrupted_reset_hoards_nothing)
     /* Ports are at most some 50 to a page. */
     check(before - least < 300);
     sane();
+}
+
+/*
+ * What a hostile domain costs Xen, and itself, while it lives: nothing once it
+ * has reset.
+ */
+static void hostile_domain(const char *kind)
+{
+    static struct domu du;
+    struct domu_spec spec = { .kind = kind, .args = "suite=peer", .vcpus = 2 };
+    const uint32_t calls = 3000;
+    uint64_t before = 0, after = 0;
+    long pages = 0, accepted = 0;
+
+    if ( domu_create(&du, &spec) )
+    {
+        check(false);
+        return;
+    }
+    for ( unsigned int i = 0; i < 4; i++ )
+    {
+        long rc = peer_call(&du, PEER_hostile, calls, 0);
+
+        check(rc > 0);
+        accepted += rc;
+        check_eq(peer_call(&du, PEER_enter, ABI_2L, 0), 0);
+        after = settled_pages();
+        /* The first has Xen allocate what stays for the domain's life. */
+        if ( !i )
+        {
+            before = after;
+            pages = domain_pages(du.id);
+        }
+    }
+    figure("accepted", accepted);
+    figure("pages_before", before);
+    figure("pages_after", after);
+    check_eq(after, before);
+    check_eq(domain_pages(du.id), pages);
+    /* Nor is a reference held: what it gives away is gone. */
+    accepted = peer_call(&du, PEER_give_away, 0, 0);
+    check_eq(domain_pages(du.id), pages - accepted);
+    check_eq(peer_call(&du, PEER_take_back, 0, 0), accepted);
+    check_eq(domain_pages(du.id), pages);
+    domu_destroy(&du);
+}
+
+TEST(a_hostile_pvh64_domain_leaks_nothing)
+{
+    hostile_domain("bare-pvh64");
+}
+
+TEST(a_hostile_pvh32_domain_leaks_nothing)
+{
+    hostile_domain("bare-pvh32");
+}
+
+TEST(a_hostile_pv_domain_leaks_nothing)
+{
+    hostile_domain(PV_KIND);
 }
 
 TEST(no_page_is_lost)

@@ -6,8 +6,14 @@
 #include "domu.h"
 
 /* Pages for frames that are not used as they should be. */
-static unsigned long spare[4][PAGE_SIZE / sizeof(long)]
-    __attribute__((aligned(PAGE_SIZE)));
+extern unsigned long spare[4][PAGE_SIZE / sizeof(long)];
+
+/*
+ * So many registrations of each kind, with values that are near what is right,
+ * and far off; gives how many were accepted, or the first answer that is not
+ * documented.
+ */
+long hostile_calls(uint32_t nr);
 
 static inline long register_frames(unsigned int pair, uint64_t pending, uint64_t mask)
 {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Suite conformance: what only a PV guest has, and dom0 at that. */
 #ifdef PV
-#include "bare.h"
+#include "domu.h"
 
 /* physdev.h */
 enum {
     PHYSDEVOP_set_iopl = 6, PHYSDEVOP_eoi = 12, PHYSDEVOP_map_pirq = 13,
-    PHYSDEVOP_setup_gsi = 21,
+    PHYSDEVOP_pirq_eoi_gmfn_v1 = 17, PHYSDEVOP_setup_gsi = 21,
 };
 
 static void outb(uint16_t port, uint8_t val)
@@ -29,8 +29,28 @@ static void keyboard_irq(void)
     outb(0x60, 0x55);
 }
 
+static void forget_levels(void)
+{
+    for ( unsigned int n = 0; n < nr_vcpus; n++ )
+    {
+        shared->vcpu[n].upcall_pending = 0;
+        shared->vcpu[n].pending_sel = 0;
+        memset(l2_page[n], 0, L2_BYTES);
+    }
+}
+
+static long eoi(void)
+{
+    uint32_t irq = 1;
+
+    return hypercall(HYPERVISOR_physdev_op, PHYSDEVOP_eoi, &irq);
+}
+
 TEST(pirq_arrives)
 {
+    /* Xen keeps it for good. */
+    static char eoi_map[PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
+    struct { unsigned long gmfn; } gmfn = { gfn_of(eoi_map) };
     struct { uint32_t iopl; } iopl = { 1 };
     struct { int gsi; uint8_t triggering, polarity; } gsi = { 1, 0, 0 };
     struct {
@@ -39,7 +59,6 @@ TEST(pirq_arrives)
         uint64_t table;
     } map = { DOMID_SELF, 1 /* MAP_PIRQ_TYPE_GSI */, 1, 1, 0, 0, 0, 0 };
     struct { uint32_t pirq, flags, port; } bind = { 1, 0, 0 };
-    uint32_t irq = 1;
 
     check_eq(hypercall(HYPERVISOR_physdev_op, PHYSDEVOP_set_iopl, &iopl), 0);
     hypercall(HYPERVISOR_physdev_op, PHYSDEVOP_setup_gsi, &gsi);
@@ -55,16 +74,65 @@ TEST(pirq_arrives)
         check_eq(poll(bind.port, 1000000000), 1);
         check(take(bind.port));
         check_eq(inb(0x60), 0x55);
-        hypercall(HYPERVISOR_physdev_op, PHYSDEVOP_eoi, &irq);
+        check_eq(eoi(), 0);
     }
     /* On another vCPU. */
     check_eq(bind_vcpu(bind.port, 1), 0);
     keyboard_irq();
     check_eq(poll(bind.port, 1000000000), 1);
     check(shared->vcpu[1].upcall_pending && shared->vcpu[1].pending_sel);
+    check(take(bind.port));
     inb(0x60);
-    hypercall(HYPERVISOR_physdev_op, PHYSDEVOP_eoi, &irq);
+    check_eq(eoi(), 0);
+    /* Masked, it waits; an EOI unmasks it, for those who have asked for that. */
+    set_masked(bind.port, true);
+    forget_levels();
+    keyboard_irq();
+    check_eq(poll(bind.port, 1000000000), 1);
+    check(pending_3l(bind.port));
+    check(!shared->vcpu[1].upcall_pending && !shared->vcpu[1].pending_sel);
+    check_eq(hypercall(HYPERVISOR_physdev_op, PHYSDEVOP_pirq_eoi_gmfn_v1, &gmfn), 0);
+    inb(0x60);
+    check_eq(eoi(), 0);
+    check(shared->vcpu[1].upcall_pending && shared->vcpu[1].pending_sel);
+    check(test_bit(l2_page[1], L2_BIT(bind.port)));
     check_eq(close_port(bind.port), 0);
+}
+
+/*
+ * What Xen sends to a vCPU of each domain (VIRQ_DEBUG, by the 'q' debug key), and
+ * what it sends to whoever has bound it, on the vCPU that was chosen for it.
+ */
+TEST(virqs_of_a_vcpu_and_global_ones)
+{
+    long debug[2], ring;
+
+    if ( !is_dom0 )
+    {
+        check(open_virq(VIRQ_CON_RING, 0) < 0);
+        return;
+    }
+    check(enter(ABI_3L, PORTS_PER_PAGE));
+    debug[0] = open_virq(VIRQ_DEBUG, 0);
+    debug[1] = open_virq(VIRQ_DEBUG, 1);
+    check_eq(open_virq(VIRQ_CON_RING, 1), -EINVAL);
+    ring = open_virq(VIRQ_CON_RING, 0);
+    check(debug[0] > 0 && debug[1] > 0 && ring > 0);
+    check_eq(bind_vcpu(debug[1], 0), -EINVAL);
+    check_eq(bind_vcpu(ring, 1), 0);
+    set_masked(debug[0], true);
+    take(ring);
+    forget_levels();
+    check_eq(debug_key('q'), 0);
+    check_eq(poll(ring, 1000000000), 1);
+    check(take(ring) && take(debug[1]));
+    check(test_bit(l2_page[1], L2_BIT(ring)) && shared->vcpu[1].upcall_pending);
+    /* The masked one is pending, and nothing else was for vCPU 0. */
+    check(!VCPU0->pending_sel && !VCPU0->upcall_pending && !l2_page[0][0]);
+    check(pending_3l(debug[0]));
+    check_eq(unmask(debug[0]), 0);
+    check(VCPU0->pending_sel && VCPU0->upcall_pending);
+    check(test_bit(l2_page[0], L2_BIT(debug[0])));
 }
 
 #endif

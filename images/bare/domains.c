@@ -4,9 +4,6 @@
 
 #ifdef PV
 
-/* PV domains are of dom0's own width. */
-#define PV_KIND (WORD_BITS == 64 ? "bare-pv64" : "bare-pv32")
-
 static struct domu du;
 
 static bool peer_start(const char *kind, uint32_t max_port)
@@ -93,6 +90,68 @@ TEST(every_abi_talks_to_every_abi_of_pv)
     talk_to(PV_KIND);
 }
 
+TEST(every_abi_talks_to_every_abi_of_pv_of_the_other_width)
+{
+    talk_to(OTHER_PV_KIND);
+}
+
+static bool connect_peers(struct domu *a, struct domu *b, uint32_t port[2])
+{
+    struct { uint16_t dom, remote; uint32_t port; } alloc =
+        { DOMID_SELF, b->id, 0 };
+    struct { uint16_t dom; uint32_t remote, local; } bind = { a->id, 0, 0 };
+
+    if ( peer_op(a, EVTCHNOP_alloc_unbound, &alloc, sizeof(alloc)) )
+        return false;
+    bind.remote = alloc.port;
+    if ( peer_op(b, EVTCHNOP_bind_interdomain, &bind, sizeof(bind)) )
+        return false;
+    port[0] = alloc.port;
+    port[1] = bind.local;
+    return peer_call(a, PEER_pending, port[0], 0) >= 0 &&
+           peer_call(b, PEER_pending, port[1], 0) >= 0;
+}
+
+static bool passes(struct domu *from, uint32_t out, struct domu *to, uint32_t in)
+{
+    return peer_call(to, PEER_pending, in, 0) == 0 &&
+           peer_call(from, PEER_send, out, 1) == 0 &&
+           peer_call(to, PEER_pending, in, 0) == 1;
+}
+
+/* Neither of them is dom0, nor of its kind. */
+static void two_domains(const char *kind)
+{
+    static struct domu other;
+    struct domu_spec spec = { .kind = kind, .args = "suite=peer" };
+
+    check(peer_start("bare-pvh64", 0));
+    check_eq(domu_create(&other, &spec), 0);
+    for ( enum abi a = ABI_2L; a <= ABI_3L; a++ )
+        for ( enum abi b = ABI_2L; b <= ABI_3L; b++ )
+        {
+            uint32_t port[2] = { 0, 0 };
+
+            check_eq(peer_call(&du, PEER_enter, a, PORTS_PER_PAGE), 0);
+            check_eq(peer_call(&other, PEER_enter, b, PORTS_PER_PAGE), 0);
+            check(connect_peers(&du, &other, port));
+            check(passes(&du, port[0], &other, port[1]));
+            check(passes(&other, port[1], &du, port[0]));
+        }
+    domu_destroy(&other);
+    domu_destroy(&du);
+}
+
+TEST(every_abi_between_pvh64_and_pvh32)
+{
+    two_domains("bare-pvh32");
+}
+
+TEST(every_abi_between_pvh64_and_pv)
+{
+    two_domains(PV_KIND);
+}
+
 TEST(interdomain_at_the_last_ports)
 {
     long ours, theirs, rc;
@@ -155,6 +214,17 @@ TEST(a_port_outlives_its_peer)
     check_eq(close_port(ours), 0);
 }
 
+/* Has the peer end for a soft reset, as it does before it starts a kernel by kexec. */
+static bool ends_for_soft_reset(enum abi abi)
+{
+    int code;
+
+    peer_ask(&du, PEER_soft_reset, abi, 0);
+    while ( (code = domu_poll(&du)) < 0 )
+        poll_nothing(1000000);
+    return code == SHUTDOWN_soft_reset;
+}
+
 /* Time without a point where the vCPU could have done something else. */
 static uint64_t last_tick, longest;
 
@@ -188,6 +258,134 @@ static void destroy_measured(uint64_t pages, const char *name)
     enable_events(false);
     figure("destroy_ns", now() - began);
     figure(name, longest);
+}
+
+/*
+ * One life of a kernel: it opens ports of one ABI, is connected to us, and ends.
+ * The next one has to find the domain as if it were the first.
+ */
+static void live_and_reset(enum abi abi, uint32_t ports)
+{
+    struct evtchn_status st;
+    long ours, theirs;
+
+    check(enter(ABI_2L, 0));
+    check(open_virq(VIRQ_TIMER, 0) > 0);
+    check_eq(peer_call(&du, PEER_enter, abi, 0), 0);
+    check(connect(&ours, &theirs));
+    check(peer_call(&du, PEER_fill, ports, 0) > 0);
+    check_eq(peer_call(&du, PEER_send, theirs, 1), 0);
+    check(take(ours));
+    check_eq(send(ours), 0);
+
+    check(ends_for_soft_reset(abi));
+    /* Not behind the back of a domain which may be unpaused any time. */
+    check_eq(domu_soft_reset(&du), -EINVAL);
+    check_eq(domu_pause(&du, true), 0);
+    longest = 0;
+    set_callback(tick);
+    last_tick = now();
+    set_timer(last_tick + 50000);
+    enable_events(true);
+    check_eq(domu_soft_reset(&du), 0);
+    tick();
+    enable_events(false);
+    figure("longest_step_ns", longest);
+    /* Closing 65,535 ports without a break takes five times as long. */
+    check(longest < 20000000);
+    check_eq(status(ours, &st), 0);
+    check_eq(st.status, EVTCHNSTAT_unbound);
+    check_eq(domu_pause(&du, false), 0);
+    check_eq(peer_wait(&du), 0);
+}
+
+/* None of the frames that were registered is held by anybody. */
+static void frames_are_free(void)
+{
+    long nr, pages = domain_pages(du.id);
+
+    nr = peer_call(&du, PEER_give_away, 0, 0);
+    check(nr > 0);
+    check_eq(domain_pages(du.id), pages - nr);
+    check_eq(peer_call(&du, PEER_take_back, 0, 0), nr);
+    check_eq(domain_pages(du.id), pages);
+}
+
+static void soft_resets(const char *kind, uint32_t ports)
+{
+    static const enum abi abis[] = { ABI_3L, ABI_FIFO, ABI_3L, ABI_3L };
+    uint64_t before = 0;
+    long pages = 0;
+
+    check(peer_start(kind, 0));
+    for ( unsigned int i = 0; i < ARRAY_SIZE(abis); i++ )
+    {
+        live_and_reset(abis[i], abis[i] == ABI_3L ? ports : 5000);
+        frames_are_free();
+        check_eq(reset(), 0);
+        /* What the first two leave behind is there once. */
+        if ( i == 1 )
+        {
+            before = settled_pages();
+            pages = domain_pages(du.id);
+        }
+    }
+    check_eq(settled_pages(), before);
+    check_eq(domain_pages(du.id), pages);
+    domu_destroy(&du);
+}
+
+TEST(soft_reset_of_pvh32)
+{
+    soft_resets("bare-pvh32", 0);
+}
+
+/* Opening takes longer in 64-bit HVM guests where they are emulated. */
+TEST(soft_reset_of_pvh64)
+{
+    soft_resets("bare-pvh64", 5000);
+}
+
+/* From the 33rd on there is no place in shared_info, and no other one yet. */
+TEST(a_vcpu_without_vcpu_info)
+{
+    struct domu_spec spec = {
+        .kind = "bare-pvh32", .args = "suite=peer", .vcpus = 33,
+    };
+    struct { uint32_t vcpu, port; } ipi = { 32, 0 };
+    struct reg_3level_vcpu reg = { 32, 128, 0 };
+
+    check_eq(domu_create(&du, &spec), 0);
+    /* The page of vCPU 0's selector: frames of two pairs are before it. */
+    reg.gfn = peer_call(&du, PEER_frame, 4, 0);
+    for ( unsigned int i = 0; i < 2; i++ )
+    {
+        check_eq(peer_call(&du, PEER_enter, ABI_3L, 0), 0);
+        check_eq(peer_op(&du, EVTCHNOP_bind_ipi, &ipi, sizeof(ipi)), -ENOENT);
+        check_eq(peer_op(&du, EVTCHNOP_register_3level_vcpu, &reg, sizeof(reg)), 0);
+        check_eq(peer_op(&du, EVTCHNOP_bind_ipi, &ipi, sizeof(ipi)), 0);
+        check_eq(peer_call(&du, PEER_send, ipi.port, 1), 0);
+        check_eq(peer_call(&du, PEER_pending, ipi.port, 0), 1);
+        check_eq(peer_call(&du, PEER_enter, ABI_2L, 0), 0);
+    }
+    domu_destroy(&du);
+}
+
+/* A toolstack's mistake: nothing of the domain has changed. */
+TEST(soft_reset_of_a_running_domain_is_refused)
+{
+    long ours, theirs;
+
+    check(peer_start("bare-pvh32", 0));
+    check(enter(ABI_3L, PORTS_PER_PAGE));
+    check_eq(peer_call(&du, PEER_enter, ABI_3L, 0), 0);
+    check(connect(&ours, &theirs));
+    check_eq(domu_pause(&du, true), 0);
+    check_eq(domu_soft_reset(&du), -EINVAL);
+    check_eq(domu_pause(&du, false), 0);
+    check_eq(send(ours), 0);
+    check_eq(peer_call(&du, PEER_pending, theirs, 0), 1);
+    domu_destroy(&du);
 }
 
 /*

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Building domains by domctl, from a PV dom0: PVH ones, and PV ones of its width. */
+/* Building domains by domctl, from a PV dom0: PVH and PV ones, of either width. */
 #ifdef PV
 #include "domu.h"
 #include "platform.h"
@@ -13,11 +13,12 @@
 /* domctl.h, sysctl.h */
 enum {
     DOMCTL_createdomain = 1, DOMCTL_destroydomain = 2,
-    DOMCTL_unpausedomain = 4, DOMCTL_getdomaininfo = 5, DOMCTL_max_mem = 11,
-    DOMCTL_setvcpucontext = 12, DOMCTL_max_vcpus = 15,
+    DOMCTL_pausedomain = 3, DOMCTL_unpausedomain = 4,
+    DOMCTL_getdomaininfo = 5, DOMCTL_max_mem = 11,
+    DOMCTL_shadow_op = 10, DOMCTL_setvcpucontext = 12, DOMCTL_max_vcpus = 15,
     DOMCTL_sethvmcontext = 34, DOMCTL_set_address_size = 35,
-    DOMCTL_set_paging_mempool_size = 86,
-    SYSCTL_physinfo = 3, SYSCTL_debug_keys = 7,
+    DOMCTL_soft_reset = 79, DOMCTL_set_paging_mempool_size = 86,
+    SYSCTL_readconsole = 1, SYSCTL_physinfo = 3, SYSCTL_debug_keys = 7,
 };
 #define CDF_hvm 1
 #define CDF_hap 2
@@ -47,6 +48,7 @@ struct domctl {
         struct { uint32_t size; u64_aligned buffer; } hvm;
         struct { uint32_t vcpu; u64_aligned ctxt; } context;
         struct { uint32_t bits; } address_size;
+        struct { uint32_t op, mode; } shadow;
         u64_aligned size[16];
     };
 };
@@ -62,6 +64,12 @@ struct sysctl {
             u64_aligned total_pages, free_pages, scrub_pages;
         } physinfo;
         struct { u64_aligned keys; uint32_t nr; } keys;
+        struct {
+            uint8_t clear, incremental, pad[2];
+            uint32_t index;
+            u64_aligned buffer;
+            uint32_t count;
+        } console;
         u64_aligned size[16];
     };
 };
@@ -123,6 +131,15 @@ long debug_key(char key)
     return sysctl(SYSCTL_debug_keys, &op);
 }
 
+void read_console(char *buf, uint32_t size)
+{
+    struct sysctl op = { .console = {
+        .clear = 1, .buffer = (unsigned long)buf, .count = size - 1,
+    } };
+
+    buf[sysctl(SYSCTL_readconsole, &op) ? 0 : op.console.count] = 0;
+}
+
 /* Windows for frames of others: two that stay for each domain, one to fill. */
 static char windows[2 * MAX_DOMUS + 1][PAGE_SIZE]
     __attribute__((aligned(PAGE_SIZE)));
@@ -133,6 +150,8 @@ static struct domu *domus[MAX_DOMUS];
 #define PV_PAGES 1024u
 static unsigned long frames[PV_PAGES];
 static bool have_frames;
+/* Is it a 64-bit one? */
+static bool wide;
 
 static void *map_foreign(unsigned int window, uint16_t dom, unsigned long gfn)
 {
@@ -372,15 +391,15 @@ static void set_entry(uint16_t dom, unsigned int table, unsigned int nr,
 static long set_tables(uint16_t dom)
 {
     struct { unsigned int cmd; unsigned long mfn, arg; } pin =
-        { WORD_BITS == 64 ? 3 : 2, frames[PV_TABLES], 0 };
-    unsigned int l2 = WORD_BITS == 64 ? PV_TABLES + 2 : PV_TABLES + 1;
+        { wide ? 3 : 2, frames[PV_TABLES], 0 };
+    unsigned int l2 = wide ? PV_TABLES + 2 : PV_TABLES + 1;
 
     for ( unsigned int pfn = 0; pfn < PV_PAGES; pfn++ )
         set_entry(dom, PV_L1 + pfn / 512, pfn % 512, pfn,
                   pfn >= PV_TABLES && pfn < PV_P2M ? 0x65 : 0x67);
     set_entry(dom, l2, 0, PV_L1, 0x67);
     set_entry(dom, l2, 1, PV_L1 + 1, 0x67);
-    if ( WORD_BITS == 64 )
+    if ( wide )
     {
         set_entry(dom, PV_TABLES, 0, PV_TABLES + 1, 0x67);
         set_entry(dom, PV_TABLES + 1, 0, l2, 0x67);
@@ -395,34 +414,76 @@ static long set_tables(uint16_t dom)
     return hypercall(HYPERVISOR_mmuext_op, &pin, 1, NULL, dom);
 }
 
+/* What is the same in either width but for that; no stack is needed. */
+#define SET_CONTEXT(c, entry, code, data, cr3) do {                     \
+    (c)->flags = VGCF_in_kernel | VGCF_online;                          \
+    (c)->regs.ip = (entry);                                             \
+    (c)->regs.si = PV_START * PAGE_SIZE;                                \
+    (c)->regs.sp = (c)->kernel_sp = PV_START * PAGE_SIZE;               \
+    (c)->regs.cs = (code);                                              \
+    (c)->regs.ss = (c)->regs.ds = (c)->regs.es = (data);                \
+    (c)->kernel_ss = (data);                                            \
+    (c)->ctrlreg[3] = (cr3);                                            \
+} while (0)
+
 static long set_pv_context(uint16_t dom, uint32_t entry)
 {
-    static struct vcpu_guest_context ctxt;
+    static union {
+        struct vcpu_guest_context32 c32;
+        struct vcpu_guest_context64 c64;
+    } ctxt;
     struct domctl op = { .context = { 0, (unsigned long)&ctxt } };
     uint64_t cr3 = frames[PV_TABLES];
 
-    ctxt.flags = VGCF_in_kernel | VGCF_online;
-    ctxt.regs.ip = entry;
-    ctxt.regs.si = PV_START * PAGE_SIZE;
-    ctxt.regs.sp = PV_START * PAGE_SIZE; /* it brings a stack of its own */
-    ctxt.regs.cs = FLAT_CS;
-    ctxt.regs.ss = ctxt.regs.ds = ctxt.regs.es = FLAT_SS;
-    ctxt.kernel_ss = FLAT_SS;
-    ctxt.kernel_sp = ctxt.regs.sp;
-    ctxt.ctrlreg[3] = WORD_BITS == 64 ? cr3 << 12 : cr3 << 12 | cr3 >> 20;
+    memset(&ctxt, 0, sizeof(ctxt));
+    if ( wide )
+        SET_CONTEXT(&ctxt.c64, entry, FLAT_CS64, FLAT_SS64, cr3 << 12);
+    else
+        SET_CONTEXT(&ctxt.c32, entry, FLAT_CS32, FLAT_SS32,
+                    cr3 << 12 | cr3 >> 20);
     return domctl(dom, DOMCTL_setvcpucontext, &op);
+}
+
+#define SET_START_INFO(si, shared_frame, args) do {                     \
+    (si)->nr_pages = PV_PAGES;                                          \
+    (si)->shared_info = (shared_frame) * PAGE_SIZE;                     \
+    (si)->store_mfn = frames[PV_STORE];                                 \
+    (si)->console.domu.mfn = frames[PV_CONSOLE];                        \
+    (si)->pt_base = PV_TABLES * PAGE_SIZE;                              \
+    (si)->nr_pt_frames = 5;                                             \
+    (si)->mfn_list = PV_P2M * PAGE_SIZE;                                \
+    memcpy((si)->cmd_line, args, strlen(args) + 1);                     \
+} while (0)
+
+/* start_info and the list of frames. */
+static void fill_start(uint16_t dom, uint64_t shared_frame, const char *args)
+{
+    static union { struct start_info32 si32; struct start_info64 si64; } start;
+    static union { uint32_t f32[PV_PAGES]; uint64_t f64[PV_PAGES]; } list;
+
+    memset(&start, 0, sizeof(start));
+    for ( unsigned int i = 0; i < PV_PAGES; i++ )
+        if ( wide )
+            list.f64[i] = frames[i];
+        else
+            list.f32[i] = frames[i];
+    fill(dom, PV_P2M * PAGE_SIZE, &list, PV_PAGES * (wide ? 8 : 4));
+    if ( wide )
+        SET_START_INFO(&start.si64, shared_frame, args);
+    else
+        SET_START_INFO(&start.si32, shared_frame, args);
+    fill(dom, PV_START * PAGE_SIZE, &start, sizeof(start));
 }
 
 static long build_pv(struct domu *du, const struct domu_spec *spec)
 {
-    static struct start_info si;
     struct memory_reservation res = { frames, PV_PAGES, 0, 0, du->id };
     const char *elf = image(spec->kind);
-    struct domctl op = { .address_size = { WORD_BITS } };
+    struct domctl op = { .address_size = { 32 } };
     long rc;
 
-    if ( WORD_BITS == 32 &&
-         (rc = domctl(du->id, DOMCTL_set_address_size, &op)) )
+    wide = elf[4] == 2;
+    if ( !wide && (rc = domctl(du->id, DOMCTL_set_address_size, &op)) )
         return rc;
     for ( unsigned int i = 0; i < PV_PAGES; i++ )
         frames[i] = i;
@@ -432,18 +493,9 @@ static long build_pv(struct domu *du, const struct domu_spec *spec)
     have_frames = true;
     fill(du->id, PV_TABLES * PAGE_SIZE, NULL, 16 * PAGE_SIZE);
     load(du->id, elf);
-    fill(du->id, PV_P2M * PAGE_SIZE, frames, sizeof(frames));
     if ( (rc = domctl(du->id, DOMCTL_getdomaininfo, &op)) )
         return rc;
-    si.nr_pages = PV_PAGES;
-    si.shared_info = op.info.shared_info_frame * PAGE_SIZE;
-    si.store_mfn = frames[PV_STORE];
-    si.console.domu.mfn = frames[PV_CONSOLE];
-    si.pt_base = PV_TABLES * PAGE_SIZE;
-    si.nr_pt_frames = 5;
-    si.mfn_list = PV_P2M * PAGE_SIZE;
-    memcpy(si.cmd_line, spec->args, strlen(spec->args) + 1);
-    fill(du->id, PV_START * PAGE_SIZE, &si, sizeof(si));
+    fill_start(du->id, op.info.shared_info_frame, spec->args);
     return set_tables(du->id) ?:
            set_pv_context(du->id, *(const uint32_t *)(elf + 24));
 }
@@ -524,6 +576,37 @@ void domu_destroy(struct domu *du)
         }
 }
 
+long domu_pause(struct domu *du, bool pause)
+{
+    struct domctl op = { .cmd = 0 };
+
+    return domctl(du->id, pause ? DOMCTL_pausedomain : DOMCTL_unpausedomain, &op);
+}
+
+long domu_soft_reset(struct domu *du)
+{
+    struct domctl op = { .cmd = 0 };
+
+    return domctl(du->id, DOMCTL_soft_reset, &op);
+}
+
+/* hvm/dm_op.h: XEN_DMOP_set_mem_type */
+long domu_set_writable(struct domu *du, uint64_t gfn, bool writable)
+{
+    struct { uint32_t op, pad, nr; uint16_t type, pad1; u64_aligned first; }
+        op = { 12, 0, 1, writable ? 0 : 1, 0, gfn };
+    struct { void *at; unsigned long size; } buf = { &op, sizeof(op) };
+
+    return hypercall(HYPERVISOR_dm_op, du->id, 1, &buf);
+}
+
+long domu_log_dirty(struct domu *du, bool on)
+{
+    struct domctl op = { .shadow = { on ? 2 : 0, 0 } };
+
+    return domctl(du->id, DOMCTL_shadow_op, &op);
+}
+
 void domu_run(const char *kind)
 {
     static struct domu du;
@@ -566,9 +649,15 @@ void peer_ask(struct domu *du, enum peer_cmd cmd, uint64_t a0, uint64_t a1)
 
 long peer_wait(struct domu *du)
 {
-    while ( __atomic_load_n(&du->peer->cmd, __ATOMIC_ACQUIRE) != PEER_none )
+    /* Asleep: under the instruction counter looking takes the peer's time. */
+    for ( uint64_t ns = 5000; ; ns += ns < 200000 ? ns : 0 )
+    {
+        if ( __atomic_load_n(&du->peer->cmd, __ATOMIC_ACQUIRE) == PEER_none )
+            break;
         if ( domu_poll(du) >= 0 )
             return -ESRCH;
+        poll_nothing(ns);
+    }
     return du->peer->result;
 }
 

@@ -15,6 +15,9 @@ struct domu {
     struct peer *peer;
 };
 #define MAX_DOMUS 3
+/* PV domains of dom0's own width, and of the other one. */
+#define PV_KIND (WORD_BITS == 64 ? "bare-pv64" : "bare-pv32")
+#define OTHER_PV_KIND (WORD_BITS == 64 ? "bare-pv32" : "bare-pv64")
 
 struct domu_spec {
     const char *kind;           /* as in "bare-pvh64" */
@@ -29,6 +32,12 @@ long domu_create(struct domu *du, const struct domu_spec *spec);
 /* Pass on what it has said; its shutdown code once it has ended, else -1. */
 int domu_poll(struct domu *du);
 void domu_destroy(struct domu *du);
+/* What a toolstack does with a domain that has ended for a soft reset. */
+long domu_soft_reset(struct domu *du);
+long domu_pause(struct domu *du, bool pause);
+/* Of PVH ones: a frame that is read-only; all of them tracked, as in a migration. */
+long domu_set_writable(struct domu *du, uint64_t gfn, bool writable);
+long domu_log_dirty(struct domu *du, bool on);
 /* Build a domain to run this command line's suite, until it ends. */
 void domu_run(const char *kind);
 
@@ -38,7 +47,8 @@ void domu_run(const char *kind);
  */
 enum peer_cmd {
     PEER_none, PEER_do_op, PEER_enter, PEER_pending, PEER_mask, PEER_fill,
-    PEER_send, PEER_churn, PEER_register, PEER_nr_ports,
+    PEER_send, PEER_churn, PEER_register, PEER_nr_ports, PEER_soft_reset,
+    PEER_give_away, PEER_take_back, PEER_hostile, PEER_frame,
 };
 struct peer {
     uint32_t cmd;               /* PEER_none: done */
@@ -60,5 +70,7 @@ uint64_t free_pages(void);
 uint64_t settled_pages(void);
 long domain_pages(uint16_t id);
 long debug_key(char key);
+/* What Xen has said since the last time, as much as fits; ends with a zero. */
+void read_console(char *buf, uint32_t size);
 
 #endif

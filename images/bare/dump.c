@@ -94,6 +94,107 @@ static void dump_with(uint32_t open)
     check(o.longest < LIMIT_NS);
 }
 
+static bool has(const char *text, const char *what)
+{
+    for ( size_t n = strlen(what); *text; text++ )
+    {
+        size_t i = 0;
+
+        while ( i < n && text[i] == what[i] )
+            i++;
+        if ( i == n )
+            return true;
+    }
+    return false;
+}
+
+/* physdev.h; the keyboard's */
+static long open_pirq(void)
+{
+    struct {
+        uint16_t dom;
+        int type, index, pirq, bus, devfn, entry;
+        uint64_t table;
+    } map = { DOMID_SELF, 1 /* MAP_PIRQ_TYPE_GSI */, 1, 1, 0, 0, 0, 0 };
+    struct { uint32_t pirq, flags, port; } bind = { 1, 0, 0 };
+    struct { int gsi; uint8_t triggering, polarity; } gsi = { 1, 0, 0 };
+    long rc;
+
+    hypercall(HYPERVISOR_physdev_op, 21 /* setup_gsi */, &gsi);
+    rc = hypercall(HYPERVISOR_physdev_op, 13 /* map_pirq */, &map);
+    return rc ?: evtchn_op(EVTCHNOP_bind_pirq, &bind) ?: (long)bind.port;
+}
+
+static void check_dump(const char *const *lines, unsigned int nr)
+{
+    static char text[16384];
+
+    read_console(text, sizeof(text));
+    check_eq(debug_key('e'), 0);
+    read_console(text, sizeof(text));
+    for ( unsigned int i = 0; i < nr; i++ )
+        check_(has(text, lines[i]), lines[i], __LINE__, 0, 0);
+}
+
+/* Alike and side by side is one line; pending, masked, and selector bits differ. */
+TEST(dump_has_a_line_for_each_run_of_channels)
+{
+    static const char *const lines[] = {
+        "   1-3 [0/0/00]: s=2 n=0 x=0 d=0\n",
+        "   4 [1/0/11]: s=6 n=1 x=0\n",
+        "   5 [0/0/11]: s=6 n=1 x=0\n",
+        "   6 [1/1/00]: s=6 n=2 x=0\n",
+        "   7-8 [0/0/00]: s=3 n=0 x=0 d=0 p=9-10\n",
+        "   9-10 [0/0/00]: s=3 n=0 x=0 d=0 p=7-8\n",
+        "   11 [0/0/00]: s=5 n=3 x=0 v=1\n",
+        "   12 [0/0/00]: s=4 n=0 x=0 p=1 i=",
+        "   13-50 [0/1/00]: s=6 n=3 x=0\n",
+        "   51-100 [0/0/00]: s=6 n=3 x=0\n",
+    };
+    long rc;
+
+    check(enter(ABI_3L, PORTS_PER_PAGE));
+    for ( unsigned int i = 1; i <= 3; i++ )
+        check_eq(open_unbound(), i);
+    check_eq(open_ipi(1), 4);
+    check_eq(open_ipi(1), 5);
+    check_eq(open_ipi(2), 6);
+    check_eq(open_unbound(), 7);
+    check_eq(open_unbound(), 8);
+    check_eq(open_loopback(7), 9);
+    check_eq(open_loopback(8), 10);
+    check_eq(open_virq(VIRQ_DEBUG, 3), 11);
+    check_eq(open_pirq(), 12);
+    check_eq(open_ipis(88, 3, &rc), 88);
+    for ( uint32_t port = 13; port <= 50; port++ )
+        set_masked(port, true);
+    /* Binding has raised some. */
+    consume(0);
+    set_masked(6, true);
+    check_eq(send(6), 0);
+    check_eq(send(4), 0);
+    check_dump(lines, ARRAY_SIZE(lines));
+}
+
+/* The link to the next one of the queue; what has no page of words yet. */
+TEST(dump_of_a_fifo_domain)
+{
+    static const char *const lines[] = {
+        "   1 [0/0/  -   ]: s=6 n=0 x=0\n",
+        "   2 [1/0/  3   ]: s=6 n=0 x=0\n",
+        "   3 [1/0/  0   ]: s=6 n=0 x=0\n",
+        "   4-1023 [0/0/  -   ]: s=6 n=0 x=0\n",
+        "1024-1030 [0/1/?     ]: s=6 n=0 x=0\n",
+    };
+    long rc;
+
+    check(enter(ABI_FIFO, 1024));
+    check_eq(open_ipis(1030, 0, &rc), 1030);
+    check_eq(send(2), 0);
+    check_eq(send(3), 0);
+    check_dump(lines, ARRAY_SIZE(lines));
+}
+
 TEST(dump_of_a_2l_domain)
 {
     check(enter(ABI_2L, 0));

@@ -291,13 +291,19 @@ static uint32_t consume_3l(unsigned long sel, unsigned long *l2)
     for ( ; sel; sel &= sel - 1 )
     {
         unsigned int i = __builtin_ctzl(sel);
+        /* The level above has said that there is something, so no fetch(). */
+        unsigned long groups = __atomic_exchange_n(&l2[i], 0, __ATOMIC_SEQ_CST);
 
-        for ( unsigned long groups = fetch(&l2[i]); groups; groups &= groups - 1 )
+        for ( ; groups; groups &= groups - 1 )
         {
-            unsigned int w = 2 * (i * WORD_BITS + __builtin_ctzl(groups));
+            size_t w = 2 * (i * WORD_BITS + __builtin_ctzl(groups));
+            unsigned long *pending = &l3_pending[0][w], *mask = &l3_mask[0][w];
 
-            nr += consume_word(&l3_pending[0][w], &l3_mask[0][w]) +
-                  consume_word(&l3_pending[0][w + 1], &l3_mask[0][w + 1]);
+            /* Often only one of the two has something. */
+            if ( pending[0] )
+                nr += consume_word(pending, mask);
+            if ( pending[1] )
+                nr += consume_word(pending + 1, mask + 1);
         }
     }
     return nr;

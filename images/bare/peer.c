@@ -1,12 +1,89 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A domain that does what dom0 asks it to, by way of a page they share. */
-#include "domu.h"
+#include "abuse.h"
+#include "platform.h"
 
-static uint32_t fill(void)
+static uint32_t fill(uint32_t nr)
 {
     long last;
 
-    return open_ipis(~0U, 0, &last);
+    return open_ipis(nr ?: ~0U, 0, &last);
+}
+
+/* What was registered, and is the next kernel's to use as it likes. */
+static unsigned long *frame(unsigned int i)
+{
+    if ( i < 2 * NR_PAIRS )
+        return i % 2 ? l3_mask[i / 2] : l3_pending[i / 2];
+    i -= 2 * NR_PAIRS;
+    return i < nr_vcpus ? l2_page[i] : NULL;
+}
+
+#define PATTERN 0x5a
+
+static bool frames_untouched(void)
+{
+    unsigned long *page;
+
+    for ( unsigned int i = 0; (page = frame(i)); i++ )
+        for ( unsigned int n = 0; n < PAGE_SIZE / sizeof(*page); n++ )
+            if ( page[n] != ~0UL / 255 * PATTERN )
+                return false;
+    return true;
+}
+
+/* A domain's start, as far as event channels go: bits for what is not so. */
+static long not_as_at_start(void)
+{
+    unsigned long sel = 0, pending = 0;
+    long wrong, last;
+
+    for ( unsigned int i = 0; i < nr_vcpus; i++ )
+        sel |= shared->vcpu[i].pending_sel;
+    for ( unsigned int i = 0; i < WORD_BITS; i++ )
+        pending |= shared->evtchn_pending[i];
+    wrong = (sel ? 1 : 0) | (pending ? 2 : 0);
+    /* Nothing is open, and there are as many ports as 2-level has. */
+    if ( open_ipis(~0U, 0, &last) != NR_2L_PORTS - 1 || last != -ENOSPC )
+        wrong |= 4;
+    for ( uint32_t port = 1; port < NR_2L_PORTS; port += NR_2L_PORTS / 8 )
+        if ( send(port) || !test_bit(shared->evtchn_pending, port) )
+            wrong |= 8;
+    return wrong;
+}
+
+static long soft_reset(enum abi abi)
+{
+    unsigned long *page;
+    long rc;
+
+    if ( (rc = platform_soft_reset()) )
+        return rc;
+    for ( unsigned int i = 0; (page = frame(i)); i++ )
+        memset(page, PATTERN, PAGE_SIZE);
+    rc = not_as_at_start() | (frames_untouched() ? 0 : 16);
+    /* Selectors are left as they are by the other ABIs. */
+    if ( abi != ABI_3L )
+        rc &= ~1;
+    return rc ?: reset();
+}
+
+static long give_all_away(void)
+{
+    unsigned int i = 0;
+
+    for ( unsigned long *page; (page = frame(i)); i++ )
+        give_away(page);
+    return i;
+}
+
+static long take_all_back(void)
+{
+    unsigned int i = 0;
+
+    for ( unsigned long *page; (page = frame(i)); i++ )
+        take_back(page);
+    return i;
 }
 
 /* Register, use, reset, for ever: to be destroyed in the middle of it. */
@@ -39,7 +116,7 @@ static long obey(struct peer *box)
         set_masked(box->arg[0], box->arg[1]);
         return 0;
     case PEER_fill:
-        return fill();
+        return fill(box->arg[0]);
     case PEER_send:
         for ( uint64_t i = 0; i < box->arg[1]; i++ )
         {
@@ -55,6 +132,17 @@ static long obey(struct peer *box)
         return register_pair(box->arg[0], NULL);
     case PEER_nr_ports:
         return nr_ports_told;
+    case PEER_soft_reset:
+        return soft_reset(box->arg[0]);
+    case PEER_give_away:
+        return give_all_away();
+    case PEER_take_back:
+        return take_all_back();
+    case PEER_frame:
+        return gfn_of(frame(box->arg[0]));
+    case PEER_hostile:
+        fresh();
+        return hostile_calls(box->arg[0]);
     }
     return -ENOSYS;
 }
@@ -63,8 +151,11 @@ void peer_main(struct peer *box)
 {
     for ( ;; )
     {
-        while ( __atomic_load_n(&box->cmd, __ATOMIC_ACQUIRE) == PEER_none )
-            pause();
+        /* Asleep, as is who waits for us: see peer_wait(). */
+        for ( uint64_t ns = 5000;
+              __atomic_load_n(&box->cmd, __ATOMIC_ACQUIRE) == PEER_none;
+              ns += ns < 200000 ? ns : 0 )
+            poll_nothing(ns);
         box->result = obey(box);
         __atomic_store_n(&box->cmd, PEER_none, __ATOMIC_RELEASE);
     }

@@ -18,6 +18,11 @@ void on_event(void);
 /* Set up shared, console and so on; gives the command line. */
 const char *platform_init(void *info);
 long platform_init_vcpu(unsigned int n);
+/*
+ * End as a kernel does which starts another by kexec, and go on as that one
+ * once the toolstack has reset the domain. Returns where there is no such thing.
+ */
+long platform_soft_reset(void);
 void platform_set_callback(void);
 /* Is this dom0, with Xen's console? Else what it says goes into this ring. */
 extern bool is_dom0;
@@ -27,6 +32,8 @@ extern uint32_t console_port;
 extern void *store_page;
 
 #ifdef PV
+/* Until it is mapped anew, by new_page(). */
+void make_readonly(void *va);
 /* Map a frame at a page of ours: of another domain's, or the page's own. */
 long map_frame_of(void *va, uint64_t frame, uint16_t dom);
 const void *platform_initrd(size_t *size);

@@ -46,10 +46,27 @@ void unmap_page(void *va)
 #endif
 }
 
+void make_readonly(void *va)
+{
+    uint64_t pte = gfn_of(va) * PAGE_SIZE | 0x65;
+
+#ifdef __x86_64__
+    hypercall(HYPERVISOR_update_va_mapping, va, pte, UVMF_INVLPG);
+#else
+    hypercall(HYPERVISOR_update_va_mapping, va, pte, pte >> 32, UVMF_INVLPG);
+#endif
+}
+
 void new_page(void *va, uint64_t gfn)
 {
     mfn_list[(unsigned long)va / PAGE_SIZE] = gfn;
     map(va, gfn);
+}
+
+/* For HVM guests only. */
+long platform_soft_reset(void)
+{
+    return -ENOSYS;
 }
 
 /* PV guests are of one width for all their lives. */

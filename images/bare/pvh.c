@@ -69,18 +69,48 @@ void claim_32bit(void)
 }
 #endif
 
-const char *platform_init(void *info)
+/*
+ * A vector of the vCPU's own, of which nothing has to be acknowledged. Early, as
+ * Xen speaks of it in halves of lines if debug=y, and dom0 of what we say.
+ */
+static void set_event_vector(void)
 {
-    const struct hvm_start_info *si = info;
+    struct hvm_param via = {
+        .dom = DOMID_SELF, .index = HVM_PARAM_CALLBACK_IRQ,
+        .value = 2ULL << 56 | EVENT_VECTOR,
+    };
+
+    hypercall(HYPERVISOR_hvm_op, HVMOP_set_param, &via);
+}
+
+static long map_shared(void)
+{
     struct add_to_physmap map = {
         .dom = DOMID_SELF, .space = XENMAPSPACE_shared_info,
         .gpfn = (unsigned long)shared_va / PAGE_SIZE,
     };
 
-    init_hypercalls();
-    hypercall(HYPERVISOR_memory_op, XENMEM_add_to_physmap, &map);
     shared = (struct shared_info *)shared_va;
     shared_gfn = map.gpfn;
+    return hypercall(HYPERVISOR_memory_op, XENMEM_add_to_physmap, &map);
+}
+
+long platform_soft_reset(void)
+{
+    unsigned int reason = SHUTDOWN_soft_reset;
+    long rc = hypercall(HYPERVISOR_sched_op, SCHEDOP_shutdown, &reason);
+
+    /* Ordinary memory is where it was. */
+    return rc ?: map_shared();
+}
+
+const char *platform_init(void *info)
+{
+    const struct hvm_start_info *si = info;
+
+    init_hypercalls();
+    set_event_vector();
+    map_shared();
     is_dom0 = si->flags & SIF_INITDOMAIN;
     if ( !is_dom0 )
     {
@@ -126,7 +156,6 @@ long platform_init_vcpu(unsigned int n)
     return hypercall(HYPERVISOR_vcpu_op, VCPUOP_initialise, n, &ctxt);
 }
 
-/* By a vector of the vCPU's own, of which nothing has to be acknowledged. */
 void platform_set_callback(void)
 {
     static struct {
@@ -138,10 +167,6 @@ void platform_set_callback(void)
     } idt[EVENT_VECTOR + 1];
     struct __attribute__((packed)) { uint16_t limit; unsigned long base; }
         desc = { sizeof(idt) - 1, (unsigned long)idt };
-    struct hvm_param via = {
-        .dom = DOMID_SELF, .index = HVM_PARAM_CALLBACK_IRQ,
-        .value = 2ULL << 56 | EVENT_VECTOR,
-    };
     unsigned long entry = (unsigned long)event_entry;
 
     idt[EVENT_VECTOR].low = entry;
@@ -149,7 +174,6 @@ void platform_set_callback(void)
     idt[EVENT_VECTOR].cs = 8;
     idt[EVENT_VECTOR].flags = 0x8e00;
     asm volatile ( "lidt %0" :: "m" (desc) );
-    hypercall(HYPERVISOR_hvm_op, HVMOP_set_param, &via);
 }
 
 void enable_events(bool on)

@@ -31,7 +31,7 @@ enum {
     HYPERVISOR_mmuext_op = 26, HYPERVISOR_sched_op = 29,
     HYPERVISOR_callback_op = 30, HYPERVISOR_event_channel_op = 32,
     HYPERVISOR_physdev_op = 33, HYPERVISOR_hvm_op = 34,
-    HYPERVISOR_sysctl = 35, HYPERVISOR_domctl = 36,
+    HYPERVISOR_sysctl = 35, HYPERVISOR_domctl = 36, HYPERVISOR_dm_op = 41,
 };
 #define DOMID_SELF 0x7ff0
 #define UVMF_INVLPG 2
@@ -60,20 +60,23 @@ struct shared_info {
     unsigned long evtchn_mask[WORD_BITS];
 };
 
-/* xen.h: what PV guests start with. */
-struct start_info {
-    char magic[32];
-    unsigned long nr_pages, shared_info;
-    uint32_t flags;
-    unsigned long store_mfn;
-    uint32_t store_evtchn;
-    union {
-        struct { unsigned long mfn; uint32_t evtchn; } domu;
-        struct { uint32_t info_off, info_size; } dom0;
-    } console;
-    unsigned long pt_base, nr_pt_frames, mfn_list, mod_start, mod_len;
-    char cmd_line[1024];
-};
+/* xen.h: what PV guests start with, by the width of their words. */
+#define START_INFO(word) {                                              \
+    char magic[32];                                                     \
+    word nr_pages, shared_info;                                         \
+    uint32_t flags;                                                     \
+    word store_mfn;                                                     \
+    uint32_t store_evtchn;                                              \
+    union {                                                             \
+        struct { word mfn; uint32_t evtchn; } domu;                     \
+        struct { uint32_t info_off, info_size; } dom0;                  \
+    } console;                                                          \
+    word pt_base, nr_pt_frames, mfn_list, mod_start, mod_len;           \
+    char cmd_line[1024];                                                \
+}
+struct start_info START_INFO(unsigned long);
+struct start_info32 START_INFO(uint32_t);
+struct start_info64 START_INFO(u64_aligned);
 
 /* arch-x86/hvm/start_info.h: what PVH guests start with. */
 #define HVM_START_MAGIC 0x336ec578
@@ -95,6 +98,7 @@ enum {
 };
 #define VIRQ_TIMER 0
 #define VIRQ_DEBUG 1
+#define VIRQ_CON_RING 8
 
 struct reg_3level {
     uint32_t page, nr_ports;
@@ -122,7 +126,10 @@ struct fifo_control {
 
 /* sched.h */
 enum { SCHEDOP_yield, SCHEDOP_block, SCHEDOP_shutdown, SCHEDOP_poll };
-enum { SHUTDOWN_poweroff, SHUTDOWN_reboot, SHUTDOWN_suspend, SHUTDOWN_crash };
+enum {
+    SHUTDOWN_poweroff, SHUTDOWN_reboot, SHUTDOWN_suspend, SHUTDOWN_crash,
+    SHUTDOWN_soft_reset = 5,
+};
 struct sched_poll {
     uint32_t *ports;
     unsigned int nr_ports;
@@ -133,41 +140,46 @@ struct sched_poll {
 enum { VCPUOP_initialise, VCPUOP_up, VCPUOP_down, VCPUOP_is_up };
 
 /* arch-x86/xen.h, and xen-x86_32.h and xen-x86_64.h */
-#ifdef __x86_64__
-#define FLAT_CS 0xe033
-#define FLAT_SS 0xe02b
-struct cpu_user_regs {
-    unsigned long r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx,
-                  si, di, error, ip, cs, flags, sp, ss, es, ds, fs, gs;
+struct cpu_user_regs32 {
+    uint32_t bx, cx, dx, si, di, bp, ax, error, ip, cs, flags, sp, ss,
+             es, ds, fs, gs;
 };
-#else
-#define FLAT_CS 0xe019
-#define FLAT_SS 0xe021
-struct cpu_user_regs {
-    unsigned long bx, cx, dx, si, di, bp, ax, error, ip, cs, flags, sp, ss,
-                  es, ds, fs, gs;
+struct cpu_user_regs64 {
+    u64_aligned r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx,
+                si, di, error, ip, cs, flags, sp, ss, es, ds, fs, gs;
 };
-#endif
 #define VGCF_in_kernel (1 << 2)
 #define VGCF_online (1 << 5)
-struct vcpu_guest_context {
-    char fpu[512];
-    unsigned long flags;
-    struct cpu_user_regs regs;
-    struct { uint8_t vector, flags; uint16_t cs; unsigned long address; }
-        trap[256];
-    unsigned long ldt_base, ldt_ents, gdt_frames[16], gdt_ents;
-    unsigned long kernel_ss, kernel_sp, ctrlreg[8], debugreg[8];
+#define GUEST_CONTEXT(word, regs_struct, last...) {                     \
+    char fpu[512];                                                      \
+    word flags;                                                         \
+    struct regs_struct regs;                                            \
+    struct { uint8_t vector, flags; uint16_t cs; word address; }        \
+        trap[256];                                                      \
+    word ldt_base, ldt_ents, gdt_frames[16], gdt_ents;                  \
+    word kernel_ss, kernel_sp, ctrlreg[8], debugreg[8];                 \
+    word last;                                                          \
+}
+struct vcpu_guest_context32
+    GUEST_CONTEXT(uint32_t, cpu_user_regs32, event_cs, event_ip, failsafe_cs,
+                  failsafe_ip, vm_assist);
+struct vcpu_guest_context64
+    GUEST_CONTEXT(u64_aligned, cpu_user_regs64, event_ip, failsafe_ip,
+                  syscall_ip, vm_assist, fs_base, gs_base_kernel,
+                  gs_base_user);
+#define FLAT_CS64 0xe033
+#define FLAT_SS64 0xe02b
+#define FLAT_CS32 0xe019
+#define FLAT_SS32 0xe021
 #ifdef __x86_64__
-    unsigned long event_ip, failsafe_ip, syscall_ip;
+#define FLAT_CS FLAT_CS64
+#define FLAT_SS FLAT_SS64
+#define vcpu_guest_context vcpu_guest_context64
 #else
-    unsigned long event_cs, event_ip, failsafe_cs, failsafe_ip;
+#define FLAT_CS FLAT_CS32
+#define FLAT_SS FLAT_SS32
+#define vcpu_guest_context vcpu_guest_context32
 #endif
-    unsigned long vm_assist;
-#ifdef __x86_64__
-    uint64_t fs_base, gs_base_kernel, gs_base_user;
-#endif
-};
 
 /* hvm/hvm_vcpu.h */
 struct vcpu_hvm_context {
