@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""KUnit's console (nested KTAP, as lib/kunit prints it), and what becomes of it when it is cut or red."""
+"""KUnit's console (nested KTAP), recorded and made up, and what becomes of it when it is cut or red."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
 from harness import bases, kunit, plan
 from harness.model import Verdict
 
+LOGS = Path(__file__).parent / "logs"
 NAMES = [case for kind, case in kunit.cases() if kind == "kunit64"]
 
 
@@ -30,6 +33,25 @@ def log(*, red: str = "") -> list[str]:
 def judged(lines: list[str], *, problem: str = "", late: bool = False) -> tuple[Verdict, str, str]:
     results, whole = kunit.read(lines)
     return kunit.judge(lines, results, whole=whole, problem=problem, late=late)
+
+
+def recorded(name: str) -> list[str]:
+    return (LOGS / f"{name}.log").read_text().splitlines(keepends=True)
+
+
+@pytest.mark.parametrize("kind", plan.KUNIT_KERNELS)
+def test_recorded(kind: str) -> None:
+    assert judged(recorded(kind)) == (Verdict.PASS, "", "")
+    results, _ = kunit.read(recorded(kind))
+    assert [case.name for case in results.cases] == [name for its, name in kunit.cases() if its == kind]
+
+
+def test_recorded_with_a_scan_that_forgets_the_start() -> None:
+    results, _ = kunit.read(recorded("kunit64-red"))
+    red = {case.name: case.diagnostics[0] for case in results.cases if not case.ok}
+    assert list(red) == ["each_port", "order", "all_ports", "not_ours", "raised_meanwhile"]
+    assert all("ASSERTION FAILED" in told for told in red.values())
+    assert judged(recorded("kunit64-red"))[:2] == (Verdict.FAIL, "linux")
 
 
 def test_all_green() -> None:
