@@ -5,6 +5,7 @@
     xen-patches/4.20/NNNN-subject.patch the series (0000-* is the cover letter)
     xen-patches/4.20/config/*.config    Kconfig fragments, in order of name
     xen-patches/4.20/config/FLAVOUR/*.config   more of them for one flavour
+    guest-patches/6.12/config/kunit/*.config   of the kernels that run KUnit tests, instead of the others
 """
 
 from __future__ import annotations
@@ -90,6 +91,10 @@ class Base:
         """The series in order, without the cover letter."""
         found = sorted(self.folder.glob("[0-9][0-9][0-9][0-9]-*.patch"))
         return tuple(path for path in found if not path.name.startswith("0000-"))
+
+    def has(self, flavour: str) -> bool:
+        """Whether there is something special about this base in a flavour."""
+        return (self.folder / "config" / flavour).is_dir()
 
     def fragments(self, *, flavour: str) -> tuple[Path, ...]:
         """Kconfig fragments, later ones override earlier ones."""

@@ -61,19 +61,19 @@ def recipes(
     """What to build, for ``xen`` and ``linux``; reads the bases, needs no network.
 
     Args:
-        flavour: of Xen. Linux has one flavour: what it is judged by is the same beside each Xen.
+        flavour: each base that has fragments for it gets them, the other one is a release: most
+            flavours are of Xen, ``linux-debug`` is of Linux.
 
     Raises:
         UserError: a base.toml is wrong.
     """
     root = bases.project_root()
-    return {
-        name: Recipe(base=bases.load(root / folder), tree=tree, stock=stock, flavour=flavour)
-        for name, folder, tree, flavour in (
-            ("xen", bases.XEN_BASE, xen_tree, flavour),
-            ("linux", bases.LINUX_BASE, linux_tree, RELEASE),
-        )
-    }
+    wanted: dict[str, Recipe] = {}
+    for name, folder, tree in (("xen", bases.XEN_BASE, xen_tree), ("linux", bases.LINUX_BASE, linux_tree)):
+        base = bases.load(root / folder)
+        its = flavour if base.has(flavour) else RELEASE
+        wanted[name] = Recipe(base=base, tree=tree, stock=stock, flavour=its)
+    return wanted
 
 
 def source_of(recipe: Recipe, *, store: Store, progress: Progress) -> Source:
@@ -301,7 +301,7 @@ def build(
         xen_tree, linux_tree: developers' own trees, taken as they stand, without our series.
         stock: pristine trees without our series.
         jobs: compilers side by side; all processors if None.
-        flavour: of Xen; names its extra Kconfig fragments (``config/FLAVOUR``).
+        flavour: names extra Kconfig fragments of Xen or of Linux (``config/FLAVOUR``).
         linux: False makes no more than bare guests need; the other paths then lead nowhere.
 
     Raises:

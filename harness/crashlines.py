@@ -70,6 +70,7 @@ _LINUX = re.compile(
     | \bUnable\ to\ handle\ kernel\b
     | \bOut\ of\ memory:\ Killed\ process\b
     | \bunreferenced\ object\ 0x
+    | \bkmemleak:\ \d+\ new\ suspected\ memory\ leaks\b
     """,
     re.VERBOSE,
 )

@@ -16,11 +16,13 @@ from harness.model import Abi
 
 LINUX_GUESTS = ("pv64", "pvh64")
 BARE_GUESTS = ("bare-pv64", "bare-pv32", "bare-pvh64", "bare-pvh32")
-GUESTS = ("dom0", *LINUX_GUESTS, *BARE_GUESTS)
+# Kernels that run the series' unit tests: no guests of anybody.
+KUNIT_KERNELS = ("kunit64", "kunit32")
+GUESTS = ("dom0", *LINUX_GUESTS, *BARE_GUESTS, *KUNIT_KERNELS)
 CORE = "core"
 XTF = "xtf"
-# Of Xen; Linux has one. Each but the first has a folder of Kconfig fragments beside the Xen series.
-FLAVOURS = ("release", "debug", "ubsan", "coverage")
+# How Xen is built, or (the last one) Linux: each but the first is a folder of Kconfig fragments in a base.
+FLAVOURS = ("release", "debug", "ubsan", "coverage", "linux-debug")
 MOST_SEEDS = 100_000
 
 
@@ -97,6 +99,12 @@ SUITES = {
             text="what each operation costs in instructions, the ABIs side by side",
             file="test_bench.py",
             minutes=5,
+        ),
+        Suite(
+            name="kunit",
+            text="the Linux series' unit tests (KUnit), 64 and 32 bits, with no Xen under them",
+            file="test_kunit.py",
+            minutes=1,
         ),
         Suite(
             name=XTF,
@@ -179,7 +187,7 @@ class Selection:
         keyword: pytest's ``-k`` expression.
         cell: this one alone.
         seeds: for the tests that draw from one: each with each.
-        flavour: of Xen.
+        flavour: of Xen, or of Linux.
         xtf: a checkout of XTF, for the suite of that name.
     """
 

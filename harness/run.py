@@ -23,6 +23,7 @@ import pytest
 from harness import bases, judge, plan, plugin
 from harness.bareboots import BareBoots
 from harness.errors import EvhError, InfraError, UserError
+from harness.kunit import KUnitCells
 from harness.model import Accelerator, Built, MachineSpec, Verdict
 from harness.plugin import Carrier, Session
 from harness.pool import Machines
@@ -81,6 +82,7 @@ class Doors:
         build: everything a machine boots; told whether Linux is among it.
         machine: a machine that is not booted yet.
         xtf: folder of XTF's kernels, out of a checkout.
+        kunit: kernel of a kind that runs KUnit tests.
         hold: called with the last machine where ``keep`` was asked for;
             returns when the person is done.
     """
@@ -90,6 +92,7 @@ class Doors:
     machine: Callable[[RunRequest, Built, MachineSpec, Path, Accelerator, Progress], Machine]
     hold: Callable[[Machine, Path], None]
     xtf: Callable[[Path, Progress, int | None], Path]
+    kunit: Callable[[RunRequest, Progress, str], Path]
 
 
 def real_doors() -> Doors:
@@ -97,6 +100,7 @@ def real_doors() -> Doors:
     from harness.attach import hold
     from harness.build import build
     from harness.host import choose_accelerator
+    from harness.kunit import build_kernel
     from harness.machine import Machine
     from harness.store import Store
     from harness.xtf import build as build_xtf
@@ -105,6 +109,9 @@ def real_doors() -> Doors:
         choose=lambda want: choose_accelerator(want=want),
         xtf=lambda checkout, progress, jobs: build_xtf(
             checkout, store=Store(), progress=progress, jobs=jobs
+        ),
+        kunit=lambda request, progress, kind: build_kernel(
+            kind, store=Store(), progress=progress, linux_tree=request.linux_tree, jobs=request.jobs
         ),
         build=lambda request, progress, linux: build(
             store=Store(),
@@ -298,8 +305,15 @@ def _steps(
         keep=request.keep,
     )
 
+    kunit = KUnitCells(
+        recorder=recorder,
+        progress=progress,
+        accelerator=accelerator,
+        build=lambda kind: doors.kunit(request, progress, kind),
+    )
+
     def pytest_pass(*, collect_only: bool) -> None:
-        code = run_pytest(session, targets=targets, collect_only=collect_only)
+        code = run_pytest(session, targets=targets, plugins=[kunit], collect_only=collect_only)
         if came:  # pytest ends the session and returns
             raise Interrupted(came[0])
         if problem := pytest_problem(code, session):
@@ -318,6 +332,7 @@ def _steps(
         built = doors.build(request, progress, session.needs_linux)
         note_build(record, built)
         session.xen_syms = built.xen_syms
+    kunit.prepare()
     session.bare = BareBoots(
         built=built,
         accelerator=accelerator,
@@ -338,11 +353,14 @@ def _steps(
         machines.close()
 
 
-def run_pytest(session: Session, *, targets: Sequence[str], collect_only: bool = False) -> int:
+def run_pytest(
+    session: Session, *, targets: Sequence[str], plugins: Sequence[object] = (), collect_only: bool = False
+) -> int:
     """Run the tests in this process; pytest's own output goes to ``pytest.log``.
 
     Args:
         targets: files and folders, as on pytest's command line.
+        plugins: more of them, beside the package's own.
         collect_only: only find out which tests there are.
 
     Returns:
@@ -377,7 +395,7 @@ def run_pytest(session: Session, *, targets: Sequence[str], collect_only: bool =
     else:
         args += [f"--junitxml={run_dir / 'junit.xml'}", "-o", "junit_suite_name=evtchn-harness"]
     with (run_dir / PYTEST_LOG).open("w") as log, redirect_stdout(log), redirect_stderr(log):
-        return int(pytest.main(args, plugins=[Carrier(session), plugin]))
+        return int(pytest.main(args, plugins=[Carrier(session), plugin, *plugins]))
 
 
 def root_of(targets: Sequence[str]) -> Path:

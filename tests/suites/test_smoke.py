@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import pytest
 
-from harness.exercise import abi_of, exchange
+from harness import eventsview
+from harness.exercise import LIMITS, abi_of, exchange
+from harness.model import Abi
 from harness.toollines import ToolError
 
 FEW = 1_000
@@ -21,8 +23,28 @@ GUESTS = pytest.mark.parametrize("guest", ["pv64", "pvh64"])
 
 @ABIS
 def test_dom0_uses_the_abi(dom0, abi):
+    """By the kernel's log, by the test module, and by what it shows, which must add up."""
     assert abi_of(dom0) == abi
     assert dom0.run("cat /sys/kernel/debug/xen_evtchn_test/abi", timeout=30).out.strip() == abi
+    view = eventsview.read(dom0)
+    assert (view.abi, view.limit) == (abi, LIMITS[Abi(abi)] + 1)
+    assert view.usable <= view.limit
+    assert 10 < view.bound == sum(view.per_cpu.values())
+    assert len(view.per_cpu) == int(dom0.run("nproc", timeout=30).out)
+    if abi == "3l":
+        assert (view.usable, view.shared_pages) == (view.limit, 32)
+
+
+# A machine of its own: what other tests have opened must not be there.
+@pytest.mark.machine(abi="3l", vcpus=3)
+def test_the_view_follows_what_is_bound(dom0, tool):
+    """Ports in a second page get each CPU a second one, and no more; closed, they are not bound any more."""
+    before = eventsview.read(dom0)
+    tool(dom0, "evtchn-dev", "loopback", "--count", 40_000, timeout=300)
+    after = eventsview.read(dom0)
+    assert (before.bitmap_pages, after.bitmap_pages) == (1, 2)
+    assert after.bound == before.bound
+    assert after.to_free <= 4_096
 
 
 @ABIS
@@ -72,6 +94,8 @@ def send_few(dom0, row, g, *, abi, note=""):
 def test_few_to_a_guest(dom0, start_guest, row, guest):
     g = start_guest(name="few", kind=guest, max_event_channels=4_000)
     assert abi_of(g.ssh) == "3l"
+    view = eventsview.read(g.ssh)
+    assert (view.abi, view.usable, view.shared_pages, view.bitmap_pages) == ("3l", 4_001, 2, 1)
     send_few(dom0, row, g, abi="3l")
 
 
@@ -82,7 +106,7 @@ def test_guest_that_says_nothing(dom0, start_guest, row, guest):
     """Without any parameter a guest on our Xen, with our Linux, is what it always was: FIFO."""
     g = start_guest(name="silent", kind=guest, abi=None, max_event_channels=4_000)
     assert "xen." not in g.ssh.run("cat /proc/cmdline", timeout=30).out
-    assert abi_of(g.ssh) == "fifo"
+    assert abi_of(g.ssh) == eventsview.read(g.ssh).abi == "fifo"
     send_few(dom0, row, g, abi="fifo", note="no parameter given to its kernel")
 
 

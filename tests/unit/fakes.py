@@ -106,5 +106,6 @@ def fake_doors(log: list[str], *, at_boot: bytes = BOOT, build: Callable[[], Bui
             spec, folder, log, accelerator=accelerator, at_boot=at_boot
         ),  # type: ignore[arg-type,return-value]
         xtf=lambda checkout, progress, jobs: checkout,
+        kunit=lambda request, progress, kind: Path(kind),
         hold=lambda machine, folder: log.append("hold"),
     )

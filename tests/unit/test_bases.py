@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import bases
+from harness import bases, build, plan
 from harness.errors import UserError
 
 GOOD = """\
@@ -83,6 +83,14 @@ def test_a_flavour_adds_its_fragments(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     assert [p.name for p in base.fragments(flavour="release")] == ["a.config", "b.config"]
     assert [p.name for p in base.fragments(flavour="debug")] == ["a.config", "b.config", "lockdep.config"]
+    assert base.has("debug") and not base.has("ubsan")
+
+
+@pytest.mark.parametrize("flavour", plan.FLAVOURS)
+def test_a_flavour_is_of_one_base_and_the_other_is_a_release(flavour: str) -> None:
+    its = {name: recipe.flavour for name, recipe in build.recipes(flavour=flavour).items()}
+    of = "linux" if flavour.startswith("linux-") else "xen"
+    assert its == {"xen": "release", "linux": "release"} | {of: flavour}
 
 
 @pytest.mark.parametrize(

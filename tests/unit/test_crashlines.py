@@ -45,6 +45,9 @@ LINUX = """
 [    1.0] UBSAN: shift-out-of-bounds in drivers/xen/events/events_3l.c:10:2
 [    1.0] Unable to handle kernel paging request at virtual address 0
 [    1.0] Out of memory: Killed process 77 (evtchn-dev)
+[    1.0] BUG: KASAN: slab-use-after-free in evtchn_interrupt+0x10/0x90
+[    1.0] BUG: sleeping function called from invalid context at mm/page_alloc.c:1
+[    1.0] kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)
 """
 HARMLESS = """
 (XEN) Command line: console=com1 watchdog=0 noreboot

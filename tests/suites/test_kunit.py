@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The Linux series' KUnit tests, with no Xen under them: where the bits are, and how they are looked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.kunit import cases
+
+
+@pytest.mark.cell(abi="3l")
+@pytest.mark.parametrize(("guest", "case"), cases())
+def test_kunit(kunit, guest, case):
+    result = kunit(guest).case(case)
+    assert result.ok, "; ".join(result.diagnostics) or "no diagnostics: see the console"
