@@ -13,6 +13,7 @@ from harness.progress import Progress
 
 # MiB that sources (with git objects) and objects need beside each other.
 SPACE_MIB = 4000
+X86_64 = "x86_64"
 
 
 def build_linux(
@@ -23,10 +24,12 @@ def build_linux(
     jobs: int,
     progress: Progress,
     stock: bool = False,
+    arch: str = X86_64,
 ) -> None:
-    """Build one x86-64 kernel of ``tree`` into ``dest``.
+    """Build one kernel of ``tree`` into ``dest``.
 
     Args:
+        arch: Kbuild's ``ARCH``: x86_64 or i386.
         fragments: Kconfig fragments on top of tinyconfig, each symbol checked afterwards.
         jobs: compilers side by side.
         stock: pass over symbols that only the series brings.
@@ -37,11 +40,12 @@ def build_linux(
     """
     log = dest / "build.log"
     wishes = kconfig.merge(fragments)
-    with compiling.objects(tree, "linux") as objects:
+    name = "linux" if arch == X86_64 else f"linux {arch}"
+    with compiling.objects(tree, name.replace(" ", "-")) as objects:
         config = objects / ".config"
         make = compiling.Make(
-            [f"O={objects}", "ARCH=x86_64"],
-            cwd=tree.path, log=log, jobs=jobs, progress=progress, name="linux", env=FIXED,
+            [f"O={objects}", f"ARCH={arch}"],
+            cwd=tree.path, log=log, jobs=jobs, progress=progress, name=name, env=FIXED,
         )
         make("tinyconfig")
         with config.open("a") as file:

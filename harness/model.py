@@ -10,6 +10,9 @@ import enum
 from dataclasses import dataclass, field
 from pathlib import Path
 
+# A part of what can be built: Linux, with the images that it needs. The others are in ``KINDS``.
+LINUX = "linux"
+
 
 class Verdict(enum.StrEnum):
     """How a cell ended (docs/verdicts.md). The order is worst last."""
@@ -63,6 +66,21 @@ class Tree:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GuestImage:
+    """What a guest boots that dom0's image does not hold.
+
+    Attributes:
+        kernel: what xl takes as a kernel.
+        initrd: its user space.
+        vmlinux: the kernel's symbols; leads nowhere where there are none.
+    """
+
+    kernel: Path
+    initrd: Path
+    vmlinux: Path = Path()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Built:
     """Everything a machine needs to boot, out of the store.
 
@@ -76,6 +94,7 @@ class Built:
         guest_initrd: gzip'ed cpio, the whole user space of a Linux guest.
         tools: directory of static in-guest programs (also inside both roots).
         bare: directory of bare guests, ``bare-pv64`` and so on.
+        images: of the parts that were asked for, e.g. ``i386``.
         ssh_key: private key that dom0 and every guest accept for root.
         host_key: public host key of dom0 and of every guest (the only one
             that is accepted).
@@ -94,6 +113,7 @@ class Built:
     ssh_key: Path
     host_key: Path = Path()
     bare: Path = Path()
+    images: dict[str, GuestImage] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     hits: dict[str, bool] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict)
@@ -152,14 +172,37 @@ class MachineSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Kind:
+    """How xl starts a kind of Linux guest.
+
+    Attributes:
+        type: xl's word for it.
+        part: what has to be built for it beside the plain Linux; empty: nothing.
+        wide: 64-bit.
+    """
+
+    type: str
+    part: str = ""
+    wide: bool = True
+
+
+KINDS = {
+    "pv64": Kind(type="pv"),
+    "pvh64": Kind(type="pvh"),
+    "pvh32": Kind(type="pvh", part="i386", wide=False),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
 class GuestSpec:
     """A Linux guest to start by xl.
 
     Attributes:
-        kind: ``pv64`` or ``pvh64``.
+        kind: a key of ``KINDS``.
         abi: what its kernel is told to use; None: nothing, its own default.
         max_event_channels: xl's ``max_event_channels``; None leaves xl's
             default of 1023.
+        on_reboot: xl's word for what follows a reboot: ``destroy`` or ``restart``.
     """
 
     name: str
@@ -169,3 +212,4 @@ class GuestSpec:
     vcpus: int = 2
     max_event_channels: int | None = None
     extra_args: str = ""
+    on_reboot: str = "destroy"

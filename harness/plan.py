@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import UserError
-from harness.model import Abi
+from harness.model import KINDS, Abi
 
-LINUX_GUESTS = ("pv64", "pvh64")
+LINUX_GUESTS = tuple(KINDS)
 BARE_GUESTS = ("bare-pv64", "bare-pv32", "bare-pvh64", "bare-pvh32")
 GUESTS = ("dom0", *LINUX_GUESTS, *BARE_GUESTS)
 CORE = "core"

@@ -78,7 +78,7 @@ class Doors:
 
     Attributes:
         choose: which accelerator.
-        build: everything a machine boots; told whether Linux is among it.
+        build: everything a machine boots; told which parts are wanted (``build.build``).
         machine: a machine that is not booted yet.
         xtf: folder of XTF's kernels, out of a checkout.
         hold: called with the last machine where ``keep`` was asked for;
@@ -86,7 +86,7 @@ class Doors:
     """
 
     choose: Callable[[str], Accelerator]
-    build: Callable[[RunRequest, Progress, bool], Built]
+    build: Callable[[RunRequest, Progress, frozenset[str]], Built]
     machine: Callable[[RunRequest, Built, MachineSpec, Path, Accelerator, Progress], Machine]
     hold: Callable[[Machine, Path], None]
     xtf: Callable[[Path, Progress, int | None], Path]
@@ -106,14 +106,14 @@ def real_doors() -> Doors:
         xtf=lambda checkout, progress, jobs: build_xtf(
             checkout, store=Store(), progress=progress, jobs=jobs
         ),
-        build=lambda request, progress, linux: build(
+        build=lambda request, progress, parts: build(
             store=Store(),
             progress=progress,
             xen_tree=request.xen_tree,
             linux_tree=request.linux_tree,
             jobs=request.jobs,
             flavour=request.selection.flavour,
-            linux=linux,
+            parts=parts,
         ),
         machine=lambda request, built, spec, folder, accelerator, progress: Machine(
             built, spec, run_dir=folder, accelerator=accelerator, progress=progress, uri=request.uri
@@ -315,7 +315,7 @@ def _steps(
     if not record.planned:
         return
     with recorder.doing("build"):
-        built = doors.build(request, progress, session.needs_linux)
+        built = doors.build(request, progress, session.parts)
         note_build(record, built)
         session.xen_syms = built.xen_syms
     session.bare = BareBoots(

@@ -26,13 +26,30 @@ def inputs_of(folder: Path, *, flags: tuple[str, ...] = FLAGS) -> dict[str, str]
     return {path.name: sha256_of(path) for path in files} | {"flags": " ".join(flags)}
 
 
-def build_tools(folder: Path, dest: Path) -> None:
+# Compilers whose package is called otherwise.
+PACKAGES_OF = {"i686-linux-gnu-gcc": "gcc-i686-linux-gnu libc6-dev-i386-cross"}
+
+
+def compiler_of(gcc: str) -> str:
+    """Version of a compiler that is not the machine's own, for cache keys.
+
+    Raises:
+        InfraError: it is missing.
+    """
+    path = proc.need(gcc, package=PACKAGES_OF.get(gcc, gcc))
+    return proc.run([path, "--version"], what=f"ask {gcc} for its version").splitlines()[0]
+
+
+def build_tools(folder: Path, dest: Path, *, compiler: str = "gcc") -> None:
     """Compile every ``*.c`` of ``folder`` into ``dest``.
+
+    Args:
+        compiler: gcc, or a cross compiler of that family.
 
     Raises:
         UserError: a tool does not compile.
     """
-    gcc = proc.need("gcc", package="gcc")
+    gcc = proc.need(compiler, package=PACKAGES_OF.get(compiler, compiler))
     log = dest / "build.log"
     log.touch()
     for source in sorted(folder.glob("*.c")):

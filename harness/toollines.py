@@ -233,6 +233,36 @@ class FreeResult(Line, tag="result", frozen=True, kw_only=True):
     slab_kib: int
 
 
+class Going(Line, tag="going", frozen=True, kw_only=True):
+    """``evtchn-load`` has sent on every port."""
+
+
+class LoadCounts(Line, tag="counts", frozen=True, kw_only=True):
+    """What one end of ``evtchn-load`` counted; of the other end's events it knows nothing.
+
+    ``stuck``: ports whose answer has not come. Latencies are from a ping to its answer.
+    """
+
+    ports: int
+    pings_sent: int
+    pings_seen: int
+    answers_sent: int
+    answers_seen: int
+    stuck: int
+    unexpected: int
+    least: int
+    most: int
+    p50_ns: int
+    p99_ns: int
+    p999_ns: int
+    max_ns: int
+    seconds: float
+
+
+class LoadResult(LoadCounts, tag="result", frozen=True, kw_only=True):
+    """The same at its end."""
+
+
 RESULTS: dict[str, type[Line]] = {
     "evtchn-raw": RawResult,
     "evtchn-dev": DevResult,
