@@ -6,11 +6,23 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from harness.model import Abi
+
 if TYPE_CHECKING:
     from harness.guests import Guest
+    from harness.ssh import SSH
 
 # `xl migrate` runs its -s words with the host behind them, here a script that needs no SSH.
 _RECEIVE = "/run/evh-receive"
+
+
+def abi_now(ssh: SSH) -> Abi:
+    """The ABI that a kernel uses at this moment, by its test interface in debugfs.
+
+    Raises:
+        CommandFailed: it has none. MachineLost.
+    """
+    return Abi(ssh.run("cat /sys/kernel/debug/xen_evtchn_test/abi", timeout=30).out.strip())
 
 
 def save(guest: Guest, path: str) -> None:
@@ -96,11 +108,14 @@ def set_vcpus(guest: Guest, count: int) -> None:
     Raises:
         CommandFailed, MachineLost.
     """
-    _xl(guest, f"vcpu-set {_name(guest)} {count}")
-    # `nproc` of busybox counts what the process may use; this is the kernel's own word.
+    counted = "$(grep -c ^processor /proc/cpuinfo)"
+    # A CPU that came is present only; to bring it online is user space's business.
+    grow = "for cpu in /sys/devices/system/cpu/cpu[1-9]*/online; do echo 1 > $cpu; done 2>/dev/null;"
+    before = int(guest.ssh.run(f"echo {counted}", timeout=30).out)
+    _xl(guest, f"vcpu-set --ignore-host {_name(guest)} {count}")
     guest.ssh.run(
-        "n=0; until [ $(grep -c ^processor /proc/cpuinfo) = "
-        f"{count} ]; do n=$((n + 1)); [ $n -lt 300 ] || exit 1; sleep 0.1; done",
+        f"n=0; until [ {counted} = {count} ]; do {grow if count > before else ''} "
+        "n=$((n + 1)); [ $n -lt 300 ] || exit 1; sleep 0.1; done",
         timeout=60,
     )
 

@@ -105,6 +105,18 @@ SUITES = {
             minutes=3,
         ),
         Suite(
+            name="lifecycle",
+            text="vCPUs that come and go, save, restore, migrate, suspend, reboot, kill: under event load",
+            file="test_lifecycle.py",
+            minutes=15,
+        ),
+        Suite(
+            name="full",
+            text="all 524,287 channels of a 64-bit guest through real IRQs; wants 6 GiB of memory",
+            file="test_full.py",
+            minutes=20,
+        ),
+        Suite(
             name="limits",
             text="every limit of every ABI, through hypercalls and through real IRQs",
             file="test_limits.py",

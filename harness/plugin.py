@@ -5,7 +5,7 @@
 config's stash; everything here reads it from there. Under a plain ``pytest``
 there is none, and a test that asks for a machine says how to get one.
 
-Fixtures: ``machine``, ``dom0``, ``start_guest``, ``tool``, ``row``, ``bare``,
+Fixtures: ``machine``, ``dom0``, ``start_guest``, ``tool``, ``row``, ``bare``, those of fixtures.py,
 and a parameter ``seed`` for tests that take one (``--seed``).
 Markers: ``machine(abi=, memory_mib=, dom0_mib=, vcpus=, xen_args=,
 dom0_args=)``, ``cell(guest=, abi=)``, ``needs(*parts)``, ``core``.
@@ -26,6 +26,7 @@ import pytest
 from harness import judge
 from harness.cells import abi_word, cell_of, parts_of, seeded, spec_of
 from harness.errors import UserError
+from harness.fixtures import figure, leaks, load
 from harness.model import GuestSpec, MachineSpec, Verdict
 from harness.plan import Cell, Selection, in_selected_suite
 from harness.pool import Machines, tail
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from harness.machine import Machine
     from harness.progress import Progress
     from harness.ssh import SSH
+
+# Pytest finds fixtures among a plugin's own names.
+__all__ = ["figure", "leaks", "load"]
 
 SESSION = pytest.StashKey["Session"]()
 EVIDENCE_LINES = 40
@@ -374,6 +378,17 @@ def _session(request: pytest.FixtureRequest) -> Session:
             hint="Run it by `evh run FILE`.",
         )
     return session
+
+
+def running_of(request: pytest.FixtureRequest) -> Running:
+    """The test that a fixture is asked for by, in a run.
+
+    Raises:
+        UserError: this is a plain pytest.
+    """
+    running = _session(request).running
+    assert running is not None
+    return running
 
 
 @pytest.fixture
