@@ -231,6 +231,10 @@ def run(
         Path | None,
         typer.Option("--xtf", metavar="PATH", help="A checkout of XTF: its PV tests, built and run too."),
     ] = None,
+    minutes: Annotated[
+        float,
+        typer.Option("--minutes", min=0, metavar="M", help="How long each storm of the stress suite lasts."),
+    ] = 0,
     keyword: Annotated[
         str,
         typer.Option("-k", metavar="EXPRESSION", help="Only tests whose names match, as in pytest."),
@@ -275,6 +279,7 @@ def run(
             seeds=seeds,
             flavour=flavour,
             xtf=xtf and xtf.resolve(),
+            minutes=minutes,
         ),
         accelerator=accel,
         uri=connect,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""More fixtures of the plugin: ``load``, ``figure``, ``leaks``."""
+"""More fixtures of the plugin: ``load``, ``figure``, ``storm_seconds``, ``leaks``."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PAGE_KIB = 4
 # Both are given back late: Xen's by a tasklet and RCU, Linux's by a work queue and RCU.
 SETTLE_SECONDS = 30.0
+STORM_SECONDS = 8.0
 
 
 @pytest.fixture
@@ -58,6 +59,15 @@ def figure(request: pytest.FixtureRequest) -> Callable[[str, float], None]:
         figures[name] = round(value)
 
     return note
+
+
+@pytest.fixture
+def storm_seconds(request: pytest.FixtureRequest) -> float:
+    """How long a storm lasts: `--minutes`, or some seconds."""
+    from harness.plugin import SESSION
+
+    session = request.config.stash.get(SESSION, None)
+    return (session.selection.minutes * 60 if session else 0) or STORM_SECONDS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -111,6 +111,13 @@ SUITES = {
             minutes=15,
         ),
         Suite(
+            name="stress",
+            text="storms of events, opening and closing, hostile peers; latencies of the ABIs side by side",
+            file="test_stress.py",
+            seeded=True,
+            minutes=8,
+        ),
+        Suite(
             name="full",
             text="all 524,287 channels of a 64-bit guest through real IRQs; wants 6 GiB of memory",
             file="test_full.py",
@@ -193,6 +200,7 @@ class Selection:
         seeds: for the tests that draw from one: each with each.
         flavour: of Xen.
         xtf: a checkout of XTF, for the suite of that name.
+        minutes: how long each storm of the stress suite lasts; 0: some seconds.
     """
 
     suites: tuple[str, ...] = ()
@@ -204,6 +212,7 @@ class Selection:
     seeds: tuple[int, ...] = ()
     flavour: str = FLAVOURS[0]
     xtf: Path | None = None
+    minutes: float = 0
 
     @property
     def default_abi(self) -> Abi:
@@ -221,6 +230,7 @@ class Selection:
             "cell": self.cell.id if self.cell else "",
             "seeds": show_seeds(self.seeds),
             "flavour": self.flavour,
+            "minutes": f"{self.minutes:g}" if self.minutes else "",
         }
         return {key: value for key, value in words.items() if value}
 
@@ -242,6 +252,7 @@ def select(
     seeds: str = "",
     flavour: str = "",
     xtf: Path | None = None,
+    minutes: float = 0,
 ) -> Selection:
     """Check words from the command line and make a Selection of them.
 
@@ -292,6 +303,7 @@ def select(
         seeds=(wanted.seed,) if wanted else parse_seeds(seeds),
         flavour=flavour,
         xtf=xtf,
+        minutes=minutes,
     )
 
 

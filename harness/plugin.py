@@ -26,7 +26,7 @@ import pytest
 from harness import judge
 from harness.cells import abi_word, cell_of, parts_of, seeded, spec_of
 from harness.errors import UserError
-from harness.fixtures import figure, leaks, load
+from harness.fixtures import figure, leaks, load, storm_seconds
 from harness.model import GuestSpec, MachineSpec, Verdict
 from harness.plan import Cell, Selection, in_selected_suite
 from harness.pool import Machines, tail
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from harness.ssh import SSH
 
 # Pytest finds fixtures among a plugin's own names.
-__all__ = ["figure", "leaks", "load"]
+__all__ = ["figure", "leaks", "load", "storm_seconds"]
 
 SESSION = pytest.StashKey["Session"]()
 EVIDENCE_LINES = 40

@@ -84,6 +84,7 @@ def request_of(cell: str, earlier: Earlier | None) -> RunRequest:
         selection=plan.select(
             cell=cell,
             files=files.split(",") if files else (),
+            minutes=float(options.get("minutes", 0)),
             xtf=Path(options["xtf"]) if "xtf" in options and f"/{plan.XTF}::" in cell else None,
         ),
         accelerator=options.get("accel", "auto"),

@@ -153,6 +153,7 @@ def reproduce(request: RunRequest) -> str:
         if selection.suites != (plan.CORE,):
             words += [w for name in selection.suites for w in ("--suite", name)]
         words += ["--seeds", plan.show_seeds(selection.seeds)] if selection.seeds else []
+        words += ["--minutes", f"{selection.minutes:g}"] if selection.minutes else []
         words += ["--flavour", selection.flavour] if selection.flavour != plan.FLAVOURS[0] else []
     words += [w for name in selection.guests for w in ("--guest", name)]
     words += [w for abi in selection.abis for w in ("--abi", str(abi))]
@@ -174,6 +175,7 @@ def options(request: RunRequest) -> dict[str, str]:
         "xen_tree": str(request.xen_tree or ""),
         "linux_tree": str(request.linux_tree or ""),
         "xtf": str(request.selection.xtf or ""),
+        "minutes": f"{request.selection.minutes:g}" if request.selection.minutes else "",
     }
     return {name: word for name, word in words.items() if word}
 

@@ -263,7 +263,21 @@ class LoadResult(LoadCounts, tag="result", frozen=True, kw_only=True):
     """The same at its end."""
 
 
+class ChurnResult(Line, tag="result", frozen=True, kw_only=True):
+    """``evtchn-churn``; ``dropped`` were under way when their port was closed."""
+
+    opened: int
+    closed: int
+    sent: int
+    seen: int
+    lost: int
+    doubled: int
+    dropped: int
+    seconds: float
+
+
 RESULTS: dict[str, type[Line]] = {
+    "evtchn-churn": ChurnResult,
     "evtchn-raw": RawResult,
     "evtchn-dev": DevResult,
     "evtchn-status": StatusResult,
