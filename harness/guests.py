@@ -19,6 +19,7 @@ import jinja2
 from harness.errors import EvhError, InfraError, UserError
 from harness.model import KINDS, GuestSpec
 from harness.ssh import SSH, Stream
+from harness.suspects import hung_guest
 from harness.waits import Crash, GuestEnded, MachineCrashed, MachineLost, Vigil, words_of
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ class Guest:
         self.domid = -1
         self.layer = f"guest:{spec.name}"
         self.vigil = Vigil(parent=machine.vigil)
+        self.vigil.suspect = lambda: hung_guest(machine, self.layer)
         self.start_seconds = 0.0
         self.timings: dict[str, float] = {}
         self._address = _free_address(machine)

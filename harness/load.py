@@ -61,7 +61,8 @@ class Tally:
 def tally(ping: LoadCounts, echo: LoadCounts) -> Tally:
     """Put the counts of two ends together; for a loopback they are of one tool."""
     pings = echo.pings_seen - ping.pings_sent
-    answers = ping.answers_seen - echo.answers_sent
+    # What nobody waited for was sent by the other end too.
+    answers = ping.answers_seen + ping.unexpected - echo.answers_sent
     unexpected = ping.unexpected + (echo.unexpected if echo is not ping else 0)
     return Tally(
         ports=ping.ports,

@@ -27,6 +27,7 @@ from harness.embed import Hypervisor, libvirt, libvirt_qemu, open_hypervisor
 from harness.errors import InfraError, UserError
 from harness.model import Accelerator, Built, GuestSpec, MachineSpec
 from harness.ssh import SSH, Keys
+from harness.suspects import hung_dom0
 from harness.waits import (
     Crash,
     MachineCrashed,
@@ -241,6 +242,7 @@ class Machine:
         self.dom0.run("true", timeout=60)
         self._mark("ssh", started)
         self.boot_seconds = self.timings["ssh"]
+        self.vigil.suspect = lambda: hung_dom0(self)
         # Never below 1: a fast machine may be busy later, and a deadline that
         # is too long costs nothing where nothing hangs.
         self.vigil.slowness = max(1.0, self.boot_seconds / REFERENCE_BOOT_SECONDS)

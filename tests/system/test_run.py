@@ -177,6 +177,42 @@ def test_panic_of_dom0_ends_the_wait_and_the_next_test_gets_a_fresh_machine(evh:
     assert [machine["number"] for machine in evh.record()["machines"]] == [1, 2]
 
 
+def test_hang_of_a_guest_ends_its_cell_and_not_the_run(evh: Evh) -> None:
+    got = evh(
+        "run",
+        evh.write(f"""
+        def test_hang(dom0, start_guest):
+            guest = start_guest(name="stuck", kind="pv64")
+            dom0.run("xl pause stuck", timeout=30)
+            guest.ssh.run("true", timeout=5)
+
+        {SMALL}
+        def test_next(start_guest):
+            start_guest(name="next", kind="pv64")
+    """),
+    )
+    assert got.returncode == 5, got.stdout + got.stderr
+    tests = {test["test"]: test for test in evh.record()["tests"]}
+    # dom0 and Xen were asked, and answered.
+    assert (tests["test_hang"]["verdict"], tests["test_hang"]["layer"]) == ("hang", "guest:stuck")
+    assert tests["test_next"]["verdict"] == "pass"
+
+
+def test_hang_of_dom0_is_its_own(evh: Evh) -> None:
+    got = evh(
+        "run",
+        evh.write("""
+        def test_hang(dom0):
+            # The last thing it does: all but one of its CPUs are off, and that one spins.
+            dom0.run("echo 0 > /sys/devices/system/cpu/cpu1/online; chrt -f 99 sh -c 'while :; do :; done'",
+                     timeout=20)
+    """),
+    )
+    assert got.returncode == 5, got.stdout + got.stderr
+    (test,) = evh.record()["tests"]
+    assert (test["verdict"], test["layer"]) == ("hang", "dom0")
+
+
 def test_nothing_to_run_is_exit_6(evh: Evh) -> None:
     got = evh("run", "--suite", "smoke", "-k", "no_such_test")
     assert got.returncode == 6, got.stdout + got.stderr
