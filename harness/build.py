@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness import bases, compiling, i386, images, linuxbuild, proc, series, sources, toolbuild, xenbuild
+from harness import stock as stock_kernel
 from harness.bases import Base
 from harness.model import LINUX, Built, GuestImage, Source
 from harness.progress import Progress
@@ -342,6 +343,8 @@ def build(
     builder.dom0(rootfs, keys, tools, kernel, guest)
     if i386.PART in parts:
         i386.make(builder, rootfs=rootfs, keys=keys)
+    if {stock_kernel.PART, stock_kernel.DOM0_PART} & set(parts):
+        stock_kernel.make(builder, rootfs=rootfs, keys=keys)
     return told(builder)
 
 
@@ -384,7 +387,11 @@ PLACES = {
 
 
 # The same for the parts.
-PART_PLACES = {i386.PART: i386.PLACES}
+PART_PLACES = {
+    i386.PART: i386.PLACES,
+    stock_kernel.PART: stock_kernel.PLACES,
+    stock_kernel.DOM0_PART: stock_kernel.DOM0_PLACES,
+}
 
 
 def parts_in(kinds: Collection[str]) -> frozenset[str]:

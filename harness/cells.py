@@ -113,4 +113,6 @@ def parts_of(items: Iterable[pytest.Item]) -> frozenset[str]:
         parts |= {LINUX, *([kind.part] if kind and kind.part else [])}
         for marker in item.iter_markers("needs"):
             parts.update(marker.args)
+        for marker in item.iter_markers("machine"):
+            parts.update(filter(None, [marker.kwargs.get("dom0_kernel")]))
     return frozenset(parts)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import jinja2
 
 from harness.errors import EvhError, InfraError, UserError
-from harness.model import KINDS, GuestSpec
+from harness.model import KINDS, GuestSpec, image_of
 from harness.ssh import SSH, Stream
 from harness.suspects import hung_guest
 from harness.waits import Crash, GuestEnded, MachineCrashed, MachineLost, Vigil, words_of
@@ -213,13 +213,8 @@ class Guest:
     def _config(self) -> str:
         kind = KINDS.get(self.spec.kind)
         kernel, ramdisk = KERNEL, RAMDISK
-        if kind and kind.part:
-            image = self.machine.built.images.get(kind.part)
-            if image is None:
-                raise UserError(
-                    f"what {self.spec.kind} needs was not built",
-                    hint=f"mark the test with @pytest.mark.needs({kind.part!r})",
-                )
+        if part := self.spec.kernel or (kind.part if kind else ""):
+            image = image_of(self.machine.built, part)
             kernel, ramdisk = (bring(self.machine.dom0, path) for path in (image.kernel, image.initrd))
         # QEMU's emulation hangs 32-bit PAE guests under nested paging: their CPUID
         # exits never advance. Shadow paging it is.

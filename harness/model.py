@@ -10,6 +10,8 @@ import enum
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.errors import UserError
+
 # A part of what can be built: Linux, with the images that it needs. The others are in ``KINDS``.
 LINUX = "linux"
 
@@ -119,6 +121,20 @@ class Built:
     sources: dict[str, Source] = field(default_factory=dict)
 
 
+def image_of(built: Built, part: str) -> GuestImage:
+    """What was built of a part.
+
+    Raises:
+        UserError: nothing was, since nobody said that it is needed.
+    """
+    image = built.images.get(part)
+    if image is None:
+        raise UserError(
+            f"the part {part!r} was not built", hint=f"mark the test with @pytest.mark.needs({part!r})"
+        )
+    return image
+
+
 class Abi(enum.StrEnum):
     """Event-channel ABI that a Linux guest is told to use."""
 
@@ -161,6 +177,7 @@ class MachineSpec:
         dom0_mib: RAM of dom0 out of it.
         vcpus: vCPUs of the machine (and of dom0).
         xen_args, dom0_args: extra command-line arguments.
+        dom0_kernel: a part to take dom0's kernel from, e.g. ``stock-dom0``; empty: ours.
     """
 
     abi: Abi = Abi.L3
@@ -169,6 +186,7 @@ class MachineSpec:
     vcpus: int = 2
     xen_args: str = ""
     dom0_args: str = ""
+    dom0_kernel: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +220,7 @@ class GuestSpec:
         abi: what its kernel is told to use; None: nothing, its own default.
         max_event_channels: xl's ``max_event_channels``; None leaves xl's
             default of 1023.
+        kernel: a part to take its kernel and user space from, e.g. ``stock``; empty: its kind's.
         on_reboot: xl's word for what follows a reboot: ``destroy`` or ``restart``.
     """
 
@@ -212,4 +231,5 @@ class GuestSpec:
     vcpus: int = 2
     max_event_channels: int | None = None
     extra_args: str = ""
+    kernel: str = ""
     on_reboot: str = "destroy"

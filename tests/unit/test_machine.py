@@ -9,7 +9,7 @@ import pytest
 
 from harness.errors import UserError
 from harness.guests import render_config, xl_string
-from harness.machine import render_domain
+from harness.domain import render_domain
 from harness.model import Abi, Accelerator, GuestSpec, MachineSpec
 
 TCG = Accelerator(kind="tcg", reason="TCG: asked for")
