@@ -118,6 +118,12 @@ SUITES = {
             minutes=8,
         ),
         Suite(
+            name="mixed",
+            text="2l, fifo and 3l guests side by side, 32 and 64 bits; Debian's kernel as guest and dom0",
+            file="test_mixed.py",
+            minutes=4,
+        ),
+        Suite(
             name="full",
             text="all 524,287 channels of a 64-bit guest through real IRQs; wants 6 GiB of memory",
             file="test_full.py",

@@ -147,28 +147,3 @@ def test_a_full_ring_is_told(dom0, tool):
     with pytest.raises(ToolError) as error:
         tool(dom0, "evtchn-dev", "loopback", "--count", 64, "--break", "overflow")
     assert error.value.errno == "EFBIG"
-
-
-@pytest.mark.needs("stock")
-@pytest.mark.machine(abi="3l")
-@pytest.mark.cell(abi="fifo")
-@pytest.mark.parametrize("guest", ["pv64", "pvh64"])
-def test_stock_kernel_as_guest(dom0, start_guest, row, guest):
-    """Debian's own kernel, as it comes."""
-    g = start_guest(
-        name="stock", kind=guest, kernel="stock", abi=None, memory_mib=384, max_event_channels=4_000
-    )
-    assert "Debian" in g.ssh.run("cat /proc/version", timeout=30).out
-    assert abi_of(g.ssh) == "fifo"
-    send_few(dom0, row, g, abi="fifo", note="Debian's kernel")
-
-
-@pytest.mark.machine(abi="fifo", dom0_kernel="stock-dom0")
-@pytest.mark.cell(guest="dom0", abi="fifo")
-def test_stock_kernel_as_dom0(dom0, start_guest, row):
-    """Debian's own kernel, as it comes, under our Xen and over one of our guests."""
-    assert "Debian" in dom0.run("cat /proc/version", timeout=30).out
-    assert abi_of(dom0) == "fifo"
-    g = start_guest(name="ours", kind="pv64", max_event_channels=4_000)
-    assert abi_of(g.ssh) == "3l"
-    send_few(dom0, row, g, abi="3l", note="dom0 is Debian's kernel")
