@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from harness.domain import render_domain
 from harness.errors import UserError
 from harness.guests import render_config, xl_string
-from harness.domain import render_domain
 from harness.model import Abi, Accelerator, GuestSpec, MachineSpec
 
 TCG = Accelerator(kind="tcg", reason="TCG: asked for")
