@@ -386,7 +386,9 @@ PLACES = {
 }
 
 
-# The same for the parts.
+# What a part's kernel has to be told.
+PART_ARGS = {i386.PART: i386.ARGS}
+# As PLACES, for the parts.
 PART_PLACES = {
     i386.PART: i386.PLACES,
     stock_kernel.PART: stock_kernel.PLACES,
@@ -409,7 +411,10 @@ def built_of(artifacts: Mapping[str, Artifact], sources: Mapping[str, Source]) -
     return Built(
         **paths,
         images={
-            part: GuestImage(**{name: artifacts[kind].path / file for name, (kind, file) in places.items()})
+            part: GuestImage(
+                **{name: artifacts[kind].path / file for name, (kind, file) in places.items()},
+                args=PART_ARGS.get(part, ""),
+            )
             for part, places in PART_PLACES.items()
             if all(kind in artifacts for kind, _ in places.values())
         },

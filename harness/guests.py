@@ -66,13 +66,20 @@ def xl_string(text: str) -> str:
 
 
 def render_config(
-    spec: GuestSpec, *, address: str, kernel: str = KERNEL, ramdisk: str = RAMDISK, hap: bool = True
+    spec: GuestSpec,
+    *,
+    address: str,
+    kernel: str = KERNEL,
+    ramdisk: str = RAMDISK,
+    args: str = "",
+    hap: bool = True,
 ) -> str:
     """xl's configuration of a guest.
 
     Args:
         address: IPv4 address with prefix length, for its eth0.
-        kernel, ramdisk: paths in dom0.
+        kernel, ramdisk: paths in dom0; an empty one is left out.
+        args: more words for its kernel.
         hap: whether Xen may use nested paging.
     Raises: UserError: a kind or a name that cannot be.
     """
@@ -89,6 +96,7 @@ def render_config(
     words = [
         f"console=hvc0 panic=-1 evh.ip={address} evh.name={spec.name}",
         spec.abi.kernel_args if spec.abi else "",
+        args,
         spec.extra_args,
     ]
     return _templates().get_template("guest.cfg.j2").render(
@@ -212,16 +220,17 @@ class Guest:
 
     def _config(self) -> str:
         kind = KINDS.get(self.spec.kind)
-        kernel, ramdisk = KERNEL, RAMDISK
+        kernel, ramdisk, args = KERNEL, RAMDISK, ""
         if part := self.spec.kernel or (kind.part if kind else ""):
             image = image_of(self.machine.built, part)
-            kernel, ramdisk = (bring(self.machine.dom0, path) for path in (image.kernel, image.initrd))
+            dom0, args = self.machine.dom0, image.args
+            kernel, ramdisk = bring(dom0, image.kernel), bring(dom0, image.initrd) if image.initrd else ""
         # QEMU's emulation hangs 32-bit PAE guests under nested paging: their CPUID
         # exits never advance. Shadow paging it is.
         narrow = kind is not None and not kind.wide and self.machine.accelerator.kind == "tcg"
         return render_config(
             self.spec, address=f"{self._address}/{NETWORK.prefixlen}",
-            kernel=kernel, ramdisk=ramdisk, hap=not narrow,
+            kernel=kernel, ramdisk=ramdisk, args=args, hap=not narrow,
         )
 
     def _mark(self, what: str, began: float) -> None:

@@ -7,11 +7,13 @@ compat_ioctl), so the in-guest tools are built once more as well.
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import images, toolbuild
+from harness import images, proc, pvhelf, toolbuild
+from harness.store import sha256_of
 
 if TYPE_CHECKING:
     from harness.build import Builder
@@ -23,11 +25,8 @@ COMPILER = "i686-linux-gnu-gcc"
 # Debian has 32-bit x86 without a kernel of its own, which is all that is needed.
 PACKAGES = ("busybox-static", "dropbear-bin")
 # Where an image's files are, as build.PLACES.
-PLACES = {
-    "kernel": ("linux-i386", "bzImage"),
-    "vmlinux": ("linux-i386", "vmlinux"),
-    "initrd": ("guest-i386", "guest.cpio.gz"),
-}
+PLACES = {"kernel": ("guest-i386", "guest.elf.gz"), "vmlinux": ("linux-i386", "vmlinux")}
+ARGS = pvhelf.ARGS
 
 
 def make(builder: Builder, *, rootfs: Artifact, keys: Artifact) -> None:
@@ -45,7 +44,9 @@ def make(builder: Builder, *, rootfs: Artifact, keys: Artifact) -> None:
     programs = _programs(builder)
     tools = _tools(builder)
     inputs = builder.common(programs, keys, tools, kernel) | {
-        "images/guest": images.hash_tree(builder.images / "guest")
+        "images/guest": images.hash_tree(builder.images / "guest"),
+        "kernel": kernel.files["vmlinux"],
+        "join": sha256_of(Path(pvhelf.__file__)),
     }
 
     def make_guest(dest: Path) -> None:
@@ -55,6 +56,13 @@ def make(builder: Builder, *, rootfs: Artifact, keys: Artifact) -> None:
                 rootfs=rootfs.path / "rootfs.tar", keys=keys.path, tools=tools.path,
                 images=builder.images / "guest", programs=programs.path / "rootfs.tar",
             )  # fmt: skip
+            initrd = (dest / "guest.cpio.gz").read_bytes()
+            stripped = dest / "vmlinux.stripped"
+            objcopy = proc.need("objcopy", package="binutils")
+            proc.run([objcopy, "-S", kernel.path / "vmlinux", stripped], what="strip the 32-bit kernel")
+            elf = gzip.compress(pvhelf.join(stripped.read_bytes(), initrd), compresslevel=4, mtime=0)
+            (dest / "guest.elf.gz").write_bytes(elf)
+            stripped.unlink()
 
     builder.get("guest-i386", inputs, make_guest)
 

@@ -207,7 +207,8 @@ class Machine:
         initrd: Path | str = ""
         if self.spec.dom0_kernel:
             image = image_of(self.built, self.spec.dom0_kernel)
-            kernel, initrd = self._link("dom0-kernel", image.kernel), self._link("initrd", image.initrd)
+            kernel = self._link("dom0-kernel", image.kernel)
+            initrd = self._link("initrd", image.initrd or Path())
         disk = self._overlay(hypervisor.links)
         self._consoles = Consoles(self.run_dir, on_crash=self._crashed)
         self._stack.callback(self._consoles.close)

@@ -73,13 +73,15 @@ class GuestImage:
 
     Attributes:
         kernel: what xl takes as a kernel.
-        initrd: its user space.
+        initrd: its user space; None where the kernel holds it.
+        args: what the kernel has to be told.
         vmlinux: the kernel's symbols; leads nowhere where there are none.
     """
 
     kernel: Path
-    initrd: Path
+    initrd: Path | None = None
     vmlinux: Path = Path()
+    args: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
