@@ -82,13 +82,14 @@ def tally(ping: LoadCounts, echo: LoadCounts) -> Tally:
 
 
 class _End(Talk):
-    def __init__(self, ssh: SSH, mode: str, *args: str, seed: int, late: int) -> None:
+    def __init__(self, ssh: SSH, mode: str, *args: str, seed: int, late: int, fault: str) -> None:
         super().__init__(
             ssh,
             "evtchn-load",
             mode,
             f"--seed={seed}",
             f"--late={late}",
+            f"--break={fault}",
             *args,
             timeout=HOURS,
             # It says nothing while it plays.
@@ -117,6 +118,7 @@ class Load:
         ping_domid, echo_domid: Xen's numbers of them; of no use in a loopback.
         ports: how many, each with one event under way.
         late: enable events again up to so many rounds late, drawn from the seed (0 to 15).
+        fault: ``lose`` or ``double`` (in a loopback): done wrong on purpose, once, to see it found.
     Raises: as exercise.run_tool.
     """
 
@@ -130,9 +132,10 @@ class Load:
         ports: int,
         seed: int = 1,
         late: int = 0,
+        fault: str = "none",
     ) -> None:
         self._stack = ExitStack()
-        words = {"seed": seed, "late": late}
+        words: dict[str, Any] = {"seed": seed, "late": late, "fault": fault}
         try:
             if echo is None:
                 self._ping = self._echo = self._enter(_End(ping, "self", f"--ports={ports}", **words))

@@ -25,6 +25,9 @@
  * evtchn-load self --ports N
  *   Both ends in this domain, each with a file of its own: go, pause and close.
  *
+ * --break lose: the echo end does not answer its first event.
+ * --break double: with self, one answer more when all is silent.
+ *
  * --late K: each event is enabled again up to K rounds after it was read,
  * drawn from the seed; its answer goes before that, or after.
  */
@@ -54,6 +57,7 @@ static uint64_t under_way;
 static bool going;
 static uint64_t rng = 1;
 static uint32_t late;
+static enum fault fault;
 
 /* Ports that wait to be enabled again, by the round in which that is due. */
 static struct { uint32_t *ports, nr, room; } due[LATE_MOST];
@@ -238,6 +242,8 @@ static void received_by_echo(uint32_t port)
     }
     echo.seen++;
     echo.served[place]++;
+    if ( fault == FAULT_LOSE && echo.seen == 1 )
+        return;
     send_by(&echo, place);
 }
 
@@ -425,12 +431,13 @@ int main(int argc, char **argv)
 {
     static const char usage[] =
         "evtchn-load ping|echo|self [--remote DOMID] [--ports N] [--seed N] "
-        "[--late K]";
+        "[--late K] [--break lose|double]";
     static const struct option opts[] = {
         { "remote", required_argument, NULL, 'r' },
         { "ports", required_argument, NULL, 'p' },
         { "seed", required_argument, NULL, 's' },
         { "late", required_argument, NULL, 'l' },
+        { "break", required_argument, NULL, 'b' },
         { NULL, 0, NULL, 0 },
     };
     uint64_t remote = DOMID_SELF, begin = now_ns(), nr = 1;
@@ -449,6 +456,8 @@ int main(int argc, char **argv)
             rng = parse_u64(optarg, "--seed");
         else if ( c == 'l' )
             late = (uint32_t)parse_u64(optarg, "--late");
+        else if ( c == 'b' )
+            fault = parse_fault(optarg);
         else
             die(EINVAL, "usage", usage);
     }
@@ -501,6 +510,8 @@ int main(int argc, char **argv)
         {
             going = false;
             play(ms);
+            if ( fault == FAULT_DOUBLE && echo.nr )
+                send_by(&echo, 0);
             look_for_more(100);
             tell("counts", begin);
         }

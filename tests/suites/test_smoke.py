@@ -143,6 +143,16 @@ def test_a_fault_is_counted_between_domains(dom0, start_guest):
 
 
 @pytest.mark.machine(abi="3l")
+@pytest.mark.parametrize(("fault", "counts"), [("none", (0, 0)), ("lose", (1, 0)), ("double", (0, 1))])
+def test_a_fault_is_counted_by_the_load(dom0, load, fault, counts):
+    one = load(dom0, ports=50, fault=fault)
+    one.go()
+    t = one.pause()
+    assert (t.lost, t.doubled) == counts
+    assert t.exact == (fault == "none")
+
+
+@pytest.mark.machine(abi="3l")
 def test_a_full_ring_is_told(dom0, tool):
     with pytest.raises(ToolError) as error:
         tool(dom0, "evtchn-dev", "loopback", "--count", 64, "--break", "overflow")
