@@ -280,9 +280,9 @@ class Guest:
             # xl's own waiter (tools/xl/xl_vmcontrol.c): "Domain 3 has shut
             # down, reason code 0 0x0"; 3 is SHUTDOWN_crash.
             told = re.search(r"Domain \d+ has shut down, reason code (\d+)", line)
-            # Who suspends it has asked for that: it goes on, here or elsewhere. The same for a
-            # reboot, if that is what its configuration wants.
-            meant = {2, 1} if self.spec.on_reboot == "restart" else {2}
+            # Who suspends it has asked for that: it goes on, here or elsewhere. So it does after a
+            # soft reset (5, in kexec), and after a reboot, if its configuration wants that.
+            meant = {2, 5, 1} if self.spec.on_reboot == "restart" else {2, 5}
             if told and not self._closing and int(told.group(1)) not in meant:
                 self._ended(int(told.group(1)), line)
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from harness.ssh import SSH
 
 PATIENCE_MS = 10_000  # without an answer, until what is under way is called lost; at reference speed
-HOURS = 3 * 3600.0
+SILENCE = 120.0  # seconds without an answer to a command, until it hangs; at reference speed
+HOURS = 3 * 3600.0  # of the whole play
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +93,7 @@ class _End(Talk):
             f"--break={fault}",
             *args,
             timeout=HOURS,
-            # It says nothing while it plays.
-            silence=HOURS,
+            silence=SILENCE,
             result=LoadResult,
             others=(Ports, Bound, Going, LoadCounts),
         )

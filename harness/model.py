@@ -223,6 +223,7 @@ class GuestSpec:
         max_event_channels: xl's ``max_event_channels``; None leaves xl's
             default of 1023.
         kernel: a part to take its kernel and user space from, e.g. ``stock``; empty: its kind's.
+        disk: xl's specification of one; empty: it has none.
         on_reboot: xl's word for what follows a reboot: ``destroy`` or ``restart``.
     """
 
@@ -234,4 +235,5 @@ class GuestSpec:
     max_event_channels: int | None = None
     extra_args: str = ""
     kernel: str = ""
+    disk: str = ""
     on_reboot: str = "destroy"
