@@ -25,7 +25,8 @@ def parts_of(guests: Sequence[str]) -> frozenset[str]:
     for kind in guests:
         if kind not in KINDS:
             raise UserError(f"unknown guest {kind!r}", hint=f"Known: {', '.join(KINDS)}.")
-    return frozenset({LINUX, *(KINDS[kind].part for kind in guests if KINDS[kind].part)})
+    wanted = [part for kind in guests for part in (KINDS[kind].part, KINDS[kind].dom0)]
+    return frozenset({LINUX, *filter(None, wanted)})
 
 
 def booted(
@@ -68,7 +69,8 @@ def booted(
         xen_tree=xen_tree, linux_tree=linux_tree,
     )  # fmt: skip
     folder = make_run_dir(run_dir)
-    spec = MachineSpec(abi=abi, memory_mib=memory, dom0_mib=memory // 2)
+    root = next((KINDS[kind].dom0 for kind in guests if KINDS[kind].dom0), "")
+    spec = MachineSpec(abi=abi, memory_mib=memory, dom0_mib=memory // 2, dom0_image=root)
     with progress.step(f"boot (dom0 {abi})"):
         machine = stack.enter_context(
             Machine(built, spec, run_dir=folder, accelerator=accelerator, progress=progress, uri=connect)

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from harness import bases, compiling, i386, images, linuxbuild, proc, series, sources, toolbuild, xenbuild
 from harness import stock as stock_kernel
 from harness.bases import Base
-from harness.model import LINUX, Built, GuestImage, Source
+from harness.model import HVM, LINUX, Built, GuestImage, Source
 from harness.progress import Progress
 from harness.series import digest_of, prepared
 from harness.store import Artifact, Store, digest, sha256_of
@@ -209,9 +209,11 @@ class Builder:
         """The SSH keys."""
         return self.get("keys", {"scheme": "ed25519"}, images.make_keys)
 
-    def rootfs(self) -> Artifact:
-        """dom0's packages."""
+    def rootfs(self, *, part: str = "") -> Artifact:
+        """dom0's packages, with those of ``images/dom0-PART``."""
         include = images.packages(self.images / "dom0/packages")
+        if part:
+            include += images.packages(self.images / f"dom0-{part}/packages")
         inputs = {
             "packages": " ".join(include),
             "suite": images.SUITE,
@@ -223,7 +225,7 @@ class Builder:
             with self.progress.step("install dom0's packages (mmdebstrap)"):
                 images.make_rootfs(dest, include=include, log=dest / "build.log")
 
-        return self.get("rootfs", inputs, make)
+        return self.get(kind("rootfs", part), inputs, make)
 
     def guest(self, rootfs: Artifact, keys: Artifact, tools: Artifact, linux: Artifact) -> Artifact:
         """The guests' initramfs."""
@@ -242,9 +244,16 @@ class Builder:
         return self.get("guest", inputs, make)
 
     def dom0(
-        self, rootfs: Artifact, keys: Artifact, tools: Artifact, linux: Artifact, guest: Artifact
+        self,
+        rootfs: Artifact,
+        keys: Artifact,
+        tools: Artifact,
+        linux: Artifact,
+        guest: Artifact,
+        *,
+        part: str = "",
     ) -> Artifact:
-        """dom0's disk image."""
+        """dom0's disk image, on the packages of ``rootfs``."""
         inputs = self.common(rootfs, keys, tools, linux) | {
             "images/dom0": images.hash_tree(self.images / "dom0"),
             "kernel": linux.files["bzImage"],
@@ -261,7 +270,7 @@ class Builder:
                     guest=guest.path / "guest.cpio.gz", images=self.images / "dom0",
                 )
 
-        return self.get("dom0", inputs, make)
+        return self.get(kind("dom0", part), inputs, make)
 
     @staticmethod
     def common(rootfs: Artifact, keys: Artifact, tools: Artifact, linux: Artifact) -> dict[str, str]:
@@ -274,6 +283,11 @@ class Builder:
             "modules": linux.files.get("modules.tar", "none"),
             "recipe": code_of(images),
         }
+
+
+def kind(name: str, part: str) -> str:
+    """The kind of an artifact that a part has its own of."""
+    return f"{name}-{part}" if part else name
 
 
 def modules_of(linux: Artifact) -> Path | None:
@@ -341,6 +355,8 @@ def build(
     (_, kernel), (rootfs, keys, tools, _) = side_by_side(compile_lane, waiting_lane)
     guest = builder.guest(rootfs, keys, tools, kernel)
     builder.dom0(rootfs, keys, tools, kernel, guest)
+    if HVM in parts:
+        builder.dom0(builder.rootfs(part=HVM), keys, tools, kernel, guest, part=HVM)
     if i386.PART in parts:
         i386.make(builder, rootfs=rootfs, keys=keys)
     if {stock_kernel.PART, stock_kernel.DOM0_PART} & set(parts):
@@ -399,7 +415,8 @@ PART_PLACES = {
 def parts_in(kinds: Collection[str]) -> frozenset[str]:
     """The parts that artifacts of these kinds make up."""
     places = {part: {kind for kind, _ in files.values()} for part, files in PART_PLACES.items()}
-    return frozenset(part for part, wanted in {LINUX: {"linux"}, **places}.items() if wanted <= set(kinds))
+    places |= {LINUX: {"linux"}, HVM: {kind("dom0", HVM)}}
+    return frozenset(part for part, wanted in places.items() if wanted <= set(kinds))
 
 
 def built_of(artifacts: Mapping[str, Artifact], sources: Mapping[str, Source]) -> Built:
@@ -417,6 +434,11 @@ def built_of(artifacts: Mapping[str, Artifact], sources: Mapping[str, Source]) -
             )
             for part, places in PART_PLACES.items()
             if all(kind in artifacts for kind, _ in places.values())
+        },
+        dom0_images={
+            part: artifacts[kind("dom0", part)].path / "dom0.ext4"
+            for part in (HVM,)
+            if kind("dom0", part) in artifacts
         },
         keys={kind: artifact.key for kind, artifact in artifacts.items()},
         hits={kind: artifact.hit for kind, artifact in artifacts.items()},

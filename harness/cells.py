@@ -38,6 +38,8 @@ def spec_of(item: pytest.Item, *, default_abi: Abi = Abi.L3) -> MachineSpec:
     if "abi" not in asked and guest_of(item) == "dom0" and (abi := _param(item, "abi")):
         asked["abi"] = abi
     asked["abi"] = abi_word(item, asked.get("abi", default_abi))
+    if (kind := KINDS.get(guest_of(item))) and kind.dom0:
+        asked.setdefault("dom0_image", kind.dom0)
     return MachineSpec(**asked)
 
 
@@ -110,9 +112,9 @@ def parts_of(items: Iterable[pytest.Item]) -> frozenset[str]:
         if "machine" not in getattr(item, "fixturenames", ()):
             continue
         kind = KINDS.get(guest_of(item))
-        parts |= {LINUX, *([kind.part] if kind and kind.part else [])}
+        parts |= {LINUX, *filter(None, [kind.part, kind.dom0] if kind else [])}
         for marker in item.iter_markers("needs"):
             parts.update(marker.args)
         for marker in item.iter_markers("machine"):
-            parts.update(filter(None, [marker.kwargs.get("dom0_kernel")]))
+            parts.update(filter(None, [marker.kwargs.get("dom0_kernel"), marker.kwargs.get("dom0_image")]))
     return frozenset(parts)

@@ -106,7 +106,7 @@ def render_config(
         ramdisk=ramdisk,
         hap=hap,
         extra=" ".join(word for word in words if word),
-        vif=f"bridge={BRIDGE},script={VIF_SCRIPT}",
+        vif=("type=vif," if KINDS[spec.kind].type == "hvm" else "") + f"bridge={BRIDGE},script={VIF_SCRIPT}",
     )
 
 

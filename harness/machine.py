@@ -23,7 +23,7 @@ from harness.consoles import Consoles
 from harness.domain import NET_ALIAS, render_domain
 from harness.embed import Hypervisor, libvirt, libvirt_qemu, open_hypervisor
 from harness.errors import InfraError, UserError
-from harness.model import Accelerator, Built, GuestSpec, MachineSpec, image_of
+from harness.model import Accelerator, Built, GuestSpec, MachineSpec, dom0_root, image_of
 from harness.ssh import SSH, Keys
 from harness.suspects import hung_dom0
 from harness.waits import (
@@ -263,7 +263,7 @@ class Machine:
         disk = self.run_dir / f"{self.name}.overlay.qcow2"
         with (root / reaper.TRASH).open("a") as trash:  # for when we are killed
             trash.write(f"{disk}\n")
-        base = str(self.built.dom0_image.absolute())
+        base = str(dom0_root(self.built, self.spec.dom0_image).absolute())
         command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", base, str(disk)]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True)

@@ -12,8 +12,10 @@ from pathlib import Path
 
 from harness.errors import UserError
 
-# A part of what can be built: Linux, with the images that it needs. The others are in ``KINDS``.
+# Parts of what can be built: Linux, with the images that it needs; a dom0 that has a device model
+# too. The others are in ``KINDS``.
 LINUX = "linux"
+HVM = "hvm"
 
 
 class Verdict(enum.StrEnum):
@@ -98,6 +100,7 @@ class Built:
         guest_initrd: gzip'ed cpio, the whole user space of a Linux guest.
         tools: directory of static in-guest programs (also inside both roots).
         bare: directory of bare guests, ``bare-pv64`` and so on.
+        dom0_images: other roots of dom0, by the part that they are.
         images: of the parts that were asked for, e.g. ``i386``.
         ssh_key: private key that dom0 and every guest accept for root.
         host_key: public host key of dom0 and of every guest (the only one
@@ -117,10 +120,24 @@ class Built:
     ssh_key: Path
     host_key: Path = Path()
     bare: Path = Path()
+    dom0_images: dict[str, Path] = field(default_factory=dict)
     images: dict[str, GuestImage] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     hits: dict[str, bool] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict)
+
+
+def dom0_root(built: Built, part: str) -> Path:
+    """The root that dom0 has.
+
+    Raises:
+        UserError: it was not built, since nobody said that it is needed.
+    """
+    if part and part not in built.dom0_images:
+        raise UserError(
+            f"the part {part!r} was not built", hint=f"mark the test with @pytest.mark.needs({part!r})"
+        )
+    return built.dom0_images[part] if part else built.dom0_image
 
 
 def image_of(built: Built, part: str) -> GuestImage:
@@ -179,6 +196,7 @@ class MachineSpec:
         dom0_mib: RAM of dom0 out of it.
         vcpus: vCPUs of the machine (and of dom0).
         xen_args, dom0_args: extra command-line arguments.
+        dom0_image: a part whose root dom0 has, e.g. ``hvm``; empty: the plain one.
         dom0_kernel: a part to take dom0's kernel from, e.g. ``stock-dom0``; empty: ours.
     """
 
@@ -188,6 +206,7 @@ class MachineSpec:
     vcpus: int = 2
     xen_args: str = ""
     dom0_args: str = ""
+    dom0_image: str = ""
     dom0_kernel: str = ""
 
 
@@ -198,17 +217,20 @@ class Kind:
     Attributes:
         type: xl's word for it.
         part: what has to be built for it beside the plain Linux; empty: nothing.
+        dom0: the part whose root dom0 has to have for it; empty: any.
         wide: 64-bit.
     """
 
     type: str
     part: str = ""
+    dom0: str = ""
     wide: bool = True
 
 
 KINDS = {
     "pv64": Kind(type="pv"),
     "pvh64": Kind(type="pvh"),
+    "hvm64": Kind(type="hvm", dom0=HVM),
     "pvh32": Kind(type="pvh", part="i386", wide=False),
 }
 
