@@ -146,6 +146,7 @@ class Guest:
         self.timings: dict[str, float] = {}
         self._address = _free_address(machine)
         self._followers: list[_Follower] = []
+        self._followed: set[str] = set()
         self._closing = False
         self._since = machine.consoles.next_number
         self.ssh = SSH(
@@ -257,6 +258,9 @@ class Guest:
 
     def follow(self, name: str) -> None:
         """Record what xenconsoled and xl will write under a name of it; while it migrates it has two."""
+        if name in self._followed:
+            return
+        self._followed.add(name)
         console = f"{CONSOLE_LOGS}/guest-{name}.log"
         log = f"{XL_LOGS}/xl-{name}.log"
         self._followers += [
