@@ -5,7 +5,8 @@ xl puts a guest's start info behind its modules. 32-bit Linux reads the memory
 map in it when no more is mapped than 2 MiB behind its own end
 (mk_early_pgtbl_32() in arch/x86/kernel/head32.c), so with a ramdisk of more
 than that it faults before it can say a word. Here the initramfs is a segment
-below the kernel instead, and the kernel is told by ``initrdmem=``.
+below the kernel instead, and the kernel is told by ``initrdmem=``. That is read
+after memory was given out for the first time, so ``memmap=`` has it kept.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from harness.errors import InfraError
 # Of a PC's memory: above what is not for us, below where the kernel starts.
 PLACE = 4 << 20
 SIZE = 11 << 20
-ARGS = f"initrdmem={PLACE:#x},{SIZE:#x}"
+ARGS = f"memmap={SIZE:#x}${PLACE:#x} initrdmem={PLACE:#x},{SIZE:#x}"
 
 _HEADER = struct.Struct("<16sHHIIIIIHHHHHH")
 _SEGMENT = struct.Struct("<IIIIIIII")
