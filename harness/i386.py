@@ -24,6 +24,9 @@ PART = "i386"
 COMPILER = "i686-linux-gnu-gcc"
 # Debian has 32-bit x86 without a kernel of its own, which is all that is needed.
 PACKAGES = ("busybox-static", "dropbear-bin")
+# Those that work in a domU. Its kernel copies the whole initramfs once, which takes a second
+# for each MiB under emulation and shadow paging.
+TOOLS = ("evtchn-churn", "evtchn-dev", "evtchn-files", "evtchn-load")
 # Where an image's files are, as build.PLACES.
 PLACES = {"kernel": ("guest-i386", "guest.elf.gz"), "vmlinux": ("linux-i386", "vmlinux")}
 ARGS = pvhelf.ARGS
@@ -80,10 +83,13 @@ def _programs(builder: Builder) -> Artifact:
 
 def _tools(builder: Builder) -> Artifact:
     folder = builder.images / "tools"
-    inputs = toolbuild.inputs_of(folder) | {"compiler": toolbuild.compiler_of(COMPILER)}
+    inputs = toolbuild.inputs_of(folder) | {
+        "compiler": toolbuild.compiler_of(COMPILER),
+        "only": " ".join(TOOLS),
+    }
 
     def make(dest: Path) -> None:
         with builder.progress.step("build the 32-bit in-guest tools"):
-            toolbuild.build_tools(folder, dest, compiler=COMPILER)
+            toolbuild.build_tools(folder, dest, compiler=COMPILER, only=TOOLS)
 
     return builder.get("tools-i386", inputs, make)

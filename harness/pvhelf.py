@@ -17,7 +17,7 @@ from harness.errors import InfraError
 
 # Of a PC's memory: above what is not for us, below where the kernel starts.
 PLACE = 4 << 20
-SIZE = 11 << 20
+SIZE = 5 << 20
 ARGS = f"memmap={SIZE:#x}${PLACE:#x} initrdmem={PLACE:#x},{SIZE:#x}"
 
 _HEADER = struct.Struct("<16sHHIIIIIHHHHHH")

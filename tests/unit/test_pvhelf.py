@@ -27,7 +27,7 @@ def test_the_initramfs_is_a_segment_below_the_kernel(tmp_path: Path) -> None:
     loads = re.findall(r"LOAD +(0x\w+) (0x\w+) (0x\w+) (0x\w+) (0x\w+)", said)
     (offset, _, low, size, _), (at, _, high, _, memory) = ([int(n, 16) for n in load] for load in loads)
     assert (low, size) == (pvhelf.PLACE, pvhelf.SIZE)
-    assert f"initrdmem={low:#x},{size:#x}" == pvhelf.ARGS
+    assert f"memmap={size:#x}${low:#x} initrdmem={low:#x},{size:#x}" == pvhelf.ARGS
     assert joined[offset : offset + size].rstrip(b"\0") == b"initramfs"
     assert (high, memory) == (16 << 20, 5600)
     assert joined[at : at + 6] == b"kernel"
@@ -35,7 +35,7 @@ def test_the_initramfs_is_a_segment_below_the_kernel(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("image", "initrd"),
-    [(b"\x7fELF\x02", b""), (kernel(), bytes(pvhelf.SIZE + 1)), (kernel(paddr=8 << 20), b"")],
+    [(b"\x7fELF\x02", b""), (kernel(), bytes(pvhelf.SIZE + 1)), (kernel(paddr=6 << 20), b"")],
 )
 def test_what_does_not_fit_is_refused(image: bytes, initrd: bytes) -> None:
     with pytest.raises(InfraError):
