@@ -118,59 +118,7 @@ def test_affinity_moves(dom0, start_guest, load, row, figure, guest):
     works(dom0, g)
 
 
-# Saved, restored, migrated, suspended.
-
-
-# `xl save` and `xl migrate` end the domain: every port is closed, and Linux binds those that it
-# knows how to again in the new one. Ports of /dev/xen/evtchn are not among them. So what flies
-# meanwhile are the kernel's own events (timers, calls between CPUs, xenbus, network), and what
-# processes have is compared before and after.
-
-MOVES = pytest.mark.parametrize("how", ["save and restore", "migrate"])
-BUSY = "while :; do :; done & echo $! > /tmp/busy"
-
-
-def move(g, how):
-    """Into a new domain, and check that it is one."""
-    before = g.domid
-    if how == "migrate":
-        life.migrate(g)
-    else:
-        life.save(g, FILE)
-        life.restore(g, FILE)
-    assert g.domid != before
-
-
-@MOVES
-@GUESTS
-def test_into_a_new_domain(dom0, start_guest, load, leaks, row, guest, how):
-    g = start_guest(name="moved", kind=guest, memory_mib=MEMORY, max_event_channels=CHANNELS)
-    since = leaks()
-    g.ssh.run(f"({BUSY}) >/dev/null 2>&1 </dev/null", timeout=30)
-    for _ in range(2):
-        move(g, how)
-        works(dom0, g)
-    g.ssh.run("kill $(cat /tmp/busy)", timeout=60)
-    with flying(load, dom0, g, row, note=f"after 2 times {how}"):
-        pass
-    lost = since.leaked(xen_kib=XEN_SLACK_KIB, dom0_kib=DOM0_SLACK_KIB)
-    assert lost.xen <= XEN_SLACK_KIB and lost.dom0 <= DOM0_SLACK_KIB, lost
-
-
-@MOVES
-@GUESTS
-def test_ports_held_into_a_new_domain(dom0, start_guest, load, guest, how):
-    """Processes with ports open that are gone afterwards live on, and may close them."""
-    g = start_guest(name="held", kind=guest, memory_mib=MEMORY, max_event_channels=CHANNELS)
-    held = Server(g.ssh, remote=0, count=2_000, timeout=3_600)
-    assert held.ports().opened == 2_000
-    playing = load(g, ports=PORTS)
-    playing.go()
-    settle()
-    move(g, how)
-    assert "evtchn-dev" in g.ssh.run("ps", timeout=30).out
-    g.ssh.run("killall evtchn-dev evtchn-load", timeout=30, check=False)
-    works(dom0, g)
+# Suspended.
 
 
 @GUESTS
@@ -193,42 +141,6 @@ def test_suspend_and_resume(dom0, start_guest, load, row, guest):
             life.resume(g)
             settle(0.3)
     works(dom0, g)
-
-
-# Ended with all ports open.
-
-ENDS = 20
-
-
-@pytest.mark.parametrize("guest", ["pv64"])
-@pytest.mark.parametrize("how", ["destroy", "reboot"])
-def test_ended_with_ports_open(dom0, start_guest, leaks, figure, guest, how):
-    """Twenty times, 4,000 ports: what ending a domain with all 524,287 costs is in suite domains."""
-    words = {"on_reboot": "restart"} if how == "reboot" else {}
-
-    def start():
-        return start_guest(
-            name=how, kind=guest, memory_mib=MEMORY, vcpus=1, max_event_channels=CHANNELS, **words
-        )
-
-    g = start()
-    if how == "destroy":
-        g.destroy()
-    since = leaks()
-    for _ in range(ENDS):
-        if how == "destroy":
-            g = start()
-        # Nobody closes what it opened: the domain ends with it.
-        server = Server(g.ssh, remote=0, count=4_000, timeout=600)
-        assert server.ports().opened == 4_000
-        if how == "destroy":
-            g.destroy()
-        else:
-            life.reboot(g)
-    lost = since.leaked(xen_kib=XEN_SLACK_KIB, dom0_kib=DOM0_SLACK_KIB)
-    figure("Xen KiB lost", lost.xen)
-    figure("dom0 KiB lost", lost.dom0)
-    assert lost.xen <= XEN_SLACK_KIB and lost.dom0 <= DOM0_SLACK_KIB, lost
 
 
 # Processes.
@@ -316,3 +228,96 @@ def test_fifo_s_limit_is_none(dom0, start_guest, tool):
         assert until_open(dom0, tool, g.domid, before + count) == before + count
         g.ssh.run(f"kill -9 {pid}", timeout=30)
         assert until_open(dom0, tool, g.domid, before) == before
+
+
+# Into another domain.
+
+# `xl save` and `xl migrate` end the domain: every port is closed, and Linux binds those that it
+# knows how to again in the new one. Ports of /dev/xen/evtchn are not among them. So what flies
+# meanwhile are the kernel's own events (timers, calls between CPUs, xenbus, network), and what
+# processes have is compared before and after.
+
+MOVES = pytest.mark.parametrize("how", ["save and restore", "migrate"])
+BUSY = "while :; do :; done & echo $! > /tmp/busy"
+
+
+def move(g, how):
+    """Into a new domain, and check that it is one."""
+    before = g.domid
+    if how == "migrate":
+        life.migrate(g)
+    else:
+        life.save(g, FILE)
+        life.restore(g, FILE)
+    assert g.domid != before
+
+
+@MOVES
+@GUESTS
+def test_into_a_new_domain(dom0, start_guest, load, leaks, row, guest, how):
+    g = start_guest(name="moved", kind=guest, memory_mib=MEMORY, max_event_channels=CHANNELS)
+    since = leaks()
+    g.ssh.run(f"({BUSY}) >/dev/null 2>&1 </dev/null", timeout=30)
+    for _ in range(2):
+        move(g, how)
+        works(dom0, g)
+    g.ssh.run("kill $(cat /tmp/busy)", timeout=60)
+    with flying(load, dom0, g, row, note=f"after 2 times {how}"):
+        pass
+    lost = since.leaked(xen_kib=XEN_SLACK_KIB, dom0_kib=DOM0_SLACK_KIB)
+    assert lost.xen <= XEN_SLACK_KIB and lost.dom0 <= DOM0_SLACK_KIB, lost
+
+
+# Ended with all ports open.
+
+ENDS = 20
+
+
+@pytest.mark.parametrize("guest", ["pv64"])
+@pytest.mark.parametrize("how", ["destroy", "reboot"])
+def test_ended_with_ports_open(dom0, start_guest, leaks, figure, guest, how):
+    """Twenty times, 4,000 ports: what ending a domain with all 524,287 costs is in suite domains."""
+    words = {"on_reboot": "restart"} if how == "reboot" else {}
+
+    def start():
+        return start_guest(
+            name=how, kind=guest, memory_mib=MEMORY, vcpus=1, max_event_channels=CHANNELS, **words
+        )
+
+    g = start()
+    if how == "destroy":
+        g.destroy()
+    since = leaks()
+    for _ in range(ENDS):
+        if how == "destroy":
+            g = start()
+        # Nobody closes what it opened: the domain ends with it.
+        server = Server(g.ssh, remote=0, count=4_000, timeout=600)
+        assert server.ports().opened == 4_000
+        if how == "destroy":
+            g.destroy()
+        else:
+            life.reboot(g)
+    lost = since.leaked(xen_kib=XEN_SLACK_KIB, dom0_kib=DOM0_SLACK_KIB)
+    figure("Xen KiB lost", lost.xen)
+    figure("dom0 KiB lost", lost.dom0)
+    assert lost.xen <= XEN_SLACK_KIB and lost.dom0 <= DOM0_SLACK_KIB, lost
+
+
+# Last, since it may cost the machine.
+
+
+@MOVES
+@GUESTS
+def test_ports_held_into_a_new_domain(dom0, start_guest, load, guest, how):
+    """Processes with ports open that are gone afterwards live on, and may close them."""
+    g = start_guest(name="held", kind=guest, memory_mib=MEMORY, max_event_channels=CHANNELS)
+    held = Server(g.ssh, remote=0, count=2_000, timeout=3_600)
+    assert held.ports().opened == 2_000
+    playing = load(g, ports=PORTS)
+    playing.go()
+    settle()
+    move(g, how)
+    assert "evtchn-dev" in g.ssh.run("ps", timeout=30).out
+    g.ssh.run("killall evtchn-dev evtchn-load", timeout=30, check=False)
+    works(dom0, g)
