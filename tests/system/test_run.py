@@ -179,6 +179,24 @@ def test_panic_of_dom0_ends_the_wait_and_the_next_test_gets_a_fresh_machine(evh:
     assert [machine["number"] for machine in evh.record()["machines"]] == [1, 2]
 
 
+def test_users_own_file_has_a_guests_life_under_load(evh: Evh) -> None:
+    """The example of docs/writing-tests.md."""
+    got = evh(
+        "run",
+        evh.write("""
+        def test_mine(dom0, start_guest, load):
+            from harness import life
+
+            guest = start_guest(name="a", kind="pv64", vcpus=3, max_event_channels=4096)
+            with load(dom0, guest, ports=300) as one:
+                one.go()
+                life.set_vcpus(guest, 1)
+                assert one.pause().exact
+    """),
+    )
+    assert got.returncode == 0, got.stdout + got.stderr
+
+
 def test_hang_of_a_guest_ends_its_cell_and_not_the_run(evh: Evh) -> None:
     got = evh(
         "run",
