@@ -57,7 +57,7 @@ def test_abis_side_by_side(dom0, start_guest, load, row):
 
 @pytest.mark.machine(abi="3l")
 @pytest.mark.cell(guest="pvh32", abi="3l")
-def test_widths_side_by_side(dom0, start_guest, load, row):
+def test_both_widths(dom0, start_guest, load, row):
     guests = [
         start_guest(name=f"{kind}-{abi}", kind=kind, abi=abi, memory_mib=MEMORY, max_event_channels=CHANNELS)
         for abi, kind in (("3l", "pvh32"), ("2l", "pvh32"), ("3l", "pv64"))
