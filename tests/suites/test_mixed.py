@@ -48,7 +48,7 @@ def all_talk(dom0, guests, load, row, *, ports, seconds=5):
 @pytest.mark.cell(guest="pv64", abi="3l")
 def test_abis_side_by_side(dom0, start_guest, load, row):
     guests = [
-        start_guest(name=f"mixed-{abi}", kind=kind, abi=abi, memory_mib=MEMORY, max_event_channels=CHANNELS)
+        start_guest(name=f"{kind}-{abi}", kind=kind, abi=abi, memory_mib=MEMORY, max_event_channels=CHANNELS)
         for abi, kind in (("2l", "pv64"), ("fifo", "pvh64"), ("3l", "pv64"), ("3l", "pvh64"))
     ]
     assert [abi_of(g.ssh) for g in guests] == ["2l", "fifo", "3l", "3l"]

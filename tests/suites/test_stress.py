@@ -34,7 +34,7 @@ def test_latency_side_by_side(start_guest, load, row, figure, storm_seconds, see
     for abi in ("2l", "fifo", "3l"):
         a, b = (
             start_guest(
-                name=f"{abi}-{end}", kind="pv64", abi=abi, memory_mib=MEMORY, vcpus=1,
+                name=f"of-{abi}-{end}", kind="pv64", abi=abi, memory_mib=MEMORY, vcpus=1,
                 max_event_channels=CHANNELS,
             )
             for end in "ab"
@@ -75,11 +75,12 @@ def test_fairness(start_guest, load, row, figure, storm_seconds, seed, guest, ab
 
 
 @ABIS
-def test_all_to_all_between_vcpus(start_guest, load, row, storm_seconds, seed, abi):
+@pytest.mark.parametrize("guest", ["pv64"])
+def test_all_to_all_between_vcpus(start_guest, load, row, storm_seconds, seed, guest, abi):
     """Each vCPU sends to each, through ports whose interrupts are spread by hand."""
     vcpus = 4
     g = start_guest(
-        name="all", kind="pv64", abi=abi, memory_mib=MEMORY, vcpus=vcpus, max_event_channels=CHANNELS
+        name="all", kind=guest, abi=abi, memory_mib=MEMORY, vcpus=vcpus, max_event_channels=CHANNELS
     )
     ports = vcpus * vcpus * 16
     one = load(g, ports=ports, seed=seed)
