@@ -329,7 +329,7 @@ static void play(int quiet_ms)
             n += step(&echo);
         if ( n )
             heard = now_ns();
-        if ( p[2].revents && !any_due() )
+        if ( p[2].revents )
             return;
         if ( quiet_ms && now_ns() - heard > (uint64_t)quiet_ms * 1000000u )
             return;
