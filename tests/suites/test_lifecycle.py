@@ -310,7 +310,11 @@ def test_ended_with_ports_open(dom0, start_guest, leaks, figure, guest, how):
 @MOVES
 @GUESTS
 def test_ports_held_into_a_new_domain(dom0, start_guest, load, guest, how):
-    """Processes with ports open that are gone afterwards live on, and may close them."""
+    """Processes with ports open that are gone afterwards live on, and may close them.
+
+    Not with Linux 6.12 as it is: evtchn_unbind_from_user() in drivers/xen/evtchn.c has a BUG_ON()
+    for a port that xen_irq_resume() has forgotten.
+    """
     g = start_guest(name="held", kind=guest, memory_mib=MEMORY, max_event_channels=CHANNELS)
     held = Server(g.ssh, remote=0, count=2_000, timeout=3_600)
     assert held.ports().opened == 2_000

@@ -16,7 +16,7 @@ FEW = 1_000
 # The same as in test_limits.py where that is for the same ABI, so that both suites boot it once.
 pytestmark = pytest.mark.machine(memory_mib=3072, dom0_mib=1024)
 ABIS = pytest.mark.parametrize("abi", ["3l", "fifo", "2l"])
-GUESTS = pytest.mark.parametrize("guest", ["pv64", "pvh64", "pvh32", "hvm64"])
+GUESTS = pytest.mark.parametrize("guest", ["pv64", "pvh64", "pvh32"])
 
 
 @ABIS
