@@ -31,6 +31,7 @@ from harness.model import GuestSpec, MachineSpec, Verdict
 from harness.plan import Cell, Selection, in_selected_suite
 from harness.pool import Machines, tail
 from harness.record import Recorder, Row, TestResult
+from harness.signals import Interrupted
 from harness.symbols import with_places
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Session:
         self.xtf: Path | None = None  # folder of its kernels, where it was asked for
         self.xen_syms: Path | None = None  # once it is built
         self.collect_errors: list[str] = []
+        self.signals: list[int] = []  # that came to end the run
         self.running: Running | None = None
         self.last: TestResult | None = None  # that used a machine
 
@@ -196,6 +198,9 @@ def pytest_runtest_protocol(
     session = item.config.stash.get(SESSION, None)
     if session is None:
         return (yield)
+    if session.signals:
+        # What it raised was lost: a clean-up that failed on its way out took its place.
+        raise Interrupted(session.signals[0])
     blame_late_crash(session, item.config)
     cell = session.cell(item)
     result = TestResult(

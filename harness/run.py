@@ -300,6 +300,8 @@ def _steps(
         keep=request.keep,
     )
 
+    session.signals = came
+
     def pytest_pass(*, collect_only: bool) -> None:
         code = run_pytest(session, targets=targets, collect_only=collect_only)
         if came:  # pytest ends the session and returns

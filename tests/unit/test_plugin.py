@@ -429,3 +429,20 @@ def test_bare_boot_is_made_once_and_noted(evh, monkeypatch: pytest.MonkeyPatch) 
     assert "not ok 2 b" in got.test("test_b[b]").evidence
     assert [c.layer for c in got.record.consoles] == ["bare-pv64-race-seed1"]
     assert "schedules: 40 explored in 2.0 s of 1 boots, 1,200 a minute" in report.schedules_line(got.record)
+
+
+def test_an_interrupt_that_a_test_swallows_ends_the_run_before_the_next(evh) -> None:
+    got = evh("""
+        import os, signal, time
+
+        def test_a(machine):
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(5)
+            except KeyboardInterrupt:
+                pass
+
+        def test_b(machine): pass
+    """)
+    assert list(got.verdicts) == ["test_a"]
+    assert (got.record.state, got.record.exit_code) == ("interrupted", 130)
