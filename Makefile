@@ -10,7 +10,7 @@ ARGS   ?=
 
 # By what they are for: building Xen and Linux; images; the machine, and gdb on it; Python.
 PACKAGES := \
-	build-essential gcc libc6-dev binutils make flex bison bc libelf-dev libssl-dev \
+	build-essential gcc libc6-dev gcc-i686-linux-gnu libc6-dev-i386-cross binutils make flex bison bc libelf-dev libssl-dev \
 	ccache git rsync xz-utils cpio gzip \
 	mmdebstrap uidmap e2fsprogs debian-archive-keyring ca-certificates util-linux \
 	qemu-system-x86 qemu-utils seabios ipxe-qemu gdb \

@@ -9,16 +9,18 @@ they hold the kernel. What is in the store already is not made again.
 from __future__ import annotations
 
 import contextvars
+import functools
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness import bases, compiling, images, linuxbuild, proc, series, sources, toolbuild, xenbuild
+from harness import bases, compiling, i386, images, linuxbuild, proc, series, sources, toolbuild, xenbuild
+from harness import stock as stock_kernel
 from harness.bases import Base
-from harness.model import Built, Source
+from harness.model import HVM, LINUX, Built, GuestImage, Source
 from harness.progress import Progress
 from harness.series import digest_of, prepared
 from harness.store import Artifact, Store, digest, sha256_of
@@ -33,12 +35,14 @@ class Recipe:
     Attributes:
         tree: a developer's own tree instead of tarball and series.
         stock: leave the series out.
+        arch: of Linux, Kbuild's word for it.
     """
 
     base: Base
     tree: Path | None
     stock: bool
     flavour: str
+    arch: str = linuxbuild.X86_64
 
     @property
     def patches(self) -> tuple[Path, ...]:
@@ -123,22 +127,11 @@ def code_of(*modules: object) -> str:
     return total.hexdigest()
 
 
-def hash_tree(folder: Path) -> str:
-    """Hash of names, modes and content of the files below ``folder``."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return digest(
-        "".join(
-            f"{path.relative_to(folder)} {path.stat().st_mode & 0o111:o} {sha256_of(path)}\n"
-            for path in files
-        )
-    )
-
-
 class Builder:
     """One build: knows the store, the lanes, and what each artifact is made of."""
 
     def __init__(
-        self, *, store: Store, progress: Progress, wanted: Mapping[str, Recipe], jobs: int
+        self, *, store: Store, progress: Progress, wanted: dict[str, Recipe], jobs: int
     ) -> None:
         self.store = store
         self.progress = progress
@@ -172,7 +165,9 @@ class Builder:
     def kernel(self, name: str, source: Source) -> Artifact:
         """Build ``xen`` or ``linux``."""
         recipe = self.wanted[name]
-        build = xenbuild.build_xen if name == "xen" else linuxbuild.build_linux
+        build: Callable[..., None] = xenbuild.build_xen
+        if name != "xen":
+            build = functools.partial(linuxbuild.build_linux, arch=recipe.arch)
         space = xenbuild.SPACE_MIB if name == "xen" else linuxbuild.SPACE_MIB
 
         def make(dest: Path) -> None:
@@ -214,9 +209,11 @@ class Builder:
         """The SSH keys."""
         return self.get("keys", {"scheme": "ed25519"}, images.make_keys)
 
-    def rootfs(self) -> Artifact:
-        """dom0's packages."""
+    def rootfs(self, *, part: str = "") -> Artifact:
+        """dom0's packages, with those of ``images/dom0-PART``."""
         include = images.packages(self.images / "dom0/packages")
+        if part:
+            include += images.packages(self.images / f"dom0-{part}/packages")
         inputs = {
             "packages": " ".join(include),
             "suite": images.SUITE,
@@ -228,11 +225,13 @@ class Builder:
             with self.progress.step("install dom0's packages (mmdebstrap)"):
                 images.make_rootfs(dest, include=include, log=dest / "build.log")
 
-        return self.get("rootfs", inputs, make)
+        return self.get(kind("rootfs", part), inputs, make)
 
     def guest(self, rootfs: Artifact, keys: Artifact, tools: Artifact, linux: Artifact) -> Artifact:
         """The guests' initramfs."""
-        inputs = self.common(rootfs, keys, tools, linux) | {"images/guest": hash_tree(self.images / "guest")}
+        inputs = self.common(rootfs, keys, tools, linux) | {
+            "images/guest": images.hash_tree(self.images / "guest")
+        }
 
         def make(dest: Path) -> None:
             with self.progress.step("make the guests' initramfs"):
@@ -245,11 +244,18 @@ class Builder:
         return self.get("guest", inputs, make)
 
     def dom0(
-        self, rootfs: Artifact, keys: Artifact, tools: Artifact, linux: Artifact, guest: Artifact
+        self,
+        rootfs: Artifact,
+        keys: Artifact,
+        tools: Artifact,
+        linux: Artifact,
+        guest: Artifact,
+        *,
+        part: str = "",
     ) -> Artifact:
-        """dom0's disk image."""
+        """dom0's disk image, on the packages of ``rootfs``."""
         inputs = self.common(rootfs, keys, tools, linux) | {
-            "images/dom0": hash_tree(self.images / "dom0"),
+            "images/dom0": images.hash_tree(self.images / "dom0"),
             "kernel": linux.files["bzImage"],
             "guest": guest.files["guest.cpio.gz"],
         }
@@ -264,7 +270,7 @@ class Builder:
                     guest=guest.path / "guest.cpio.gz", images=self.images / "dom0",
                 )
 
-        return self.get("dom0", inputs, make)
+        return self.get(kind("dom0", part), inputs, make)
 
     @staticmethod
     def common(rootfs: Artifact, keys: Artifact, tools: Artifact, linux: Artifact) -> dict[str, str]:
@@ -277,6 +283,11 @@ class Builder:
             "modules": linux.files.get("modules.tar", "none"),
             "recipe": code_of(images),
         }
+
+
+def kind(name: str, part: str) -> str:
+    """The kind of an artifact that a part has its own of."""
+    return f"{name}-{part}" if part else name
 
 
 def modules_of(linux: Artifact) -> Path | None:
@@ -293,7 +304,7 @@ def build(
     stock: bool = False,
     jobs: int | None = None,
     flavour: str = RELEASE,
-    linux: bool = True,
+    parts: Collection[str] = (LINUX,),
 ) -> Built:
     """Make everything, or find it in the store.
 
@@ -302,7 +313,8 @@ def build(
         stock: pristine trees without our series.
         jobs: compilers side by side; all processors if None.
         flavour: names extra Kconfig fragments of Xen or of Linux (``config/FLAVOUR``).
-        linux: False makes no more than bare guests need; the other paths then lead nowhere.
+        parts: without ``linux`` no more is made than bare guests need; the other paths then lead
+            nowhere. Further ones (``model.KINDS``) are added to it.
 
     Raises:
         UserError: a wrong base.toml, tree, patch, configuration or tool.
@@ -313,7 +325,7 @@ def build(
     builder = Builder(
         store=store, progress=progress, wanted=wanted, jobs=jobs or compiling.cores()
     )
-    if not linux:
+    if LINUX not in parts:
         builder.kernel("xen", builder.source("xen"))
         builder.bare()
         return told(builder)
@@ -343,6 +355,12 @@ def build(
     (_, kernel), (rootfs, keys, tools, _) = side_by_side(compile_lane, waiting_lane)
     guest = builder.guest(rootfs, keys, tools, kernel)
     builder.dom0(rootfs, keys, tools, kernel, guest)
+    if HVM in parts:
+        builder.dom0(builder.rootfs(part=HVM), keys, tools, kernel, guest, part=HVM)
+    if i386.PART in parts:
+        i386.make(builder, rootfs=rootfs, keys=keys)
+    if {stock_kernel.PART, stock_kernel.DOM0_PART} & set(parts):
+        stock_kernel.make(builder, rootfs=rootfs, keys=keys)
     return told(builder)
 
 
@@ -384,6 +402,23 @@ PLACES = {
 }
 
 
+# What a part's kernel has to be told.
+PART_ARGS = {i386.PART: i386.ARGS}
+# As PLACES, for the parts.
+PART_PLACES = {
+    i386.PART: i386.PLACES,
+    stock_kernel.PART: stock_kernel.PLACES,
+    stock_kernel.DOM0_PART: stock_kernel.DOM0_PLACES,
+}
+
+
+def parts_in(kinds: Collection[str]) -> frozenset[str]:
+    """The parts that artifacts of these kinds make up."""
+    places = {part: {kind for kind, _ in files.values()} for part, files in PART_PLACES.items()}
+    places |= {LINUX: {"linux"}, HVM: {kind("dom0", HVM)}}
+    return frozenset(part for part, wanted in places.items() if wanted <= set(kinds))
+
+
 def built_of(artifacts: Mapping[str, Artifact], sources: Mapping[str, Source]) -> Built:
     """The paths in ``artifacts``; those of what is not among them lead nowhere."""
     paths = {
@@ -392,6 +427,19 @@ def built_of(artifacts: Mapping[str, Artifact], sources: Mapping[str, Source]) -
     }
     return Built(
         **paths,
+        images={
+            part: GuestImage(
+                **{name: artifacts[kind].path / file for name, (kind, file) in places.items()},
+                args=PART_ARGS.get(part, ""),
+            )
+            for part, places in PART_PLACES.items()
+            if all(kind in artifacts for kind, _ in places.values())
+        },
+        dom0_images={
+            part: artifacts[kind("dom0", part)].path / "dom0.ext4"
+            for part in (HVM,)
+            if kind("dom0", part) in artifacts
+        },
         keys={kind: artifact.key for kind, artifact in artifacts.items()},
         hits={kind: artifact.hit for kind, artifact in artifacts.items()},
         sources=dict(sources),

@@ -21,11 +21,10 @@ from typer.core import TyperGroup
 
 from harness import plan
 from harness.errors import EvhError, UserError
-from harness.model import Abi, GuestSpec, MachineSpec, Verdict
+from harness.model import Abi, Verdict
 from harness.signals import Interrupted, signals_end_cleanly
 
 if TYPE_CHECKING:
-    from harness.machine import Machine
     from harness.progress import Progress
     from harness.record import RunRecord
     from harness.ssh import SSH
@@ -232,6 +231,10 @@ def run(
         Path | None,
         typer.Option("--xtf", metavar="PATH", help="A checkout of XTF: its PV tests, built and run too."),
     ] = None,
+    minutes: Annotated[
+        float,
+        typer.Option("--minutes", min=0, metavar="M", help="How long each storm of the stress suite lasts."),
+    ] = 0,
     keyword: Annotated[
         str,
         typer.Option("-k", metavar="EXPRESSION", help="Only tests whose names match, as in pytest."),
@@ -276,6 +279,7 @@ def run(
             seeds=seeds,
             flavour=flavour,
             xtf=xtf and xtf.resolve(),
+            minutes=minutes,
         ),
         accelerator=accel,
         uri=connect,
@@ -350,6 +354,10 @@ def build(
         bool, typer.Option("--stock", help="Without the two series: what they are compared with.")
     ] = False,
     flavour: FlavourOption = plan.FLAVOURS[0],
+    guest: Annotated[
+        list[str] | None,
+        typer.Option("--guest", metavar="KIND", help="What this kind of guest needs too. May be repeated."),
+    ] = None,
     jobs: JobsOption = None,
 ) -> None:
     """Get the sources and build Xen, Linux, the in-guest tools and the images.
@@ -359,13 +367,15 @@ def build(
     trees = _trees(xen_tree, linux_tree)
     if flavour not in plan.FLAVOURS:
         raise UserError(f"unknown flavour {flavour!r}", hint=f"Known: {', '.join(plan.FLAVOURS)}.")
+    from harness.booting import parts_of
     from harness.build import build as do_build
     from harness.store import Store
 
     with _progress() as progress:
         built = do_build(
-            store=Store(), progress=progress, stock=stock, jobs=jobs, flavour=flavour, **trees
-        )
+            store=Store(), progress=progress, stock=stock, jobs=jobs, flavour=flavour,
+            parts=parts_of(guest or ()), **trees,
+        )  # fmt: skip
     for name, key in built.keys.items():
         print(f"{name:<14} {key[:16]}  {'in the store already' if built.hits.get(name) else 'built now'}")
     for name in ("xen", "kernel", "dom0_image", "guest_initrd"):
@@ -377,7 +387,7 @@ def boot(
     guest: Annotated[
         list[str] | None,
         typer.Option(
-            "--guest", metavar="KIND", help="Start such a guest too (pv64, pvh64). May be repeated."
+            "--guest", metavar="KIND", help="Start such a guest too: pv64, pvh64, pvh32. May be repeated."
         ),
     ] = None,
     abi: Annotated[Abi, typer.Option("--abi", help="ABI that dom0 and the guests are told to use.")] = Abi.L3,
@@ -401,9 +411,10 @@ def boot(
     [bold]evh shell pv64 -c 'dmesg | tail'[/bold]     one command in a guest
     """
     from harness.attach import hold
+    from harness.booting import booted
 
     with _progress() as progress, ExitStack() as stack:
-        machine, folder = _booted(
+        machine, folder = booted(
             stack,
             progress,
             guests=guest or [],
@@ -414,57 +425,9 @@ def boot(
             connect=connect,
             jobs=jobs,
             run_dir=run_dir,
-            trees=_trees(xen_tree, linux_tree),
+            **_trees(xen_tree, linux_tree),
         )
         hold(machine, folder, say=progress.say)
-
-
-def _booted(
-    stack: ExitStack,
-    progress: Progress,
-    *,
-    guests: list[str],
-    abi: Abi = Abi.L3,
-    memory: int = 4096,
-    stock: bool = False,
-    accel: Accel = Accel.AUTO,
-    connect: str | None = None,
-    jobs: int | None = None,
-    run_dir: Path | None = None,
-    trees: Trees | None = None,
-) -> tuple[Machine, Path]:
-    """A machine that is up, with guests named after their kinds; the stack closes it."""
-    for kind in guests:
-        if kind not in plan.LINUX_GUESTS:
-            raise UserError(f"unknown guest {kind!r}", hint=f"Known: {', '.join(plan.LINUX_GUESTS)}.")
-    from harness.build import build as do_build
-    from harness.host import choose_accelerator
-    from harness.machine import Machine
-    from harness.run import make_run_dir
-    from harness.store import Store
-
-    accelerator = choose_accelerator(want=accel)
-    progress.say(f"accelerator: {accelerator.reason}")
-    built = do_build(
-        store=Store(),
-        progress=progress,
-        stock=stock,
-        jobs=jobs,
-        **(trees or Trees(xen_tree=None, linux_tree=None)),
-    )
-    folder = make_run_dir(run_dir)
-    spec = MachineSpec(abi=abi, memory_mib=memory, dom0_mib=memory // 2)
-    with progress.step(f"boot (dom0 {abi})"):
-        machine = stack.enter_context(
-            Machine(built, spec, run_dir=folder, accelerator=accelerator, progress=progress, uri=connect)
-        )
-        machine.boot()
-    progress.say(f"dom0 answers over SSH, {machine.boot_seconds:.1f} s after QEMU's start")
-    for number, kind in enumerate(guests):
-        name = kind if kind not in guests[:number] else f"{kind}-{number}"
-        with progress.step(f"start guest {name}"):
-            machine.start_guest(GuestSpec(name=name, kind=kind, abi=abi, max_event_channels=(1 << 19) - 1))
-    return machine, folder
 
 
 @app.command()
@@ -491,6 +454,7 @@ def shell(
     [bold]evh shell -c 'xl list'[/bold]               one command
     """
     from harness.attach import connect, running
+    from harness.booting import booted
 
     up = next(running(runs), None)
     with ExitStack() as stack:
@@ -504,7 +468,7 @@ def shell(
                     hint="For one command: evh shell NAME --command 'xl list'.",
                 )
             progress = stack.enter_context(_progress())
-            machine, _ = _booted(stack, progress, guests=[] if where == "dom0" else [where], accel=accel)
+            machine, _ = booted(stack, progress, guests=[] if where == "dom0" else [where], accel=accel)
             ssh = machine.dom0 if where == "dom0" else machine.guests[where].ssh
         raise typer.Exit(_talk(ssh, command))
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.errors import InfraError
-from harness.model import Abi
+from harness.model import KINDS, Abi
 from harness.toollines import (
     RESULTS,
     Arrived,
@@ -45,6 +45,7 @@ PATIENCE_MS = 10_000  # without an event, until the rest is called lost; at refe
 QUIET_MS = 300  # without an event, until none is expected any more; at reference speed
 # Ports that can be open at once; port 0 is reserved in each ABI (xen/include/public/event_channel.h).
 LIMITS = {Abi.L2: 4_095, Abi.FIFO: 131_071, Abi.L3: 524_287}
+LIMITS_32 = {Abi.L2: 1_023, Abi.FIFO: 131_071, Abi.L3: 65_535}
 _KERNEL_SAYS = {"2-level": Abi.L2, "FIFO-based": Abi.FIFO, "3-level": Abi.L3}
 
 SILENCE = 300.0  # seconds without a line, at reference speed: closing 524,287 ports is one system call
@@ -147,10 +148,15 @@ def abi_of(ssh: SSH) -> Abi:
     return _KERNEL_SAYS[names[0]]
 
 
+def limit_of(kind: str, abi: str) -> int:
+    """How many ports a guest of this kind can have open at once by this ABI."""
+    return (LIMITS if KINDS[kind].wide else LIMITS_32)[Abi(abi)]
+
+
 # --- a conversation -----------------------------------------------------------------------------------------
 
 
-class _Talk:
+class Talk:
     """A tool that obeys lines on its stdin; a context manager, which ends it."""
 
     def __init__(
@@ -161,19 +167,23 @@ class _Talk:
         timeout: float,
         result: type[Line],
         others: tuple[type[Line], ...],
+        silence: float = SILENCE,
     ) -> None:
-        self._stream = ssh.stream(command(tool, *args), timeout=timeout, silence=min(SILENCE, timeout))
+        self._stream = ssh.stream(command(tool, *args), timeout=timeout, silence=min(silence, timeout))
         self._lines = Lines(iter(self._stream), tool=tool, where=ssh.name, result=result, others=others)
         self._slowness = ssh.vigil.slowness
 
-    def _say(self, text: str) -> None:
-        self._stream.stdin_write(f"{text}\n".encode())
-
-    def _ask(self, text: str, kind: type[L]) -> L:
-        self._say(text)
+    def hear(self, kind: type[L]) -> L:
+        """Its next line, which is of this kind."""
         return self._lines.expect(kind)
 
-    def _ms(self, ms: int) -> int:
+    def ask(self, text: str, kind: type[L]) -> L:
+        """Give it a line, and hear its answer."""
+        self._stream.stdin_write(f"{text}\n".encode())
+        return self.hear(kind)
+
+    def ms(self, ms: int) -> int:
+        """Milliseconds at reference speed as this machine's."""
         return round(ms * self._slowness)
 
     def __enter__(self) -> Any:
@@ -184,7 +194,7 @@ class _Talk:
         self._stream.close()
 
 
-class Server(_Talk):
+class Server(Talk):
     """The receiving side, ``evtchn-dev serve``: opens ports for another domain, and counts what comes.
 
     Args:
@@ -207,26 +217,26 @@ class Server(_Talk):
 
     def ports(self) -> Ports:
         """Wait until they are open; once, and first."""
-        return self._lines.expect(Ports)
+        return self.hear(Ports)
 
     def drain(self) -> int:
         """Start to count. Returns how many events came until now, too soon."""
-        return self._ask("drain", Drained).early
+        return self.ask("drain", Drained).early
 
     def wait(self, total: int) -> int:
         """Until so many events have come, or none for PATIENCE_MS. Returns how many have."""
-        return self._ask(f"await {total} {self._ms(PATIENCE_MS)}", Arrived).total
+        return self.ask(f"await {total} {self.ms(PATIENCE_MS)}", Arrived).total
 
     def count(self) -> ServeResult:
         """Wait until none comes any more, and count."""
-        return self._ask(f"count {self._ms(QUIET_MS)}", ServeResult)
+        return self.ask(f"count {self.ms(QUIET_MS)}", ServeResult)
 
     def close(self) -> Closed:
         """Close the ports, and wait for the kernel to give their memory back; the last of all."""
-        return self._ask("close", Closed)
+        return self.ask("close", Closed)
 
 
-class Peer(_Talk):
+class Peer(Talk):
     """The sending side, ``evtchn-peer`` in dom0.
 
     Args:
@@ -249,19 +259,19 @@ class Peer(_Talk):
 
     def bind(self, ranges: list[tuple[int, int]]) -> Bound:
         """Bind to the receiver's ports."""
-        return self._ask("bind " + ",".join(f"{first}-{last}" for first, last in ranges), Bound)
+        return self.ask("bind " + ",".join(f"{first}-{last}" for first, last in ranges), Bound)
 
     def send(self) -> Sent:
         """Notify each once, in a seeded order. Returns the counts of all that was sent."""
-        return self._ask("send", Sent)
+        return self.ask("send", Sent)
 
     def resend(self) -> Sent:
         """With the fault ``double``: notify one once more."""
-        return self._ask("resend", Sent)
+        return self.ask("resend", Sent)
 
     def close(self) -> PeerResult:
         """Close the ports; the last of all."""
-        return self._ask("close", PeerResult)
+        return self.ask("close", PeerResult)
 
 
 @dataclass(frozen=True, kw_only=True)

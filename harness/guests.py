@@ -11,13 +11,15 @@ import shlex
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jinja2
 
 from harness.errors import EvhError, InfraError, UserError
-from harness.model import GuestSpec
+from harness.model import KINDS, GuestSpec, image_of
 from harness.ssh import SSH, Stream
+from harness.suspects import hung_guest
 from harness.waits import Crash, GuestEnded, MachineCrashed, MachineLost, Vigil, words_of
 
 if TYPE_CHECKING:
@@ -25,13 +27,14 @@ if TYPE_CHECKING:
 
 KERNEL = "/opt/evh/bzImage"
 RAMDISK = "/opt/evh/guest.cpio.gz"
+# What dom0's image does not hold is brought here.
+BROUGHT = "/var/lib/evh"
 BRIDGE = "xenbr0"
 # dom0's bridge is .1 of it (images/dom0/init).
 NETWORK = ipaddress.ip_network("192.168.77.0/24")
 CONSOLE_LOGS = "/var/log/xen/console"
 XL_LOGS = "/var/log/xen"
 
-TYPES = {"pv64": "pv", "pvh64": "pvh"}
 
 VIF_SCRIPT = "/run/evh-vif"
 # Xen's vif-bridge does the same for every bridge, firewall and MTU there is, in
@@ -62,16 +65,27 @@ def xl_string(text: str) -> str:
     return f'"{escaped}"'
 
 
-def render_config(spec: GuestSpec, *, address: str) -> str:
+def render_config(
+    spec: GuestSpec,
+    *,
+    address: str,
+    kernel: str = KERNEL,
+    ramdisk: str = RAMDISK,
+    args: str = "",
+    hap: bool = True,
+) -> str:
     """xl's configuration of a guest.
 
     Args:
         address: IPv4 address with prefix length, for its eth0.
+        kernel, ramdisk: paths in dom0; an empty one is left out.
+        args: more words for its kernel.
+        hap: whether Xen may use nested paging.
     Raises: UserError: a kind or a name that cannot be.
     """
-    if spec.kind not in TYPES:
+    if spec.kind not in KINDS:
         raise UserError(
-            f"guest kind {spec.kind!r} is not known", hint=f"known: {', '.join(TYPES)}"
+            f"guest kind {spec.kind!r} is not known", hint=f"known: {', '.join(KINDS)}"
         )
     # It becomes a file name in dom0, and xl takes a bare number for a domid.
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]{0,60}", spec.name):
@@ -82,15 +96,17 @@ def render_config(spec: GuestSpec, *, address: str) -> str:
     words = [
         f"console=hvc0 panic=-1 evh.ip={address} evh.name={spec.name}",
         spec.abi.kernel_args if spec.abi else "",
+        args,
         spec.extra_args,
     ]
     return _templates().get_template("guest.cfg.j2").render(
         spec=spec,
-        type=TYPES[spec.kind],
-        kernel=KERNEL,
-        ramdisk=RAMDISK,
+        type=KINDS[spec.kind].type,
+        kernel=kernel,
+        ramdisk=ramdisk,
+        hap=hap,
         extra=" ".join(word for word in words if word),
-        vif=f"bridge={BRIDGE},script={VIF_SCRIPT}",
+        vif=("type=vif," if KINDS[spec.kind].type == "hvm" else "") + f"bridge={BRIDGE},script={VIF_SCRIPT}",
     )
 
 
@@ -125,10 +141,12 @@ class Guest:
         self.domid = -1
         self.layer = f"guest:{spec.name}"
         self.vigil = Vigil(parent=machine.vigil)
+        self.vigil.suspect = lambda: hung_guest(machine, self.layer)
         self.start_seconds = 0.0
         self.timings: dict[str, float] = {}
         self._address = _free_address(machine)
         self._followers: list[_Follower] = []
+        self._followed: set[str] = set()
         self._closing = False
         self._since = machine.consoles.next_number
         self.ssh = SSH(
@@ -152,23 +170,14 @@ class Guest:
         name = self.spec.name
         if name in self.machine.guests:
             raise UserError(f"a guest {name!r} is running already", hint="take another name")
-        config = render_config(self.spec, address=f"{self._address}/{NETWORK.prefixlen}")
+        config = self._config()
         self.machine.guests[name] = self
         try:
             began = time.monotonic()
             self._follow()
             self._create(config)
             self._mark("xl", began)
-            self.machine.consoles.wait_line(
-                _READY,
-                layer=self.layer,
-                since=self._since,
-                vigil=self.vigil,
-                what=f'"evh: guest ready" of {self.layer}',
-                total=90,
-                silence=45,
-                hint=f"see console-guest-{name}.log in {self.machine.run_dir}",
-            )
+            self.wait_ready(since=self._since)
             self._mark("ready", began)
             self.ssh.connect(timeout=45)
             self.ssh.run("true", timeout=45)
@@ -179,6 +188,51 @@ class Guest:
                 self.destroy()
             raise
         return self
+
+    def wait_ready(self, *, since: int) -> None:
+        """Wait until its init says that it is ready.
+
+        Args:
+            since: number of the first console line that counts.
+        Raises: MachineLost.
+        """
+        self.machine.consoles.wait_line(
+            _READY,
+            layer=self.layer,
+            since=since,
+            vigil=self.vigil,
+            what=f'"evh: guest ready" of {self.layer}',
+            total=90,
+            silence=45,
+            hint=f"see console-guest-{self.spec.name}.log in {self.machine.run_dir}",
+        )
+
+    def arrived(self) -> None:
+        """Learn its new number after a life event gave it one, and wait until it answers.
+
+        Raises: MachineLost, CommandFailed: there is no domain of its name.
+        """
+        name = shlex.quote(self.spec.name)
+        self.domid = int(self.machine.dom0.run(f"xl domid {name}", timeout=30).out)
+        self.machine.consoles.name_domain(self.domid, self.layer)
+        self.ssh.close()
+        self.ssh.connect(timeout=45)
+        self.ssh.run("true", timeout=45)
+
+    def _config(self) -> str:
+        kind = KINDS.get(self.spec.kind)
+        kernel, ramdisk, args = KERNEL, RAMDISK, ""
+        if part := self.spec.kernel or (kind.part if kind else ""):
+            image = image_of(self.machine.built, part)
+            dom0, args = self.machine.dom0, image.args
+            kernel, ramdisk = bring(dom0, image.kernel), bring(dom0, image.initrd) if image.initrd else ""
+        # QEMU's emulation hangs 32-bit PAE guests under nested paging: their CPUID
+        # exits never advance. Shadow paging it is.
+        narrow = kind is not None and not kind.wide and self.machine.accelerator.kind == "tcg"
+        return render_config(
+            self.spec, address=f"{self._address}/{NETWORK.prefixlen}",
+            kernel=kernel, ramdisk=ramdisk, args=args, hap=not narrow,
+        )
 
     def _mark(self, what: str, began: float) -> None:
         self.timings[what] = round(time.monotonic() - began, 3)
@@ -200,11 +254,17 @@ class Guest:
 
     def _follow(self) -> None:
         """Record its console from the first byte, and hear of its end from xl."""
-        name = self.spec.name
+        self.follow(self.spec.name)
+
+    def follow(self, name: str) -> None:
+        """Record what xenconsoled and xl will write under a name of it; while it migrates it has two."""
+        if name in self._followed:
+            return
+        self._followed.add(name)
         console = f"{CONSOLE_LOGS}/guest-{name}.log"
         log = f"{XL_LOGS}/xl-{name}.log"
-        self._followers = [
-            # xenconsoled and xl append to what an earlier guest of this name left.
+        self._followers += [
+            # They append to what an earlier guest of this name left.
             _Follower(self.machine, console, self._heard, self._heard_last),
             _Follower(self.machine, log, self._heard_xl, lambda: None),
         ]
@@ -224,7 +284,10 @@ class Guest:
             # xl's own waiter (tools/xl/xl_vmcontrol.c): "Domain 3 has shut
             # down, reason code 0 0x0"; 3 is SHUTDOWN_crash.
             told = re.search(r"Domain \d+ has shut down, reason code (\d+)", line)
-            if told and not self._closing:
+            # Who suspends it has asked for that: it goes on, here or elsewhere. So it does after a
+            # soft reset (5, in kexec), and after a reboot, if its configuration wants that.
+            meant = {2, 5, 1} if self.spec.on_reboot == "restart" else {2, 5}
+            if told and not self._closing and int(told.group(1)) not in meant:
                 self._ended(int(told.group(1)), line)
 
     # Its end.
@@ -300,6 +363,16 @@ class Guest:
 
     def __exit__(self, *exc: object) -> None:
         self.destroy()
+
+
+def bring(dom0: SSH, file: Path) -> str:
+    """Have a file of the store in dom0, copied at its first use. Returns its path there."""
+    # An artifact's folder is its key, so equal names are equal files.
+    target = f"{BROUGHT}/{file.parent.name[:16]}-{file.name}"
+    if dom0.run(f"test -e {target}", timeout=30, check=False).rc:
+        dom0.run(f"mkdir -p {BROUGHT}", timeout=30)
+        dom0.put(file.read_bytes(), target)
+    return target
 
 
 class _Follower:

@@ -9,17 +9,19 @@ keys, rootfs (mmdebstrap), guest (cpio), dom0 (ext4).
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from harness import apt, proc
-from harness.errors import UserError
+from harness.errors import InfraError, UserError
+from harness.store import digest, sha256_of
 
 SUITE = "trixie"
 # Sparse: what is not written costs nothing, on disk or in mke2fs' time.
@@ -69,8 +71,14 @@ def make_keys(dest: Path) -> None:
         (dest / f"{name}.pub").write_bytes(public + b" evh\n")
 
 
-def make_rootfs(dest: Path, *, include: Iterable[str], log: Path) -> None:
-    """dom0's packages as ``dest/rootfs.tar``, by mmdebstrap through the machine's mirror.
+def make_rootfs(
+    dest: Path, *, include: Iterable[str], log: Path, variant: str = "apt", arch: str = ""
+) -> None:
+    """Packages as ``dest/rootfs.tar``, by mmdebstrap through the machine's mirror.
+
+    Args:
+        variant: mmdebstrap's: ``apt`` is a root that boots, ``extract`` files alone.
+        arch: Debian's word; empty: this machine's.
 
     Raises:
         InfraError: no mirror answers, or a package does not exist there.
@@ -80,7 +88,8 @@ def make_rootfs(dest: Path, *, include: Iterable[str], log: Path) -> None:
     argv: list[str | Path] = [
         proc.need("mmdebstrap", package="mmdebstrap"),
         f"--mode={mode}",
-        "--variant=apt",
+        f"--variant={variant}",
+        *((f"--architectures={arch}",) if arch else ()),
         "--format=tar",
         f"--include={','.join(include)}",
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in UNWANTED),
@@ -94,7 +103,7 @@ def make_rootfs(dest: Path, *, include: Iterable[str], log: Path) -> None:
     # Without a Debian archive in apt's sources mmdebstrap takes its own default.
     proc.run(
         argv,
-        what=f"make dom0's root with mmdebstrap ({SUITE})",
+        what=f"get packages with mmdebstrap ({SUITE})",
         env={"SOURCE_DATE_EPOCH": str(EPOCH), "TMPDIR": str(scratch())},
         log=log,
         hint=f"is the network up, and does the mirror carry {SUITE}? "
@@ -152,10 +161,12 @@ def make_guest(
     tools: Path | None,
     images: Path,
     modules: Path | None = None,
+    programs: Path | None = None,
 ) -> None:
     """The guests' user space as ``dest/guest.cpio.gz``: busybox, dropbear, our tools.
 
     Args:
+        programs: a tar of another architecture's packages to take programs from, not ``rootfs``.
         modules: the kernel's modules, a tar of ``lib/modules``.
         images: the project's ``images/guest`` (init and overlay).
     """
@@ -163,10 +174,11 @@ def make_guest(
         root = Path(name)
         copy_overlay(images / "overlay", root)
         install(images / "init", root / "init", mode=0o755)
-        install(debian / "usr/bin/busybox", root / "bin/busybox", mode=0o755)
-        install(debian / "usr/sbin/dropbear", root / "usr/sbin/dropbear", mode=0o755)
-        for library, inside in libraries(debian, "usr/sbin/dropbear"):
-            install(library, root / inside.relative_to("/"), mode=0o755)
+        with unpacked(programs, dest) if programs else nullcontext(debian) as source:
+            install(source / "usr/bin/busybox", root / "bin/busybox", mode=0o755)
+            install(source / "usr/sbin/dropbear", root / "usr/sbin/dropbear", mode=0o755)
+            for library, inside in libraries(source, "usr/sbin/dropbear"):
+                install(library, root / inside.relative_to("/"), mode=0o755)
         add_keys(root, debian=debian, keys=keys)
         add_tools(root, tools)
         add_modules(root, modules)
@@ -202,6 +214,17 @@ def make_dom0(
         add_modules(root / "usr", modules)
         (root / "proc/xen").mkdir(parents=True, exist_ok=True)
         pack_ext4(root, dest / "dom0.ext4")
+
+
+def hash_tree(folder: Path) -> str:
+    """Hash of names, modes and content of the files below ``folder``."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return digest(
+        "".join(
+            f"{path.relative_to(folder)} {path.stat().st_mode & 0o111:o} {sha256_of(path)}\n"
+            for path in files
+        )
+    )
 
 
 def install(source: Path, target: Path, *, mode: int) -> None:
@@ -264,19 +287,34 @@ def run_inside(debian: Path, program: str, *args: str, what: str) -> str:
 
 
 def libraries(debian: Path, program: str) -> list[tuple[Path, Path]]:
-    """Shared objects that ``program`` needs: (file in the unpacked root, path inside the guest)."""
-    listed = proc.run(
-        [*loader(debian), "--list", debian / program],
-        what=f"list the libraries of {program}",
-        # ld.so refuses to list for a foreign ABI; nothing else goes wrong here.
-    )
-    found = [(debian / "usr/lib64/ld-linux-x86-64.so.2", Path("/lib64/ld-linux-x86-64.so.2"))]
-    for line in listed.splitlines():
-        _, arrow, rest = line.partition(" => ")
-        if arrow and str(debian) in rest:
-            library = Path(rest.split(" (")[0])
-            found.append((library, Path("/usr/lib/x86_64-linux-gnu") / library.name))
-    return found
+    """The loader and the shared objects that ``program`` needs, of any architecture.
+
+    Returns:
+        Of each the file in the unpacked root, and its path inside the guest.
+
+    Raises:
+        InfraError: the root lacks one of them.
+    """
+    readelf = proc.need("readelf", package="binutils")
+    found: dict[Path, Path] = {}
+    todo = [debian / program]
+    while todo:
+        said = proc.run([readelf, "-ld", todo.pop()], what=f"list the libraries of {program}")
+        needed = re.findall(r"\(NEEDED\).*\[(.+)\]", said)
+        if loader := re.search(r"program interpreter: (/.+)\]", said):
+            found[_library(debian, Path(loader[1]).name)] = Path(loader[1])
+        for name in needed:
+            library = _library(debian, name)
+            if library not in found:
+                found[library] = Path("/") / library.relative_to(debian)
+                todo.append(library)
+    return list(found.items())
+
+
+def _library(debian: Path, name: str) -> Path:
+    for path in sorted((debian / "usr/lib").glob(f"*-linux-gnu/{name}")):
+        return path
+    raise InfraError(f"{name} is not in the unpacked root", hint="a package is missing in its list")
 
 
 def as_root(argv: list[str]) -> list[str]:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import os
 import re
@@ -14,19 +13,19 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import jinja2
-
 from harness import reaper
 from harness.consoles import Consoles
+from harness.domain import NET_ALIAS, render_domain
 from harness.embed import Hypervisor, libvirt, libvirt_qemu, open_hypervisor
 from harness.errors import InfraError, UserError
-from harness.model import Accelerator, Built, GuestSpec, MachineSpec
+from harness.model import Accelerator, Built, GuestSpec, MachineSpec, dom0_root, image_of
 from harness.ssh import SSH, Keys
+from harness.suspects import hung_dom0
 from harness.waits import (
     Crash,
     MachineCrashed,
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
 # The reference for deadlines: dom0 answers this long after QEMU's start on the
 # machine whose figures are in docs (2 cores, TCG).
 REFERENCE_BOOT_SECONDS = 10.0
-_NET_ALIAS = "ua-net0"
 _numbers = itertools.count(1)
 
 _DOM0_READY = "evh: dom0 ready"
@@ -54,84 +52,6 @@ class Says(Protocol):
 
     def say(self, text: str) -> None:
         """Print one line."""
-
-
-def render_domain(
-    *,
-    name: str,
-    spec: MachineSpec,
-    accelerator: Accelerator,
-    xen: str,
-    kernel: str,
-    disk: str,
-    serial: str,
-    emulator: str = "",
-    secmodels: Sequence[str] = (),
-) -> str:
-    """The libvirt domain XML of a machine.
-
-    Args:
-        xen, kernel, disk, serial: paths; the first two without spaces (QEMU
-            splits the module string at the first one), no comma in the kernel's
-            (QEMU's list of modules is split at commas).
-        secmodels: security models of libvirt's daemon: under each QEMU is to be
-            ours, with our own user's rights and no file relabelled.
-    Raises: UserError: a path or an argument that QEMU would take apart.
-    """
-    for path in (xen, kernel):
-        if set(path) & set(" ,"):
-            raise UserError(f"a path with a space or a comma cannot be booted: {path}")
-    module = f"{kernel} {dom0_arguments(spec)}"
-    return _templates().get_template("domain.xml.j2").render(
-        name=name,
-        spec=spec,
-        accelerator=accelerator,
-        xen=xen,
-        # A comma separates modules; a doubled one is a comma (hw/i386/multiboot.c).
-        module=module.replace(",", ",,"),
-        xen_args=xen_arguments(spec),
-        disk=disk,
-        serial=serial,
-        net_alias=_NET_ALIAS,
-        emulator=emulator,
-        secmodels=secmodels,
-        uid=os.getuid(),
-        gid=os.getgid(),
-    )
-
-
-def xen_arguments(spec: MachineSpec) -> str:
-    """Xen's command line.
-
-    `noreboot` keeps a panic on the screen. No scrubbing: QEMU's memory is zero, and
-    to touch all of it costs the host that much. The spec's words come last, and win.
-    """
-    words = [
-        "console=com1",
-        f"dom0_mem={spec.dom0_mib}M,max:{spec.dom0_mib}M",
-        f"dom0_max_vcpus={spec.vcpus}",
-        "loglvl=all guest_loglvl=all conring_size=256k bootscrub=0",
-        "noreboot",
-        spec.xen_args,
-    ]
-    return " ".join(word for word in words if word)
-
-
-def dom0_arguments(spec: MachineSpec) -> str:
-    """Dom0's kernel command line."""
-    words = ["console=hvc0 root=/dev/vda rw panic=-1", spec.abi.kernel_args, spec.dom0_args]
-    return " ".join(word for word in words if word)
-
-
-@functools.cache
-def _templates() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("harness"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
 
 
 class Machine:
@@ -241,6 +161,7 @@ class Machine:
         self.dom0.run("true", timeout=60)
         self._mark("ssh", started)
         self.boot_seconds = self.timings["ssh"]
+        self.vigil.suspect = lambda: hung_dom0(self)
         # Never below 1: a fast machine may be busy later, and a deadline that
         # is too long costs nothing where nothing hangs.
         self.vigil.slowness = max(1.0, self.boot_seconds / REFERENCE_BOOT_SECONDS)
@@ -283,6 +204,11 @@ class Machine:
         self._links.mkdir()
         self._stack.callback(shutil.rmtree, self._links, ignore_errors=True)
         xen, kernel = self._link("xen", self.built.xen), self._link("kernel", self.built.kernel)
+        initrd: Path | str = ""
+        if self.spec.dom0_kernel:
+            image = image_of(self.built, self.spec.dom0_kernel)
+            kernel = self._link("dom0-kernel", image.kernel)
+            initrd = self._link("initrd", image.initrd or Path())
         disk = self._overlay(hypervisor.links)
         self._consoles = Consoles(self.run_dir, on_crash=self._crashed)
         self._stack.callback(self._consoles.close)
@@ -294,6 +220,7 @@ class Machine:
             accelerator=self.accelerator,
             xen=str(xen),
             kernel=str(kernel),
+            initrd=str(initrd),
             disk=str(disk),
             serial=str(serial),
             secmodels=hypervisor.secmodels(),
@@ -336,7 +263,7 @@ class Machine:
         disk = self.run_dir / f"{self.name}.overlay.qcow2"
         with (root / reaper.TRASH).open("a") as trash:  # for when we are killed
             trash.write(f"{disk}\n")
-        base = str(self.built.dom0_image.absolute())
+        base = str(dom0_root(self.built, self.spec.dom0_image).absolute())
         command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", base, str(disk)]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True)
@@ -369,7 +296,7 @@ class Machine:
 
         The kernel picks the port (0), so there is no race for it.
         """
-        hostnet = f"host{_NET_ALIAS}"
+        hostnet = f"host{NET_ALIAS}"
         try:
             said = self._monitor(f"hostfwd_add {hostnet} tcp:127.0.0.1:0-:22")
             table = self._monitor("info usernet")

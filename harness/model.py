@@ -10,6 +10,13 @@ import enum
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.errors import UserError
+
+# Parts of what can be built: Linux, with the images that it needs; a dom0 that has a device model
+# too. The others are in ``KINDS``.
+LINUX = "linux"
+HVM = "hvm"
+
 
 class Verdict(enum.StrEnum):
     """How a cell ended (docs/verdicts.md). The order is worst last."""
@@ -63,6 +70,23 @@ class Tree:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GuestImage:
+    """What a guest boots that dom0's image does not hold.
+
+    Attributes:
+        kernel: what xl takes as a kernel.
+        initrd: its user space; None where the kernel holds it.
+        args: what the kernel has to be told.
+        vmlinux: the kernel's symbols; leads nowhere where there are none.
+    """
+
+    kernel: Path
+    initrd: Path | None = None
+    vmlinux: Path = Path()
+    args: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Built:
     """Everything a machine needs to boot, out of the store.
 
@@ -76,6 +100,8 @@ class Built:
         guest_initrd: gzip'ed cpio, the whole user space of a Linux guest.
         tools: directory of static in-guest programs (also inside both roots).
         bare: directory of bare guests, ``bare-pv64`` and so on.
+        dom0_images: other roots of dom0, by the part that they are.
+        images: of the parts that were asked for, e.g. ``i386``.
         ssh_key: private key that dom0 and every guest accept for root.
         host_key: public host key of dom0 and of every guest (the only one
             that is accepted).
@@ -94,9 +120,38 @@ class Built:
     ssh_key: Path
     host_key: Path = Path()
     bare: Path = Path()
+    dom0_images: dict[str, Path] = field(default_factory=dict)
+    images: dict[str, GuestImage] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     hits: dict[str, bool] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict)
+
+
+def dom0_root(built: Built, part: str) -> Path:
+    """The root that dom0 has.
+
+    Raises:
+        UserError: it was not built, since nobody said that it is needed.
+    """
+    if part and part not in built.dom0_images:
+        raise UserError(
+            f"the part {part!r} was not built", hint=f"mark the test with @pytest.mark.needs({part!r})"
+        )
+    return built.dom0_images[part] if part else built.dom0_image
+
+
+def image_of(built: Built, part: str) -> GuestImage:
+    """What was built of a part.
+
+    Raises:
+        UserError: nothing was, since nobody said that it is needed.
+    """
+    image = built.images.get(part)
+    if image is None:
+        raise UserError(
+            f"the part {part!r} was not built", hint=f"mark the test with @pytest.mark.needs({part!r})"
+        )
+    return image
 
 
 class Abi(enum.StrEnum):
@@ -141,6 +196,8 @@ class MachineSpec:
         dom0_mib: RAM of dom0 out of it.
         vcpus: vCPUs of the machine (and of dom0).
         xen_args, dom0_args: extra command-line arguments.
+        dom0_image: a part whose root dom0 has, e.g. ``hvm``; empty: the plain one.
+        dom0_kernel: a part to take dom0's kernel from, e.g. ``stock-dom0``; empty: ours.
     """
 
     abi: Abi = Abi.L3
@@ -149,6 +206,33 @@ class MachineSpec:
     vcpus: int = 2
     xen_args: str = ""
     dom0_args: str = ""
+    dom0_image: str = ""
+    dom0_kernel: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """How xl starts a kind of Linux guest.
+
+    Attributes:
+        type: xl's word for it.
+        part: what has to be built for it beside the plain Linux; empty: nothing.
+        dom0: the part whose root dom0 has to have for it; empty: any.
+        wide: 64-bit.
+    """
+
+    type: str
+    part: str = ""
+    dom0: str = ""
+    wide: bool = True
+
+
+KINDS = {
+    "pv64": Kind(type="pv"),
+    "pvh64": Kind(type="pvh"),
+    "hvm64": Kind(type="hvm", dom0=HVM),
+    "pvh32": Kind(type="pvh", part="i386", wide=False),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,10 +240,13 @@ class GuestSpec:
     """A Linux guest to start by xl.
 
     Attributes:
-        kind: ``pv64`` or ``pvh64``.
+        kind: a key of ``KINDS``.
         abi: what its kernel is told to use; None: nothing, its own default.
         max_event_channels: xl's ``max_event_channels``; None leaves xl's
             default of 1023.
+        kernel: a part to take its kernel and user space from, e.g. ``stock``; empty: its kind's.
+        disk: xl's specification of one; empty: it has none.
+        on_reboot: xl's word for what follows a reboot: ``destroy`` or ``restart``.
     """
 
     name: str
@@ -169,3 +256,6 @@ class GuestSpec:
     vcpus: int = 2
     max_event_channels: int | None = None
     extra_args: str = ""
+    kernel: str = ""
+    disk: str = ""
+    on_reboot: str = "destroy"

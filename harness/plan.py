@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import UserError
-from harness.model import Abi
+from harness.model import KINDS, Abi
 
-LINUX_GUESTS = ("pv64", "pvh64")
+LINUX_GUESTS = tuple(KINDS)
 BARE_GUESTS = ("bare-pv64", "bare-pv32", "bare-pvh64", "bare-pvh32")
 # Kernels that run the series' unit tests: no guests of anybody.
 KUNIT_KERNELS = ("kunit64", "kunit32")
@@ -113,6 +113,31 @@ SUITES = {
             minutes=3,
         ),
         Suite(
+            name="lifecycle",
+            text="vCPUs that come and go, save, restore, migrate, suspend, reboot, kill: under event load",
+            file="test_lifecycle.py",
+            minutes=15,
+        ),
+        Suite(
+            name="stress",
+            text="storms of events, opening and closing, hostile peers; latencies of the ABIs side by side",
+            file="test_stress.py",
+            seeded=True,
+            minutes=8,
+        ),
+        Suite(
+            name="mixed",
+            text="2l, fifo and 3l guests side by side, 32 and 64 bits; Debian's kernel as guest and dom0",
+            file="test_mixed.py",
+            minutes=4,
+        ),
+        Suite(
+            name="full",
+            text="all 524,287 channels of a 64-bit guest through real IRQs; wants 6 GiB of memory",
+            file="test_full.py",
+            minutes=20,
+        ),
+        Suite(
             name="limits",
             text="every limit of every ABI, through hypercalls and through real IRQs",
             file="test_limits.py",
@@ -189,6 +214,7 @@ class Selection:
         seeds: for the tests that draw from one: each with each.
         flavour: of Xen, or of Linux.
         xtf: a checkout of XTF, for the suite of that name.
+        minutes: how long each storm of the stress suite lasts; 0: some seconds.
     """
 
     suites: tuple[str, ...] = ()
@@ -200,6 +226,7 @@ class Selection:
     seeds: tuple[int, ...] = ()
     flavour: str = FLAVOURS[0]
     xtf: Path | None = None
+    minutes: float = 0
 
     @property
     def default_abi(self) -> Abi:
@@ -217,6 +244,7 @@ class Selection:
             "cell": self.cell.id if self.cell else "",
             "seeds": show_seeds(self.seeds),
             "flavour": self.flavour,
+            "minutes": f"{self.minutes:g}" if self.minutes else "",
         }
         return {key: value for key, value in words.items() if value}
 
@@ -238,6 +266,7 @@ def select(
     seeds: str = "",
     flavour: str = "",
     xtf: Path | None = None,
+    minutes: float = 0,
 ) -> Selection:
     """Check words from the command line and make a Selection of them.
 
@@ -288,6 +317,7 @@ def select(
         seeds=(wanted.seed,) if wanted else parse_seeds(seeds),
         flavour=flavour,
         xtf=xtf,
+        minutes=minutes,
     )
 
 

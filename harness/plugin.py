@@ -5,31 +5,33 @@
 config's stash; everything here reads it from there. Under a plain ``pytest``
 there is none, and a test that asks for a machine says how to get one.
 
-Fixtures: ``machine``, ``dom0``, ``start_guest``, ``tool``, ``row``, ``bare``,
+Fixtures: ``machine``, ``dom0``, ``start_guest``, ``tool``, ``row``, ``bare``, those of fixtures.py,
 and a parameter ``seed`` for tests that take one (``--seed``).
 Markers: ``machine(abi=, memory_mib=, dom0_mib=, vcpus=, xen_args=,
-dom0_args=)``, ``cell(guest=, abi=)``, ``core``.
+dom0_args=)``, ``cell(guest=, abi=)``, ``needs(*parts)``, ``core``.
 """
 
 from __future__ import annotations
 
-import re
 import shlex
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from harness import judge
+from harness.cells import abi_word, cell_of, parts_of, seeded, spec_of
 from harness.errors import UserError
-from harness.model import Abi, GuestSpec, MachineSpec, Verdict
-from harness.plan import FLAVOURS, Cell, Selection, in_selected_suite
+from harness.fixtures import figure, leaks, load, storm_seconds
+from harness.model import GuestSpec, MachineSpec, Verdict
+from harness.plan import Cell, Selection, in_selected_suite
 from harness.pool import Machines, tail
 from harness.record import Recorder, Row, TestResult
+from harness.signals import Interrupted
 from harness.symbols import with_places
 
 if TYPE_CHECKING:
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
     from harness.machine import Machine
     from harness.progress import Progress
     from harness.ssh import SSH
+
+# Pytest finds fixtures among a plugin's own names.
+__all__ = ["figure", "leaks", "load", "storm_seconds"]
 
 SESSION = pytest.StashKey["Session"]()
 EVIDENCE_LINES = 40
@@ -78,10 +83,11 @@ class Session:
         self.reproduce = reproduce
         self.keep = keep
         self.bare: BareBoots | None = None  # once they are built
-        self.needs_linux = False  # a selected test wants a machine
+        self.parts: frozenset[str] = frozenset()  # of what can be built, those that a selected test wants
         self.xtf: Path | None = None  # folder of its kernels, where it was asked for
         self.xen_syms: Path | None = None  # once it is built
         self.collect_errors: list[str] = []
+        self.signals: list[int] = []  # that came to end the run
         self.running: Running | None = None
         self.last: TestResult | None = None  # that used a machine
 
@@ -138,89 +144,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "cell(guest, abi): what a test is about, where its parameters do not say it"
     )
+    config.addinivalue_line("markers", "needs(*parts): what else has to be built for a test")
     config.addinivalue_line("markers", "core: belongs to the default plan of `evh run`")
-
-
-def spec_of(item: pytest.Item, *, default_abi: Abi = Abi.L3) -> MachineSpec:
-    """The machine that a test's ``machine`` marker asks for.
-
-    Args:
-        default_abi: dom0's ABI where neither the marker nor, for a test of
-            dom0, a parameter ``abi`` says it.
-
-    Raises:
-        pytest.UsageError: the marker has a word that MachineSpec has not.
-    """
-    asked: dict[str, Any] = {}
-    for marker in reversed(list(item.iter_markers("machine"))):  # the closest wins
-        if marker.args:
-            raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.machine takes keywords only, e.g. abi='3l'")
-        asked.update(marker.kwargs)
-    known = {f.name for f in fields(MachineSpec)}
-    if unknown := sorted(asked.keys() - known):
-        raise pytest.UsageError(
-            f"{item.nodeid}: @pytest.mark.machine does not know {', '.join(unknown)}; "
-            f"it knows {', '.join(sorted(known))}"
-        )
-    if "abi" not in asked and _guest_of(item) == "dom0" and (abi := _param(item, "abi")):
-        asked["abi"] = abi
-    asked["abi"] = _abi(item, asked.get("abi", default_abi))
-    return MachineSpec(**asked)
-
-
-def _abi(item: pytest.Item, word: str) -> Abi:
-    try:
-        return Abi(word)
-    except ValueError as e:
-        raise pytest.UsageError(f"{item.nodeid}: {e}; known: {', '.join(Abi)}") from e
-
-
-def _param(item: pytest.Item, *names: str) -> str:
-    callspec = getattr(item, "callspec", None)
-    for name in names:
-        if callspec is not None and isinstance(value := callspec.params.get(name), str):
-            return str(value)
-    return ""
-
-
-def _guest_of(item: pytest.Item) -> str:
-    marker = item.get_closest_marker("cell")
-    told = str(marker.kwargs.get("guest", "")) if marker else ""
-    return told or _param(item, "guest", "kind", "guest_kind") or "dom0"
-
-
-# A seed as it stands in a test's id, before, between or behind other parameters; a cell has a field for it.
-SEED = re.compile(r"seed=\d+-|-?seed=\d+(?=\])")
-
-
-def cell_of(
-    item: pytest.Item, *, base: str, default_abi: Abi = Abi.L3, flavour: str = FLAVOURS[0]
-) -> Cell:
-    """The cell a test is. Guest and ABI come from the ``cell`` marker, else from parameters
-    called ``guest`` (or ``kind``) and ``abi``, else it is dom0 with its machine's ABI."""
-    marker = item.get_closest_marker("cell")
-    abi = str(marker.kwargs.get("abi", "")) if marker else ""
-    abi = abi or _param(item, "abi") or spec_of(item, default_abi=default_abi).abi
-    test = (
-        item.nodeid.rpartition("::")[2]
-        if "[" not in item.nodeid
-        else item.nodeid[item.nodeid.rindex("::", 0, item.nodeid.index("[")) + 2 :]
-    )
-    return Cell(
-        base=base,
-        guest=_guest_of(item),
-        abi=str(Abi(abi)),
-        suite=item.path.stem.removeprefix("test_"),
-        test=SEED.sub("", test).replace("[]", ""),
-        flavour=flavour,
-        seed=callspec.params["seed"] if (callspec := seeded(item)) else 1,
-    )
-
-
-def seeded(item: pytest.Item) -> Any:
-    """The parameters of a test that draws from a seed; None for any other."""
-    callspec = getattr(item, "callspec", None)
-    return callspec if callspec is not None and isinstance(callspec.params.get("seed"), int) else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -258,7 +183,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = sorted(keep, key=lambda item: first_seen[specs[id(item)]])
     if selection.seeds and not selection.cell and items and not any(map(seeded, items)):
         raise pytest.UsageError("a seed was given, and no test that was selected draws from one")
-    session.needs_linux = any("machine" in getattr(item, "fixturenames", ()) for item in items)
+    session.parts = parts_of(items)
     session.recorder.record.planned = len(items)
     session.recorder.save()
 
@@ -273,6 +198,9 @@ def pytest_runtest_protocol(
     session = item.config.stash.get(SESSION, None)
     if session is None:
         return (yield)
+    if session.signals:
+        # What it raised was lost: a clean-up that failed on its way out took its place.
+        raise Interrupted(session.signals[0])
     blame_late_crash(session, item.config)
     cell = session.cell(item)
     result = TestResult(
@@ -457,6 +385,17 @@ def _session(request: pytest.FixtureRequest) -> Session:
     return session
 
 
+def running_of(request: pytest.FixtureRequest) -> Running:
+    """The test that a fixture is asked for by, in a run.
+
+    Raises:
+        UserError: this is a plain pytest.
+    """
+    running = _session(request).running
+    assert running is not None
+    return running
+
+
 @pytest.fixture
 def machine(request: pytest.FixtureRequest) -> Machine:
     """A booted machine as the test's ``machine`` marker asks: Xen, and dom0 that answers.
@@ -496,7 +435,7 @@ def start_guest(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Ca
 
         def start(spec: GuestSpec | None = None, **words: Any) -> Guest:
             if words.get("abi") is not None:
-                words["abi"] = _abi(request.node, words["abi"])
+                words["abi"] = abi_word(request.node, words["abi"])
             spec = GuestSpec(**words) if spec is None else replace(spec, **words)
             running.guests.append(spec.name)
             with session.recorder.doing(f"start guest {spec.name}"):

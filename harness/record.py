@@ -112,6 +112,8 @@ class MachineRecord(msgspec.Struct, kw_only=True):
     vcpus: int
     xen_args: str = ""
     dom0_args: str = ""
+    dom0_image: str = ""
+    dom0_kernel: str = ""
     boot_seconds: float | None = None  # None: never came up
     lost: str = ""  # why it was given up, if it was
 

@@ -65,6 +65,7 @@ LIMITS_HEAD = (
 # What tests/suites mean by a path.
 PATHS = {
     "raw": "ports opened by hypercalls alone, events read from the pending bitmap",
+    "load": "one event under way on each port, to and fro, while something happens; both ends count",
     "irq": "each port has an interrupt in Linux, events counted by its handler",
 }
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import debugger, judge, plan, store
-from harness.build import RELEASE, build, recorded
+from harness.build import RELEASE, build, parts_in, recorded
 from harness.errors import UserError
 from harness.model import Built, Source, Verdict
 from harness.record import RUN_JSON, BootRecord, RunRecord, TestResult, load
@@ -84,6 +84,7 @@ def request_of(cell: str, earlier: Earlier | None) -> RunRequest:
         selection=plan.select(
             cell=cell,
             files=files.split(",") if files else (),
+            minutes=float(options.get("minutes", 0)),
             xtf=Path(options["xtf"]) if "xtf" in options and f"/{plan.XTF}::" in cell else None,
         ),
         accelerator=options.get("accel", "auto"),
@@ -101,22 +102,22 @@ def keys_of(record: RunRecord) -> dict[str, str]:
 
 def same_inputs(
     earlier: Earlier, *, say: Callable[[str], None]
-) -> Callable[[RunRequest, Progress, bool], Built]:
+) -> Callable[[RunRequest, Progress, frozenset[str]], Built]:
     """A door to the build that gives what ``earlier`` had, or says what differs."""
 
-    def get(request: RunRequest, progress: Progress, linux: bool) -> Built:
+    def get(request: RunRequest, progress: Progress, parts: frozenset[str]) -> Built:
         before = keys_of(earlier.record)
         sources = {
             s.name: Source(name=s.name, version=s.version, origin=s.origin, sha256=s.sha256, note=s.note)
             for s in earlier.record.sources
         }
         found = recorded(before, sources, store=store.Store(), progress=progress)
-        if found is not None and (not linux or "linux" in before):
+        if found is not None and parts <= parts_in(before):
             say(f"booting what {earlier.folder.name} booted, out of the store")
             return found
         built = build(
             store=store.Store(), progress=progress, xen_tree=request.xen_tree, linux_tree=request.linux_tree,
-            flavour=request.selection.flavour or RELEASE, linux=linux,
+            flavour=request.selection.flavour or RELEASE, parts=parts,
         )  # fmt: skip
         other = sorted(kind for kind, key in built.keys.items() if before.get(kind, key) != key)
         name = earlier.folder.name
@@ -236,7 +237,7 @@ def repro_in_gdb(
         )
     if not boot.deterministic:
         progress.say("this cell was not deterministic: gdb gets a deterministic run of the same test")
-    built = same_inputs(earlier, say=progress.say)(request_of(cell, earlier), progress, False)
+    built = same_inputs(earlier, say=progress.say)(request_of(cell, earlier), progress, frozenset())
     folder = make_run_dir(earlier.folder / f"gdb-{len(list(earlier.folder.glob('gdb-*'))) + 1}")
     progress.say(f"gdb in {folder}")
     try:

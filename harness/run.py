@@ -79,7 +79,7 @@ class Doors:
 
     Attributes:
         choose: which accelerator.
-        build: everything a machine boots; told whether Linux is among it.
+        build: everything a machine boots; told which parts are wanted (``build.build``).
         machine: a machine that is not booted yet.
         xtf: folder of XTF's kernels, out of a checkout.
         kunit: kernel of a kind that runs KUnit tests.
@@ -88,7 +88,7 @@ class Doors:
     """
 
     choose: Callable[[str], Accelerator]
-    build: Callable[[RunRequest, Progress, bool], Built]
+    build: Callable[[RunRequest, Progress, frozenset[str]], Built]
     machine: Callable[[RunRequest, Built, MachineSpec, Path, Accelerator, Progress], Machine]
     hold: Callable[[Machine, Path], None]
     xtf: Callable[[Path, Progress, int | None], Path]
@@ -113,14 +113,14 @@ def real_doors() -> Doors:
         kunit=lambda request, progress, kind: build_kernel(
             kind, store=Store(), progress=progress, linux_tree=request.linux_tree, jobs=request.jobs
         ),
-        build=lambda request, progress, linux: build(
+        build=lambda request, progress, parts: build(
             store=Store(),
             progress=progress,
             xen_tree=request.xen_tree,
             linux_tree=request.linux_tree,
             jobs=request.jobs,
             flavour=request.selection.flavour,
-            linux=linux,
+            parts=parts,
         ),
         machine=lambda request, built, spec, folder, accelerator, progress: Machine(
             built, spec, run_dir=folder, accelerator=accelerator, progress=progress, uri=request.uri
@@ -160,6 +160,7 @@ def reproduce(request: RunRequest) -> str:
         if selection.suites != (plan.CORE,):
             words += [w for name in selection.suites for w in ("--suite", name)]
         words += ["--seeds", plan.show_seeds(selection.seeds)] if selection.seeds else []
+        words += ["--minutes", f"{selection.minutes:g}"] if selection.minutes else []
         words += ["--flavour", selection.flavour] if selection.flavour != plan.FLAVOURS[0] else []
     words += [w for name in selection.guests for w in ("--guest", name)]
     words += [w for abi in selection.abis for w in ("--abi", str(abi))]
@@ -181,6 +182,7 @@ def options(request: RunRequest) -> dict[str, str]:
         "xen_tree": str(request.xen_tree or ""),
         "linux_tree": str(request.linux_tree or ""),
         "xtf": str(request.selection.xtf or ""),
+        "minutes": f"{request.selection.minutes:g}" if request.selection.minutes else "",
     }
     return {name: word for name, word in words.items() if word}
 
@@ -305,6 +307,7 @@ def _steps(
         keep=request.keep,
     )
 
+    session.signals = came
     kunit = KUnitCells(
         recorder=recorder,
         progress=progress,
@@ -329,7 +332,7 @@ def _steps(
     if not record.planned:
         return
     with recorder.doing("build"):
-        built = doors.build(request, progress, session.needs_linux)
+        built = doors.build(request, progress, session.parts)
         note_build(record, built)
         session.xen_syms = built.xen_syms
     kunit.prepare()

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness import proc
 from harness.errors import UserError
 from harness.store import sha256_of
 
-FLAGS = ("-O2", "-Wall", "-Wextra", "-Werror", "-static")
+FLAGS = ("-O2", "-s", "-Wall", "-Wextra", "-Werror", "-static")
 # A kernel: no libc, no red zone (64-bit PV runs in ring 3, but Xen's frames
 # land on its stack), no vector registers (their state is not set up).
 BARE_FLAGS = (
@@ -26,16 +27,36 @@ def inputs_of(folder: Path, *, flags: tuple[str, ...] = FLAGS) -> dict[str, str]
     return {path.name: sha256_of(path) for path in files} | {"flags": " ".join(flags)}
 
 
-def build_tools(folder: Path, dest: Path) -> None:
+# Compilers whose package is called otherwise.
+PACKAGES_OF = {"i686-linux-gnu-gcc": "gcc-i686-linux-gnu libc6-dev-i386-cross"}
+
+
+def compiler_of(gcc: str) -> str:
+    """Version of a compiler that is not the machine's own, for cache keys.
+
+    Raises:
+        InfraError: it is missing.
+    """
+    path = proc.need(gcc, package=PACKAGES_OF.get(gcc, gcc))
+    return proc.run([path, "--version"], what=f"ask {gcc} for its version").splitlines()[0]
+
+
+def build_tools(folder: Path, dest: Path, *, compiler: str = "gcc", only: Sequence[str] = ()) -> None:
     """Compile every ``*.c`` of ``folder`` into ``dest``.
+
+    Args:
+        only: names of tools, where not all are wanted.
+        compiler: gcc, or a cross compiler of that family.
 
     Raises:
         UserError: a tool does not compile.
     """
-    gcc = proc.need("gcc", package="gcc")
+    gcc = proc.need(compiler, package=PACKAGES_OF.get(compiler, compiler))
     log = dest / "build.log"
     log.touch()
     for source in sorted(folder.glob("*.c")):
+        if only and source.stem not in only:
+            continue
         proc.run(
             [gcc, *FLAGS, "-I", folder, "-o", dest / source.stem, source],
             what=f"build the tool {source.name}",

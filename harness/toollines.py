@@ -233,7 +233,51 @@ class FreeResult(Line, tag="result", frozen=True, kw_only=True):
     slab_kib: int
 
 
+class Going(Line, tag="going", frozen=True, kw_only=True):
+    """``evtchn-load`` has sent on every port."""
+
+
+class LoadCounts(Line, tag="counts", frozen=True, kw_only=True):
+    """What one end of ``evtchn-load`` counted; of the other end's events it knows nothing.
+
+    ``stuck``: ports whose answer has not come. Latencies are from a ping to its answer.
+    """
+
+    ports: int
+    pings_sent: int
+    pings_seen: int
+    answers_sent: int
+    answers_seen: int
+    stuck: int
+    unexpected: int
+    least: int
+    most: int
+    p50_ns: int
+    p99_ns: int
+    p999_ns: int
+    max_ns: int
+    seconds: float
+
+
+class LoadResult(LoadCounts, tag="result", frozen=True, kw_only=True):
+    """The same at its end."""
+
+
+class ChurnResult(Line, tag="result", frozen=True, kw_only=True):
+    """``evtchn-churn``; ``dropped`` were under way when their port was closed."""
+
+    opened: int
+    closed: int
+    sent: int
+    seen: int
+    lost: int
+    doubled: int
+    dropped: int
+    seconds: float
+
+
 RESULTS: dict[str, type[Line]] = {
+    "evtchn-churn": ChurnResult,
     "evtchn-raw": RawResult,
     "evtchn-dev": DevResult,
     "evtchn-status": StatusResult,

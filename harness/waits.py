@@ -81,9 +81,10 @@ class GuestEnded(MachineLost):
 
 
 class TimedOut(MachineLost):
-    """The total deadline of a wait passed."""
+    """The total deadline of a wait passed. ``layer`` is who hangs, where that was found out."""
 
     verdict = Verdict.HANG
+    layer = ""
 
 
 class Silence(TimedOut):
@@ -99,6 +100,9 @@ class Vigil:
     Args:
         parent: the vigil this one also keeps.
         clock: seconds, monotonic.
+
+    Attributes:
+        suspect: finds out who hangs when a deadline has passed (suspects.py).
     """
 
     def __init__(
@@ -106,6 +110,8 @@ class Vigil:
     ) -> None:
         self.parent = parent
         self.clock = clock
+        self.suspect: Callable[[], str] | None = None
+        self._asking = False
         self._slowness = 1.0
         self._lock = threading.Lock()
         self._loss: Callable[[], MachineLost] | None = None
@@ -125,6 +131,16 @@ class Vigil:
         if self.parent:
             raise AttributeError("slowness is measured on the machine, not on a guest")
         self._slowness = factor
+
+    def hung(self) -> str:
+        """Who hangs, now that a deadline has passed; empty where that cannot be told."""
+        if self.suspect is None or self._asking:
+            return ""  # who asks waits too
+        self._asking = True
+        try:
+            return self.suspect()
+        finally:
+            self._asking = False
 
     def lose(self, loss: Callable[[], MachineLost]) -> bool:
         """End every wait, present and future; only the first call counts.
@@ -231,16 +247,21 @@ def wait(
         now = vigil.clock()
         left = start + total * scale - now
         if left <= 0:
-            raise TimedOut(_late("no answer", what, total, scale), hint=hint)
+            raise _blamed(TimedOut(_late("no answer", what, total, scale), hint=hint), vigil)
         if silence is not None:
             heard = max(start, last_sound() if last_sound else start)
             quiet_left = heard + silence * scale - now
             if quiet_left <= 0:
-                raise Silence(_late("not a sound", what, silence, scale), hint=hint)
+                raise _blamed(Silence(_late("not a sound", what, silence, scale), hint=hint), vigil)
             left = min(left, quiet_left)
         got = answer(left)
         if got is not None:
             return got
+
+
+def _blamed(error: TimedOut, vigil: Vigil) -> TimedOut:
+    error.layer = vigil.hung()
+    return error
 
 
 def _late(how: str, what: str, seconds: float, scale: float) -> str:

@@ -354,7 +354,7 @@ static void loopback(int fd, const struct options *o)
     struct xen_pages xen_before = { 0 }, xen_open = { 0 };
     struct tally t = { 0 };
     struct hyp h = { .fd = -1 };
-    bool raw = hyp_try_open(&h);
+    bool raw = hyp_try_open(&h) && hyp_privileged(&h);
     double seconds;
     int refused;
 

@@ -248,6 +248,19 @@ struct xen_pages {
     uint32_t cpu_khz;
 };
 
+/*
+ * May this domain ask Xen for its memory? One that is not privileged has
+ * /dev/xen/privcmd too, but no hypercall of it is let through.
+ */
+static inline bool hyp_privileged(struct hyp *h)
+{
+    *h->sysctl = (struct xen_sysctl){
+        .cmd = XEN_SYSCTL_physinfo,
+        .interface_version = XEN_SYSCTL_INTERFACE_VERSION };
+    return !hyp_call(h, __HYPERVISOR_sysctl, (uintptr_t)h->sysctl, 0) ||
+           errno != EPERM;
+}
+
 static inline struct xen_pages hyp_pages(struct hyp *h)
 {
     *h->sysctl = (struct xen_sysctl){

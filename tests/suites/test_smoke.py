@@ -18,7 +18,7 @@ FEW = 1_000
 # The same as in test_limits.py where that is for the same ABI, so that both suites boot it once.
 pytestmark = pytest.mark.machine(memory_mib=3072, dom0_mib=1024)
 ABIS = pytest.mark.parametrize("abi", ["3l", "fifo", "2l"])
-GUESTS = pytest.mark.parametrize("guest", ["pv64", "pvh64"])
+GUESTS = pytest.mark.parametrize("guest", ["pv64", "pvh64", "pvh32"])
 
 
 @ABIS
@@ -80,12 +80,12 @@ def test_few_irq(dom0, tool, row, abi):
     assert tool(dom0, "evtchn-status").result.open == before
 
 
-def send_few(dom0, row, g, *, abi, note=""):
+def send_few(dom0, row, g, *, abi, note="", count=FEW):
     """A few events from dom0 to a guest, each counted once."""
-    x = exchange(g.ssh, dom0, receiver_domid=g.domid, count=FEW, timeout=120)
+    x = exchange(g.ssh, dom0, receiver_domid=g.domid, count=count, timeout=120)
     s = x.served
     row(abi=abi, guest=g.spec.kind, path="irq", opened=s.opened, **x.counts, note=note)
-    assert (s.opened, x.sent.sent, s.seen) == (FEW, FEW, FEW)
+    assert (s.opened, x.sent.sent, s.seen) == (count, count, count)
     assert (s.lost, s.doubled, s.unknown, s.early, x.sent.send_failed) == (0, 0, 0, 0, 0)
 
 
@@ -97,6 +97,16 @@ def test_few_to_a_guest(dom0, start_guest, row, guest):
     view = eventsview.read(g.ssh)
     assert (view.abi, view.usable, view.shared_pages, view.bitmap_pages) == ("3l", 4_001, 2, 1)
     send_few(dom0, row, g, abi="3l")
+
+
+@pytest.mark.machine(abi="3l")
+@pytest.mark.cell(abi="2l")
+@pytest.mark.parametrize("guest", ["pvh32"])
+def test_few_by_2_levels_of_32_bits(dom0, start_guest, row, guest):
+    """The one ABI whose limit a guest's width divides by four: few have to be fewer."""
+    g = start_guest(name="few", kind=guest, abi="2l", max_event_channels=4_000)
+    assert abi_of(g.ssh) == "2l"
+    send_few(dom0, row, g, abi="2l", count=500)
 
 
 @pytest.mark.machine(abi="3l")
@@ -154,6 +164,16 @@ def test_a_fault_is_counted_between_domains(dom0, start_guest):
             close=True,
         ).served
         assert (s.lost, s.doubled, s.early) == counts, fault
+
+
+@pytest.mark.machine(abi="3l")
+@pytest.mark.parametrize(("fault", "counts"), [("none", (0, 0)), ("lose", (1, 0)), ("double", (0, 1))])
+def test_a_fault_is_counted_by_the_load(dom0, load, fault, counts):
+    one = load(dom0, ports=50, fault=fault)
+    one.go()
+    t = one.pause()
+    assert (t.lost, t.doubled) == counts
+    assert t.exact == (fault == "none")
 
 
 @pytest.mark.machine(abi="3l")

@@ -66,7 +66,9 @@ def evh(tmp_path: Path) -> Evh:
 
 
 def test_smoke_suite_passes_and_leaves_a_whole_report(evh: Evh) -> None:
-    got = evh("run", "--suite", "smoke", timeout=55 * MINUTES)
+    # Not the 32-bit guest's cells: its Linux is a build of its own.
+    guests = ("--guest", "dom0", "--guest", "pv64", "--guest", "pvh64")
+    got = evh("run", "--suite", "smoke", *guests, timeout=55 * MINUTES)
     assert got.returncode == 0, got.stdout + got.stderr
     assert "accelerator: " in got.stderr.splitlines()[0]
     assert "report.html" in got.stdout.splitlines()[-1]
@@ -175,6 +177,60 @@ def test_panic_of_dom0_ends_the_wait_and_the_next_test_gets_a_fresh_machine(evh:
     assert tests["test_panic"]["seconds"] < 5 * MINUTES, "not until the deadline"
     assert tests["test_next"]["verdict"] == "pass"
     assert [machine["number"] for machine in evh.record()["machines"]] == [1, 2]
+
+
+def test_users_own_file_has_a_guests_life_under_load(evh: Evh) -> None:
+    """The example of docs/writing-tests.md."""
+    got = evh(
+        "run",
+        evh.write("""
+        def test_mine(dom0, start_guest, load):
+            from harness import life
+
+            guest = start_guest(name="a", kind="pv64", vcpus=3, max_event_channels=4096)
+            with load(dom0, guest, ports=300) as one:
+                one.go()
+                life.set_vcpus(guest, 1)
+                assert one.pause().exact
+    """),
+    )
+    assert got.returncode == 0, got.stdout + got.stderr
+
+
+def test_hang_of_a_guest_ends_its_cell_and_not_the_run(evh: Evh) -> None:
+    got = evh(
+        "run",
+        evh.write(f"""
+        def test_hang(dom0, start_guest):
+            guest = start_guest(name="stuck", kind="pv64")
+            dom0.run("xl pause stuck", timeout=30)
+            guest.ssh.run("true", timeout=5)
+
+        {SMALL}
+        def test_next(start_guest):
+            start_guest(name="next", kind="pv64")
+    """),
+    )
+    assert got.returncode == 5, got.stdout + got.stderr
+    tests = {test["test"]: test for test in evh.record()["tests"]}
+    # dom0 and Xen were asked, and answered.
+    assert (tests["test_hang"]["verdict"], tests["test_hang"]["layer"]) == ("hang", "guest:stuck")
+    assert tests["test_next"]["verdict"] == "pass"
+
+
+def test_hang_of_dom0_is_its_own(evh: Evh) -> None:
+    got = evh(
+        "run",
+        evh.write("""
+        def test_hang(dom0):
+            # The last thing it does: all but one of its CPUs are off, and that one spins.
+            dom0.run("echo 0 > /sys/devices/system/cpu/cpu1/online; chrt -f 99 sh -c 'while :; do :; done'",
+                     timeout=20)
+    """),
+    )
+    assert got.returncode == 5, got.stdout + got.stderr
+    (test,) = evh.record()["tests"]
+    assert (test["verdict"], test["layer"]) == ("hang", "dom0")
 
 
 def test_nothing_to_run_is_exit_6(evh: Evh) -> None:

@@ -101,7 +101,7 @@ def fake_built() -> Built:
 def fake_doors(log: list[str], *, at_boot: bytes = BOOT, build: Callable[[], Built] = fake_built) -> Doors:
     return Doors(
         choose=lambda want: Accelerator(kind="tcg", reason="TCG: a test"),
-        build=lambda request, progress, linux: build(),
+        build=lambda request, progress, parts: build(),
         machine=lambda request, built, spec, folder, accelerator, progress: FakeMachine(
             spec, folder, log, accelerator=accelerator, at_boot=at_boot
         ),  # type: ignore[arg-type,return-value]

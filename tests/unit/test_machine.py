@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from harness.domain import render_domain
 from harness.errors import UserError
 from harness.guests import render_config, xl_string
-from harness.machine import render_domain
 from harness.model import Abi, Accelerator, GuestSpec, MachineSpec
 
 TCG = Accelerator(kind="tcg", reason="TCG: asked for")
@@ -110,8 +110,8 @@ def test_guest_name_that_cannot_be(name: str) -> None:
 
 
 def test_guest_kind_that_is_not_known() -> None:
-    with pytest.raises(UserError, match="'hvm64' is not known"):
-        render_config(GuestSpec(name="a", kind="hvm64"), address="192.168.77.10/24")
+    with pytest.raises(UserError, match="'vax' is not known"):
+        render_config(GuestSpec(name="a", kind="vax"), address="192.168.77.10/24")
 
 
 def test_xl_string() -> None:

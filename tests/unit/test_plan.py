@@ -21,7 +21,7 @@ from harness.plan import (
     select,
     show_seeds,
 )
-from harness.run import RunRequest, reproduce, root_of
+from harness.run import RunRequest, options, reproduce, root_of
 
 
 def test_nothing_named_is_the_core_plan() -> None:
@@ -142,6 +142,9 @@ def test_command_that_reproduces_is_what_was_asked(tmp_path: Path) -> None:
         f"--connect qemu:///system --xen-tree {tmp_path} '{file}'"
     )
     assert reproduce(RunRequest(selection=select())) == "evh run"
+    stress = select(suites=["stress"], seeds="7", minutes=2.5)
+    assert reproduce(RunRequest(selection=stress)) == "evh run --suite stress --seeds 7 --minutes 2.5"
+    assert options(RunRequest(selection=stress)) == {"minutes": "2.5"}
 
 
 def test_junit_names_are_paths_below_what_all_files_share(tmp_path: Path) -> None:

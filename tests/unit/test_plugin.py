@@ -372,18 +372,30 @@ def test_flavour_is_in_the_cell(evh) -> None:
     assert got.record.flavour == "ubsan"
 
 
-@pytest.mark.parametrize(("wants", "linux"), [("bare", False), ("dom0", True)])
-def test_linux_is_built_where_a_test_wants_it(evh, wants: str, linux: bool) -> None:
-    told: list[bool] = []
+I386 = '@pytest.mark.parametrize("guest", ["pvh32"])\ndef test_a(guest, dom0): pass'
+NEEDS = '@pytest.mark.needs("i386")\ndef test_a(dom0): pass'
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("def test_a(bare): pass", set()),
+        ("def test_a(dom0): pass", {"linux"}),
+        (I386, {"linux", "i386"}),
+        (NEEDS, {"linux", "i386"}),
+    ],
+)
+def test_what_a_test_wants_is_built(evh, text: str, parts: set[str]) -> None:
+    told: list[frozenset[str]] = []
     log: list[str] = []
     doors = fake_doors(log)
 
-    def build(request: RunRequest, progress: Progress, linux: bool) -> Built:
-        told.append(linux)
-        return doors.build(request, progress, linux)
+    def build(request: RunRequest, progress: Progress, parts: frozenset[str]) -> Built:
+        told.append(parts)
+        return doors.build(request, progress, parts)
 
-    evh(f"def test_a({wants}): pass", doors=replace(doors, build=build))
-    assert told == [linux]
+    evh(text, doors=replace(doors, build=build))
+    assert told == [parts]
 
 
 BARE_LOG = "KTAP version 1\n1..2\n# figure rounds 40\nok 1 a\n# line 3: x\nnot ok 2 b\n"
@@ -417,3 +429,20 @@ def test_bare_boot_is_made_once_and_noted(evh, monkeypatch: pytest.MonkeyPatch) 
     assert "not ok 2 b" in got.test("test_b[b]").evidence
     assert [c.layer for c in got.record.consoles] == ["bare-pv64-race-seed1"]
     assert "schedules: 40 explored in 2.0 s of 1 boots, 1,200 a minute" in report.schedules_line(got.record)
+
+
+def test_an_interrupt_that_a_test_swallows_ends_the_run_before_the_next(evh) -> None:
+    got = evh("""
+        import os, signal, time
+
+        def test_a(machine):
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(5)
+            except KeyboardInterrupt:
+                pass
+
+        def test_b(machine): pass
+    """)
+    assert list(got.verdicts) == ["test_a"]
+    assert (got.record.state, got.record.exit_code) == ("interrupted", 130)

@@ -154,3 +154,18 @@ def test_listener_hears_a_loss_within_its_block_only() -> None:
     with vigil.on_loss(lambda: heard.append("after")):
         pass
     assert heard == ["within", "after"]
+
+
+def test_a_deadline_asks_who_hangs_and_is_not_asked_by_who_asks() -> None:
+    world = World()
+
+    def suspect() -> str:
+        with pytest.raises(TimedOut) as inner:
+            world.wait(total=5.0)  # the question itself gets no answer
+        assert inner.value.layer == ""
+        return "dom0"
+
+    world.vigil.suspect = suspect
+    with pytest.raises(TimedOut) as caught:
+        world.wait(total=10.0)
+    assert caught.value.layer == "dom0"

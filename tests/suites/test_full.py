@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Every port of a 64-bit guest, through real IRQs: the guest wants some 2.5 GiB, and minutes without KVM.
+
+dom0 has as many ports, but some are its own, so it cannot be the other end of
+all of a guest's: the last thousand are a loopback inside the guest.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.exercise import LIMITS, abi_of, exchange
+from harness.model import Abi
+
+PAGE = 4096
+LIMIT = LIMITS[Abi.L3]
+LOOPBACK = 1_000
+
+pytestmark = pytest.mark.machine(abi="3l", memory_mib=4608, dom0_mib=1024)
+
+
+@pytest.mark.cell(abi="3l")
+@pytest.mark.parametrize("guest", ["pv64", "pvh64"])
+def test_guest_all_ports(dom0, start_guest, tool, row, guest):
+    g = start_guest(name="full", kind=guest, memory_mib=2816, max_event_channels=LIMIT)
+    assert abi_of(g.ssh) == "3l"
+    own = tool(dom0, "evtchn-status", "--domid", g.domid).result.open
+    xen_before = tool(dom0, "xen-free").result.free_pages
+    count = LIMIT - own - LOOPBACK
+    found = {}
+
+    def when_open(ports):
+        found["xen"] = tool(dom0, "xen-free").result.free_pages
+        found["status"] = tool(dom0, "evtchn-status", "--domid", g.domid).result
+        # The rest, while those are open.
+        found["rest"] = tool(g, "evtchn-dev", "loopback", "--count", "max").result
+
+    x = exchange(
+        g.ssh, dom0, receiver_domid=g.domid, count=count, timeout=1_800, when_open=when_open
+    )
+    s, rest, status = x.served, found["rest"], found["status"]
+    row(
+        abi="3l",
+        guest=guest,
+        path="irq",
+        opened=status.open + rest.opened,
+        sent=x.sent.sent + rest.sent,
+        seen=s.seen + rest.seen,
+        lost=s.lost + rest.lost,
+        doubled=s.doubled + rest.doubled,
+        seconds=x.seconds,
+        guest_bytes_per_port=(s.mem_free_before_kib - s.mem_free_open_kib) * 1024 / s.opened,
+        xen_bytes_per_port=(xen_before - found["xen"]) * PAGE / s.opened,
+        note=f"{own} of the ports are the guest's own, {rest.opened} a loopback in it",
+    )
+    assert s.opened == count
+    assert status.open == own + count
+    # All of them at once, and one more refused.
+    assert (rest.opened, rest.refused) == (LOOPBACK, "ENOSPC")
+    assert status.open + rest.opened == LIMIT
+    assert (x.sent.sent, x.sent.send_failed, s.seen) == (count, 0, count)
+    assert (s.lost, s.doubled, s.unknown, s.early) == (0, 0, 0, 0)
+    assert (rest.sent, rest.seen, rest.lost, rest.doubled) == (LOOPBACK, LOOPBACK, 0, 0)

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Storms of events, drawn from a seed: each lasts `--minutes`, or some seconds.
+
+What is sent is counted where it is sent, what arrives where it arrives.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from harness.exercise import abi_of
+from harness.life import abi_now
+
+pytestmark = pytest.mark.machine(abi="3l", memory_mib=3072, dom0_mib=1024)
+ABIS = pytest.mark.parametrize("abi", ["3l", "fifo", "2l"])
+MEMORY = 192
+CHANNELS = 10_000
+UNEVEN = 1.10  # the most served port against the least
+
+
+def judge_load(row, g, t, note):
+    """A row of the table, and nothing lost or doubled."""
+    row(abi=str(g.spec.abi), guest=g.spec.kind, path="load", opened=t.ports, **t.counts, note=note)
+    assert t.exact, t
+
+
+@pytest.mark.cell(guest="pv64", abi="3l")
+@pytest.mark.parametrize("ports", [1, 200])
+def test_latency_side_by_side(start_guest, load, row, figure, storm_seconds, seed, ports):
+    """To and fro between two guests of each ABI; the ABIs take turns, so that they share the host's moods."""
+    loads = {}
+    for abi in ("2l", "fifo", "3l"):
+        a, b = (
+            start_guest(
+                name=f"of-{abi}-{end}", kind="pv64", abi=abi, memory_mib=MEMORY, vcpus=1,
+                max_event_channels=CHANNELS,
+            )
+            for end in "ab"
+        )  # fmt: skip
+        assert abi_of(a.ssh) == abi_of(b.ssh) == abi
+        loads[abi] = a, load(a, b, ports=ports, seed=seed)
+    tallies = {}
+    turns = 4
+    for _ in range(turns):
+        for abi, (_, one) in loads.items():
+            one.go()
+            time.sleep(storm_seconds / turns)
+            tallies[abi] = one.pause()
+    for abi, (guest, _) in loads.items():
+        t = tallies[abi]
+        judge_load(row, guest, t, f"two guests, {ports} at once; p50 {t.p50_us:,.0f}, p99 {t.p99_us:,.0f}, "
+                   f"p99.9 {t.p999_us:,.0f}, most {t.max_us:,.0f} us to and fro")  # fmt: skip
+        for name in ("p50", "p99", "p999", "max"):
+            figure(f"{abi} {name} us", getattr(t, f"{name}_us"))
+
+
+@ABIS
+@pytest.mark.parametrize("guest", ["pv64", "pvh64"])
+def test_fairness(start_guest, load, row, figure, storm_seconds, seed, guest, abi):
+    """A thousand ports that are always busy are served alike."""
+    g = start_guest(
+        name="fair", kind=guest, abi=abi, memory_mib=MEMORY, max_event_channels=CHANNELS
+    )
+    one = load(g, ports=1_000, seed=seed)
+    one.go()
+    time.sleep(storm_seconds)
+    t = one.pause()
+    figure("least served", t.least)
+    figure("most served", t.most)
+    judge_load(row, g, t, f"served {t.least} to {t.most} times")
+    assert t.least >= 20, "too short to tell"
+    assert t.most <= t.least * UNEVEN
+
+
+@ABIS
+@pytest.mark.parametrize("guest", ["pv64"])
+def test_all_to_all_between_vcpus(start_guest, load, row, storm_seconds, seed, guest, abi):
+    """Each vCPU sends to each, through ports whose interrupts are spread by hand."""
+    vcpus = 4
+    g = start_guest(
+        name="all", kind=guest, abi=abi, memory_mib=MEMORY, vcpus=vcpus, max_event_channels=CHANNELS
+    )
+    ports = vcpus * vcpus * 16
+    one = load(g, ports=ports, seed=seed)
+    # The first half of the load's IRQs are the pings' ends, in the order in which they were opened.
+    spread = g.ssh.run(
+        "n=0; for irq in $(grep evtchn-load /proc/interrupts | cut -d: -f1); do "
+        f"[ $n -lt {ports} ] && cpu=$((n % {vcpus})) || cpu=$((n / {vcpus} % {vcpus})); "
+        "echo $((1 << cpu)) > /proc/irq/$irq/smp_affinity; n=$((n + 1)); done; echo $n",
+        timeout=120,
+    )
+    assert int(spread.out) == 2 * ports
+    one.go()
+    time.sleep(storm_seconds)
+    judge_load(row, g, one.pause(), f"{vcpus} vCPUs, each to each")
+    # By the kernel's own count each vCPU had its share.
+    counts = g.ssh.run("grep evtchn-load /proc/interrupts", timeout=30).out.splitlines()
+    each = [sum(int(line.split()[1 + cpu]) for line in counts) for cpu in range(vcpus)]
+    assert min(each) > sum(each) / vcpus / 2, each
+
+
+@ABIS
+@pytest.mark.parametrize("guest", ["pv64", "pvh64"])
+def test_late_enabling(dom0, start_guest, load, row, storm_seconds, seed, guest, abi):
+    """Events are enabled again late, some before their answer and some after it: what came to a masked
+    port meanwhile arrives once it is not."""
+    g = start_guest(name="late", kind=guest, abi=abi, memory_mib=MEMORY, max_event_channels=CHANNELS)
+    inside, outside = load(g, ports=300, seed=seed, late=12), load(dom0, g, ports=300, seed=seed, late=12)
+    inside.go()
+    outside.go()
+    time.sleep(storm_seconds)
+    judge_load(row, g, inside.pause(), "enabled up to 12 rounds late, inside")
+    judge_load(row, g, outside.pause(), "enabled up to 12 rounds late, with dom0")
+
+
+@ABIS
+@pytest.mark.parametrize("guest", ["pv64", "pvh64", "pvh32"])
+def test_churn(dom0, start_guest, load, tool, row, storm_seconds, seed, guest, abi):
+    """Several processes open and close while others play."""
+    g = start_guest(name="churn", kind=guest, abi=abi, memory_mib=MEMORY, max_event_channels=CHANNELS)
+    before = tool(dom0, "evtchn-status", "--domid", g.domid).result.open
+    one = load(dom0, g, ports=100, seed=seed)
+    one.go()
+    r = tool(
+        g, "evtchn-churn", "--processes", 6, "--pairs", 40, "--ms", round(storm_seconds * 1000),
+        "--seed", seed, timeout=storm_seconds + 120,
+    ).result  # fmt: skip
+    judge_load(row, g, one.pause(), "with dom0, beside six processes that open and close")
+    row(
+        abi=abi, guest=guest, path="irq", opened=6 * 2 * 40, sent=r.sent - r.dropped, seen=r.seen,
+        lost=r.lost, doubled=r.doubled, seconds=r.seconds, note=f"churn: {r.opened:,} ports opened, {seed=}",
+    )  # fmt: skip
+    assert r.opened > 500 and r.seen > 500, r
+    assert (r.lost, r.doubled) == (0, 0)
+    assert r.sent == r.seen + r.dropped
+    one.close()
+    for _ in range(60):
+        if (after := tool(dom0, "evtchn-status", "--domid", g.domid).result.open) == before:
+            break
+        time.sleep(0.5)
+    assert after == before, "ports are left"
+
+
+@ABIS
+@pytest.mark.parametrize("guest", ["pv64", "pvh64"])
+def test_hostile_peer(dom0, start_guest, load, row, storm_seconds, seed, guest, abi):
+    """A guest that floods another: the other one's ports with dom0 are served meanwhile."""
+    words = {"kind": guest, "abi": abi, "memory_mib": MEMORY, "max_event_channels": CHANNELS}
+    victim = start_guest(name="victim", **words)
+    hostile = start_guest(name="hostile", **words)
+    honest = load(dom0, victim, ports=50, seed=seed)
+    honest.go()
+    time.sleep(1)
+    calm = honest.pause()
+    honest.go()
+    attack = load(victim, hostile, ports=50, seed=seed)
+    attack.flood(storm_seconds)
+    t = honest.pause()
+    judge_load(row, victim, t, "the victim's with dom0, while another guest floods it")
+    assert t.sent - calm.sent > 100, "the victim's other ports were not served"
+    attack.close()
+    assert abi_now(victim.ssh) == abi
