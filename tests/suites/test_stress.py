@@ -18,6 +18,7 @@ ABIS = pytest.mark.parametrize("abi", ["3l", "fifo", "2l"])
 MEMORY = 192
 CHANNELS = 10_000
 UNEVEN = 1.10  # the most served port against the least
+ENOUGH = 20  # times that a port is served, for that to mean something
 
 
 def judge_load(row, g, t, note):
@@ -64,13 +65,17 @@ def test_fairness(start_guest, load, row, figure, storm_seconds, seed, guest, ab
         name="fair", kind=guest, abi=abi, memory_mib=MEMORY, max_event_channels=CHANNELS
     )
     one = load(g, ports=1_000, seed=seed)
-    one.go()
-    time.sleep(storm_seconds)
-    t = one.pause()
+    # On a slow host a port gets its turn a few times in such a while: too few to tell one from another.
+    for _ in range(10):
+        one.go()
+        time.sleep(storm_seconds)
+        t = one.pause()
+        if t.least >= ENOUGH:
+            break
     figure("least served", t.least)
     figure("most served", t.most)
     judge_load(row, g, t, f"served {t.least} to {t.most} times")
-    assert t.least >= 20, "too short to tell"
+    assert t.least >= ENOUGH, "too short to tell"
     assert t.most <= t.least * UNEVEN
 
 
