@@ -123,7 +123,7 @@ SUITES = {
             text="storms of events, opening and closing, hostile peers; latencies of the ABIs side by side",
             file="test_stress.py",
             seeded=True,
-            minutes=8,
+            minutes=25,
         ),
         Suite(
             name="mixed",
