@@ -20,7 +20,7 @@ from typing import Any
 import paramiko
 
 from harness.errors import EvhError, InfraError
-from harness.waits import Vigil, wait
+from harness.waits import Vigil, no_answer, wait
 
 _CHUNK = 64 * 1024
 
@@ -250,6 +250,11 @@ class SSH:
                 channel = self._transport.open_session(timeout=timeout * self.vigil.slowness)
                 channel.exec_command(cmd)
             except (EOFError, OSError, paramiko.SSHException) as error:
+                # It has no class of its own; the connection is there, and nobody answers.
+                if "Timeout opening channel" in str(error):
+                    self.vigil.check()
+                    what = f"{self.name} to begin: {cmd}"
+                    raise no_answer(what, vigil=self.vigil, total=timeout) from error
                 self._explain(error)
         return Stream(self, cmd, channel, timeout=timeout, silence=silence)
 

@@ -247,7 +247,7 @@ def wait(
         now = vigil.clock()
         left = start + total * scale - now
         if left <= 0:
-            raise _blamed(TimedOut(_late("no answer", what, total, scale), hint=hint), vigil)
+            raise no_answer(what, vigil=vigil, total=total, hint=hint)
         if silence is not None:
             heard = max(start, last_sound() if last_sound else start)
             quiet_left = heard + silence * scale - now
@@ -257,6 +257,15 @@ def wait(
         got = answer(left)
         if got is not None:
             return got
+
+
+def no_answer(what: str, *, vigil: Vigil, total: float, hint: str = "") -> TimedOut:
+    """A deadline that has passed, for waits that somebody else keeps; says who hangs.
+
+    Args:
+        what, vigil, total, hint: as in ``wait``.
+    """
+    return _blamed(TimedOut(_late("no answer", what, total, vigil.slowness), hint=hint), vigil)
 
 
 def _blamed(error: TimedOut, vigil: Vigil) -> TimedOut:
