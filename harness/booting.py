@@ -25,8 +25,7 @@ def parts_of(guests: Sequence[str]) -> frozenset[str]:
     for kind in guests:
         if kind not in KINDS:
             raise UserError(f"unknown guest {kind!r}", hint=f"Known: {', '.join(KINDS)}.")
-    wanted = [part for kind in guests for part in (KINDS[kind].part, KINDS[kind].dom0)]
-    return frozenset({LINUX, *filter(None, wanted)})
+    return frozenset({LINUX}).union(*(KINDS[kind].parts for kind in guests))
 
 
 def booted(

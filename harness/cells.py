@@ -112,7 +112,7 @@ def parts_of(items: Iterable[pytest.Item]) -> frozenset[str]:
         if "machine" not in getattr(item, "fixturenames", ()):
             continue
         kind = KINDS.get(guest_of(item))
-        parts |= {LINUX, *filter(None, [kind.part, kind.dom0] if kind else [])}
+        parts |= kind.parts if kind else {LINUX}
         for marker in item.iter_markers("needs"):
             parts.update(marker.args)
         for marker in item.iter_markers("machine"):

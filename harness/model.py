@@ -226,6 +226,11 @@ class Kind:
     dom0: str = ""
     wide: bool = True
 
+    @property
+    def parts(self) -> frozenset[str]:
+        """What has to be built for it."""
+        return frozenset({LINUX, *filter(None, (self.part, self.dom0))})
+
 
 KINDS = {
     "pv64": Kind(type="pv"),
