@@ -357,7 +357,7 @@ def build(
     builder.dom0(rootfs, keys, tools, kernel, guest)
     if HVM in parts:
         builder.dom0(builder.rootfs(part=HVM), keys, tools, kernel, guest, part=HVM)
-    if i386.PART in parts:
+    if {i386.PART, i386.HVM_PART} & set(parts):
         i386.make(builder, rootfs=rootfs, keys=keys)
     if {stock_kernel.PART, stock_kernel.DOM0_PART} & set(parts):
         stock_kernel.make(builder, rootfs=rootfs, keys=keys)
@@ -407,6 +407,7 @@ PART_ARGS = {i386.PART: i386.ARGS}
 # As PLACES, for the parts.
 PART_PLACES = {
     i386.PART: i386.PLACES,
+    i386.HVM_PART: i386.HVM_PLACES,
     stock_kernel.PART: stock_kernel.PLACES,
     stock_kernel.DOM0_PART: stock_kernel.DOM0_PLACES,
 }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from harness.store import Artifact
 
 PART = "i386"
+HVM_PART = "i386-hvm"  # made with it
 # Cross, not gcc -m32: Debian's gcc-multilib cannot be installed beside other cross compilers.
 COMPILER = "i686-linux-gnu-gcc"
 # Debian has 32-bit x86 without a kernel of its own, which is all that is needed.
@@ -29,6 +30,8 @@ PACKAGES = ("busybox-static", "dropbear-bin")
 TOOLS = ("evtchn-churn", "evtchn-dev", "evtchn-files", "evtchn-load")
 # Where an image's files are, as build.PLACES.
 PLACES = {"kernel": ("guest-i386", "guest.elf.gz"), "vmlinux": ("linux-i386", "vmlinux")}
+# A device model loads kernel and initramfs as they are.
+HVM_PLACES = {**PLACES, "kernel": ("linux-i386", "bzImage"), "initrd": ("guest-i386", "guest.cpio.gz")}
 ARGS = pvhelf.ARGS
 
 

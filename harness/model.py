@@ -237,6 +237,7 @@ KINDS = {
     "pvh64": Kind(type="pvh"),
     "hvm64": Kind(type="hvm", dom0=HVM),
     "pvh32": Kind(type="pvh", part="i386", wide=False),
+    "hvm32": Kind(type="hvm", part="i386-hvm", dom0=HVM, wide=False),
 }
 
 

@@ -141,7 +141,7 @@ SUITES = {
             name="limits",
             text="every limit of every ABI, through hypercalls and through real IRQs",
             file="test_limits.py",
-            minutes=30,
+            minutes=40,
         ),
     )
     if not suite.file or (TESTS / suite.file).exists() or not TESTS.is_dir()

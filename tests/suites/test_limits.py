@@ -11,7 +11,7 @@ from __future__ import annotations
 import pytest
 
 from harness.exercise import LIMITS, abi_of, exchange, limit_of
-from harness.model import Abi
+from harness.model import KINDS, Abi
 
 PAGE = 4096
 EVTCHN_BYTES = 64  # sizeof(struct evtchn); buckets of them may stay after a mere close (ABI 8)
@@ -99,8 +99,11 @@ def test_irq_all_ports(dom0, tool, row, abi):
     assert kept <= taken // 10 + 8 * 1024, f"Linux kept {kept} of {taken} KiB"
 
 
-def fill_guest(dom0, tool, row, g, *, count, note=""):
+def fill_guest(dom0, tool, row, g, *, count, note="", stale=0):
     """Open ports in a guest, notify each from dom0; asserts all that holds in any ABI.
+
+    Args:
+        stale: ports at most that may have an event when they are opened.
 
     Returns what Xen says of the guest while all are open, and the exchange.
     """
@@ -132,13 +135,14 @@ def fill_guest(dom0, tool, row, g, *, count, note=""):
     )
     assert (x.sent.sent, x.sent.send_failed) == (s.opened, 0)
     assert s.seen == s.opened
-    assert (s.lost, s.doubled, s.unknown, s.early) == (0, 0, 0, 0)
+    assert (s.lost, s.doubled, s.unknown) == (0, 0, 0)
+    assert s.early <= stale
     assert status["guest"].unbound >= s.opened
     return status["guest"], x
 
 
 @pytest.mark.machine(abi="3l")
-@pytest.mark.parametrize("guest", [core("pv64"), "pvh64"])
+@pytest.mark.parametrize("guest", [core("pv64"), "pvh64", "hvm64"])
 def test_guest_past_fifo(dom0, start_guest, tool, row, guest):
     """A guest with more ports than FIFO can hold."""
     g = start_guest(name="past-fifo", kind=guest, memory_mib=1024, max_event_channels=PLENTY)
@@ -149,10 +153,16 @@ def test_guest_past_fifo(dom0, start_guest, tool, row, guest):
     assert status.open > LIMITS[Abi.FIFO] + 1
 
 
+# An HVM guest's firmware is 32-bit. Where Xen has the time of day for that (wc_version, wc_sec, wc_nsec)
+# a 64-bit kernel has the pending bits of ports 2,048 to 2,143, and finds what was left there: any Xen's
+# hvm_latch_shinfo_size() clears nothing.
+STALE = {("hvm64", "2l"): 3 * 32}
+
+
 # On a 3l dom0, which alone has as many ports to bind to theirs.
 @pytest.mark.machine(abi="3l")
 @pytest.mark.parametrize("abi", ["2l", "fifo"])
-@pytest.mark.parametrize("guest", ["pv64", "pvh64", "pvh32"])
+@pytest.mark.parametrize("guest", KINDS)
 def test_guest_that_does_not_ask(dom0, start_guest, tool, row, guest, abi):
     """A guest without 3l has its old limit, however many channels its configuration allows."""
     memory = 1024 if abi == "fifo" else 256
@@ -164,13 +174,13 @@ def test_guest_that_does_not_ask(dom0, start_guest, tool, row, guest, abi):
         max_event_channels=PLENTY,
     )
     assert abi_of(g.ssh) == abi
-    status, x = fill_guest(dom0, tool, row, g, count=None)
+    status, x = fill_guest(dom0, tool, row, g, count=None, stale=STALE.get((guest, abi), 0))
     assert x.ports.refused == "ENOSPC"
     assert status.open == limit_of(guest, abi)
 
 
 @pytest.mark.machine(abi="3l")
-@pytest.mark.parametrize("guest", ["pvh32"])
+@pytest.mark.parametrize("guest", ["pvh32", "hvm32"])
 def test_guest_all_ports(dom0, start_guest, tool, row, guest):
     """Every port of a 32-bit guest; of the 64-bit ones see suite full."""
     g = start_guest(name="all", kind=guest, memory_mib=1024, max_event_channels=PLENTY)
@@ -181,7 +191,7 @@ def test_guest_all_ports(dom0, start_guest, tool, row, guest):
 
 
 @pytest.mark.machine(abi="3l")
-@pytest.mark.parametrize("guest", ["pv64", "pvh64", "pvh32"])
+@pytest.mark.parametrize("guest", KINDS)
 def test_guest_default_bound(dom0, start_guest, tool, row, guest):
     """xl's default of 1,023 channels holds for a 3l guest as for any other."""
     g = start_guest(name="default", kind=guest)

@@ -66,6 +66,19 @@ def test_both_widths(dom0, start_guest, load, row):
     all_talk(dom0, guests, load, row, ports=100)
 
 
+@pytest.mark.machine(abi="3l", dom0_mib=1280)
+@pytest.mark.needs("i386-hvm")
+@pytest.mark.cell(guest="hvm64", abi="3l")
+def test_with_device_models(dom0, start_guest, load, row):
+    """Guests that begin in firmware, of both widths, and one that does not."""
+    guests = [
+        start_guest(name=f"{kind}-{abi}", kind=kind, abi=abi, memory_mib=MEMORY, max_event_channels=CHANNELS)
+        for abi, kind in (("3l", "hvm64"), ("2l", "hvm64"), ("3l", "hvm32"), ("3l", "pv64"))
+    ]
+    assert [abi_of(g.ssh) for g in guests] == ["3l", "2l", "3l", "3l"]
+    all_talk(dom0, guests, load, row, ports=100)
+
+
 @pytest.mark.needs("stock")
 @pytest.mark.machine(abi="3l")
 @pytest.mark.cell(abi="fifo")
