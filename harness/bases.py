@@ -96,10 +96,17 @@ class Base:
         """Whether there is something special about this base in a flavour."""
         return (self.folder / "config" / flavour).is_dir()
 
-    def fragments(self, *, flavour: str) -> tuple[Path, ...]:
-        """Kconfig fragments, later ones override earlier ones."""
+    def fragments(self, *, flavour: str, arch: str = "") -> tuple[Path, ...]:
+        """Kconfig fragments, later ones override earlier ones.
+
+        Args:
+            arch: whose own come between the common ones and the flavour's.
+        """
         config = self.folder / "config"
-        return (*sorted(config.glob("*.config")), *sorted((config / flavour).glob("*.config")))
+        # The 32-bit build is a flavour by the name of its architecture: not twice.
+        middle = [config / arch] if arch not in ("", flavour) else []
+        folders = [config, *middle, config / flavour]
+        return tuple(path for folder in folders for path in sorted(folder.glob("*.config")))
 
 
 def project_root() -> Path:

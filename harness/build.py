@@ -52,7 +52,7 @@ class Recipe:
     @property
     def fragments(self) -> tuple[Path, ...]:
         """Kconfig fragments of the base."""
-        return self.base.fragments(flavour=self.flavour)
+        return self.base.fragments(flavour=self.flavour, arch=self.arch)
 
 
 def recipes(

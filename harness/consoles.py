@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -139,6 +139,7 @@ class Consoles:
         self._count = 0
         self._crashes: list[tuple[int, Crash]] = []
         self._names: dict[str, str] = {"dom0": "dom0"}
+        self._meant: list[tuple[str, str]] = []
         self._closed = False
 
     def _open(self, name: str) -> BinaryIO:
@@ -209,6 +210,10 @@ class Consoles:
         if guilty is None:
             return []
         guilty = self._names.get(guilty, guilty)
+        for meant in self._meant:
+            if meant[0] == guilty and meant[1] in text:
+                self._meant.remove(meant)
+                return []
         crash = Crash(layer=guilty, line=text, seconds=line.seconds)
         self._crashes.append((line.number, crash))
         return [crash]
@@ -226,6 +231,17 @@ class Consoles:
                 (number, replace(crash, layer=layer) if crash.layer == f"dom{domid}" else crash)
                 for number, crash in self._crashes
             ]
+
+    @contextmanager
+    def meant(self, layer: str, words: str) -> Iterator[None]:
+        """Within the block one crash line of a layer is meant to come: the first that has these words."""
+        with self._news:
+            self._meant.append((layer, words))
+        try:
+            yield
+        finally:
+            with self._news, suppress(ValueError):
+                self._meant.remove((layer, words))
 
     def close(self) -> None:
         """Write last lines and close the logs."""

@@ -1,17 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What happens to a guest in its life, by xl in dom0: saved, restored, migrated, suspended, rebooted."""
+"""What happens to a guest in its life: saved, restored, migrated, suspended, rebooted by xl in dom0; or it
+goes over to another kernel by itself."""
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING
 
+from harness.exercise import TOOLS_DIR, run_tool
 from harness.model import Abi
 
 if TYPE_CHECKING:
     from harness.guests import Guest
     from harness.ssh import SSH
 
+DOM0 = "192.168.77.1"  # on its guests' bridge (images/dom0/init)
+_PORT = 8080
+_SERVES = "/run/evh-httpd"
 # `xl migrate` runs its -s words with the host behind them, here a script that needs no SSH.
 _RECEIVE = "/run/evh-receive"
 
@@ -118,6 +124,71 @@ def set_vcpus(guest: Guest, count: int) -> None:
         "n=$((n + 1)); [ $n -lt 300 ] || exit 1; sleep 0.1; done",
         timeout=60,
     )
+
+
+def fetch(guest: Guest, source: str, target: str) -> None:
+    """Copy a file of dom0's into it, by HTTP: SSH takes half a minute for 10 MiB under emulation.
+
+    Args:
+        source: its path in dom0, of letters, digits and ``/._-``.
+
+    Raises:
+        CommandFailed, MachineLost.
+    """
+    guest.machine.dom0.run(
+        f"[ -e {_SERVES} ] || {{ busybox httpd -p {DOM0}:{_PORT} -h / && touch {_SERVES}; }}", timeout=30
+    )
+    guest.ssh.run(f"wget -q -O {shlex.quote(target)} http://{DOM0}:{_PORT}{source}", timeout=120)
+
+
+def load_kernel(guest: Guest, *, crash: bool = False) -> None:
+    """Give it its own kernel and user space to go on with, by kexec() or (`crash`) after a panic.
+
+    For a panic it has to have been started with ``crashkernel=``.
+
+    Raises:
+        ToolError: its kernel refuses. CommandFailed, MachineLost.
+    """
+    for file, target in (("bzImage", "/tmp/kernel"), ("guest.cpio.gz", "/tmp/initrd")):
+        fetch(guest, f"/opt/evh/{file}", target)
+    words = guest.ssh.run("cat /proc/cmdline", timeout=30).out.split()
+    words = [word for word in words if not word.startswith("crashkernel=")]
+    # Only the PVH entry is told where ACPI's tables are, and Linux does not hand that on.
+    rsdp = re.search(r"ACPI: RSDP (0x[0-9A-Fa-f]+)", guest.ssh.run("dmesg", timeout=30).out)
+    if rsdp:
+        words.append(f"acpi_rsdp={rsdp[1]}")
+    if crash:
+        # It may begin on any CPU, and waking CPU 0 would reset the machine (docs/admin-guide/kdump).
+        words.append("nr_cpus=1")
+    args = ("--kernel=/tmp/kernel", "--initrd=/tmp/initrd", f"--args={' '.join(words)}")
+    run_tool(guest.ssh, "kexec-self", *args, *(("--crash",) if crash else ()), timeout=120)
+
+
+def kexec(guest: Guest) -> None:
+    """Go over to the kernel loaded, and wait until that answers.
+
+    Raises:
+        CommandFailed, MachineLost.
+    """
+    _leave(guest, f"{TOOLS_DIR}/kexec-self --go")
+
+
+def panic(guest: Guest, *, cpu: int = 0) -> None:
+    """Have its kernel panic on one of its CPUs, and wait until the one loaded for that answers.
+
+    Raises:
+        CommandFailed, MachineLost.
+    """
+    with guest.machine.consoles.meant(guest.layer, "Kernel panic - not syncing: sysrq triggered crash"):
+        _leave(guest, f"taskset {1 << cpu:x} sh -c 'echo c > /proc/sysrq-trigger'")
+
+
+def _leave(guest: Guest, command: str) -> None:
+    """Have a command run that does not end, and wait for the kernel that comes after it."""
+    since = guest.machine.consoles.next_number
+    guest.ssh.run(f"(sleep 0.5; {command}) </dev/null >/dev/console 2>&1 &", timeout=30)
+    guest.wait_ready(since=since)
+    guest.arrived()
 
 
 def _name(guest: Guest) -> str:

@@ -114,9 +114,9 @@ SUITES = {
         ),
         Suite(
             name="lifecycle",
-            text="vCPUs that come and go, save, restore, migrate, suspend, reboot, kill: under event load",
+            text="vCPUs that come and go, save, restore, migrate, suspend, reboot, kexec, kill: under load",
             file="test_lifecycle.py",
-            minutes=15,
+            minutes=25,
         ),
         Suite(
             name="stress",
@@ -129,7 +129,13 @@ SUITES = {
             name="mixed",
             text="2l, fifo and 3l guests side by side, 32 and 64 bits; Debian's kernel as guest and dom0",
             file="test_mixed.py",
-            minutes=4,
+            minutes=6,
+        ),
+        Suite(
+            name="many",
+            text="dom0 with the back ends of 64 guests, each with disk and network; wants 8 GiB of memory",
+            file="test_many.py",
+            minutes=20,
         ),
         Suite(
             name="full",

@@ -276,11 +276,19 @@ class ChurnResult(Line, tag="result", frozen=True, kw_only=True):
     seconds: float
 
 
+class KexecResult(Line, tag="result", frozen=True, kw_only=True):
+    """What ``kexec-self`` loaded."""
+
+    kernel_bytes: int
+    initrd_bytes: int
+
+
 RESULTS: dict[str, type[Line]] = {
     "evtchn-churn": ChurnResult,
     "evtchn-raw": RawResult,
     "evtchn-dev": DevResult,
     "evtchn-status": StatusResult,
+    "kexec-self": KexecResult,
     "xen-free": FreeResult,
 }
 

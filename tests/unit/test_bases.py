@@ -83,6 +83,11 @@ def test_a_flavour_adds_its_fragments(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     assert [p.name for p in base.fragments(flavour="release")] == ["a.config", "b.config"]
     assert [p.name for p in base.fragments(flavour="debug")] == ["a.config", "b.config", "lockdep.config"]
+    (tmp_path / "config/x86_64").mkdir()
+    (tmp_path / "config/x86_64/wide.config").touch()
+    names = [p.name for p in base.fragments(flavour="debug", arch="x86_64")]
+    assert names == ["a.config", "b.config", "wide.config", "lockdep.config"]
+    assert base.fragments(flavour="debug", arch="i386") == base.fragments(flavour="debug")
     assert base.has("debug") and not base.has("ubsan")
 
 

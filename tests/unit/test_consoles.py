@@ -110,6 +110,25 @@ def test_crash_in_a_line_without_end_is_found_when_qemu_dies(tmp_path: Path) -> 
     assert crash is not None and crash.layer == "dom0"
 
 
+def test_a_crash_that_is_meant_is_none_once(tmp_path: Path) -> None:
+    panic = b"[ 1.0] Kernel panic - not syncing: sysrq triggered crash\n"
+    seen: list[Crash] = []
+    consoles = Consoles(tmp_path, on_crash=seen.append)
+    with consoles.meant("guest:a", "sysrq triggered crash"):
+        consoles.feed("guest:a", panic)
+        assert consoles.find_crash() is None and not seen
+        consoles.feed("guest:b", panic)
+        assert [crash.layer for crash in seen] == ["guest:b"], "another's is not meant"
+        consoles.feed("guest:a", panic)
+        assert [crash.layer for crash in seen] == ["guest:b", "guest:a"], "nor a second one"
+    with consoles.meant("guest:a", "sysrq triggered crash"):
+        consoles.feed("guest:a", b"BUG: something else\n")
+        assert len(seen) == 3
+    consoles.feed("guest:a", panic)
+    assert len(seen) == 4, "not after the block"
+    consoles.close()
+
+
 def test_xens_words_about_a_guest_are_the_guests_crash(tmp_path: Path) -> None:
     consoles = Consoles(tmp_path)
     consoles.name_domain(7, "guest:b")

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""dom0 with the back ends of many guests: what the 3-level ABI was proposed for.
+
+Each guest has a disk and a network device, so with its console and xenstore
+dom0 holds five ports for each, and more for a load with each of them: in all,
+more than the 2-level ABI has.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from harness.exercise import LIMITS, abi_of
+from harness.model import Abi
+
+GUESTS = 64
+MEMORY = 80
+PORTS = 64
+DISK_MIB = 2
+# dom0, and of each guest its memory and what Xen needs for it.
+pytestmark = [
+    pytest.mark.machine(abi="3l", memory_mib=2304 + GUESTS * (MEMORY + 4), dom0_mib=1792),
+    pytest.mark.timeout(2 * 3600),
+]
+
+# Xen's own block script does the same for every kind of file and driver there is, by dozens of
+# processes; each costs under emulation. blkback goes on when it reads physical-device.
+DISK_SCRIPT = """\
+#!/bin/sh
+if [ "$1" = add ]; then
+    device=$(losetup -f --show "$(xenstore-read "$XENBUS_PATH/params")") || exit 1
+    xenstore-write "$XENBUS_PATH/node" "$device"
+    xenstore-write "$XENBUS_PATH/physical-device" "$(stat -c %t:%T "$device")"
+    xenstore-write "$XENBUS_PATH/hotplug-status" connected
+else
+    losetup -d "$(xenstore-read "$XENBUS_PATH/node")"
+fi
+"""
+
+# In a guest, in the background: its disk written, and read back from it; packets to dom0 and back.
+WORK = f"""\
+yes $(hostname) | dd of=/dev/xvda bs=64k count={DISK_MIB * 16} iflag=fullblock conv=fsync
+sync; echo 3 > /proc/sys/vm/drop_caches
+dd if=/dev/xvda bs=64k | md5sum > /tmp/sum
+ping -q -c 5 -s 1400 192.168.77.1 > /tmp/ping
+echo $? > /tmp/done
+"""
+
+
+def image(number):
+    return f"/var/tmp/disk-{number}"
+
+
+def open_ports(tool, dom0):
+    return tool(dom0, "evtchn-status").result.open
+
+
+@pytest.mark.cell(guest="pv64", abi="3l")
+def test_back_ends_of_many_guests(dom0, start_guest, load, tool, row, figure):
+    dom0.put(DISK_SCRIPT.encode(), "/etc/xen/scripts/evh-disk", mode=0o755)
+    before = open_ports(tool, dom0)
+    guests = []
+    for number in range(GUESTS):
+        dom0.run(f"truncate -s {DISK_MIB}M {image(number)}", timeout=30)
+        disk = f"format=raw, vdev=xvda, access=rw, script=evh-disk, target={image(number)}"
+        guests.append(
+            start_guest(name=f"g{number}", kind="pv64", memory_mib=MEMORY, vcpus=1, disk=disk)
+        )
+        guests[-1].ssh.run("test -b /dev/xvda", timeout=60)
+    assert {abi_of(g.ssh) for g in guests} == {"3l"}
+    idle = open_ports(tool, dom0)
+    figure("guests", len(guests))
+    figure("dom0's ports before", before)
+    figure("dom0's ports with all guests", idle)
+    assert idle - before >= 4 * GUESTS, "console, xenstore, disk and network of each"
+
+    loads = [load(dom0, g, ports=PORTS) for g in guests]
+    busy = open_ports(tool, dom0)
+    figure("dom0's ports with all loads", busy)
+    assert busy == idle + GUESTS * PORTS > LIMITS[Abi.L2]
+    for one in loads:
+        one.go()
+    for g in guests:
+        g.ssh.run(f"({WORK}) </dev/null >/tmp/log 2>&1 &", timeout=120)
+    for number, g in enumerate(guests):
+        ended = g.ssh.run(
+            "n=0; until [ -e /tmp/done ]; do n=$((n + 1)); [ $n -lt 3000 ] || break; sleep 0.2; done; "
+            "cat /tmp/done; cat /tmp/ping /tmp/log >&2; cut -d' ' -f1 /tmp/sum",
+            timeout=900,
+        )
+        assert ended.out.split()[0] == "0" and " 0% packet loss" in ended.err, ended.err
+        # What the guest has read is what dom0 has in its file, and is the guest's own.
+        in_dom0 = dom0.run(
+            f"md5sum < {image(number)} | cut -d' ' -f1; head -c 100 {image(number)} | head -n 1", timeout=60
+        )
+        assert in_dom0.out.split() == [ended.out.split()[1], g.spec.name]
+    time.sleep(1)
+    tallies = [one.pause() for one in loads]
+    row(
+        abi="3l", guest="pv64", path="load", opened=sum(t.ports for t in tallies),
+        sent=sum(t.sent for t in tallies), seen=sum(t.seen for t in tallies),
+        lost=sum(t.lost for t in tallies), doubled=sum(t.doubled for t in tallies),
+        seconds=max(t.seconds for t in tallies), note=f"{GUESTS} guests with disk and network, and dom0",
+    )  # fmt: skip
+    assert all(t.exact for t in tallies)
+    # Each has had its share.
+    figure("events of the least served guest", min(t.sent for t in tallies))
+    figure("events of the most served guest", max(t.sent for t in tallies))
+
+    for one in loads:
+        one.close()
+    for g in guests:
+        g.destroy()
+    for _ in range(60):
+        if (left := open_ports(tool, dom0)) == before:
+            break
+        time.sleep(0.5)
+    assert left == before
+    assert not dom0.run("losetup -a", timeout=30).out
