@@ -13,7 +13,7 @@ import functools
 import hashlib
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +26,8 @@ from harness.series import digest_of, prepared
 from harness.store import Artifact, Store, digest, sha256_of
 
 RELEASE = "release"
+# Flavours of Linux that a PV dom0 cannot boot: of guests alone, beside the release's dom0.
+GUESTS_ONLY = ("linux-kasan",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,12 +253,13 @@ class Builder:
         linux: Artifact,
         guest: Artifact,
         *,
+        guests: Artifact,
         part: str = "",
     ) -> Artifact:
-        """dom0's disk image, on the packages of ``rootfs``."""
+        """dom0's disk image, on the packages of ``rootfs``, with the kernel ``guests`` for its guests."""
         inputs = self.common(rootfs, keys, tools, linux) | {
             "images/dom0": images.hash_tree(self.images / "dom0"),
-            "kernel": linux.files["bzImage"],
+            "kernel": guests.files["bzImage"],
             "guest": guest.files["guest.cpio.gz"],
         }
 
@@ -266,7 +269,7 @@ class Builder:
                 images.make_dom0(
                     dest,
                     rootfs=rootfs.path / "rootfs.tar", keys=keys.path, tools=tools.path,
-                    modules=modules_of(linux), kernel=linux.path / "bzImage",
+                    modules=modules_of(linux), kernel=guests.path / "bzImage",
                     guest=guest.path / "guest.cpio.gz", images=self.images / "dom0",
                 )
 
@@ -321,6 +324,9 @@ def build(
         InfraError: no network, no space, a missing program.
     """
     wanted = recipes(xen_tree=xen_tree, linux_tree=linux_tree, stock=stock, flavour=flavour)
+    if flavour in GUESTS_ONLY:
+        wanted[kind("linux", flavour)] = wanted["linux"]
+        wanted["linux"] = replace(wanted["linux"], flavour=RELEASE)
     compiling.check_programs()
     builder = Builder(
         store=store, progress=progress, wanted=wanted, jobs=jobs or compiling.cores()
@@ -353,10 +359,13 @@ def build(
         return builder.rootfs(), builder.keys(), builder.tools(), builder.bare()
 
     (_, kernel), (rootfs, keys, tools, _) = side_by_side(compile_lane, waiting_lane)
-    guest = builder.guest(rootfs, keys, tools, kernel)
-    builder.dom0(rootfs, keys, tools, kernel, guest)
+    guests = kernel
+    if flavour in GUESTS_ONLY:
+        guests = builder.kernel(kind("linux", flavour), builder.sources["linux"])
+    guest = builder.guest(rootfs, keys, tools, guests)
+    builder.dom0(rootfs, keys, tools, kernel, guest, guests=guests)
     if HVM in parts:
-        builder.dom0(builder.rootfs(part=HVM), keys, tools, kernel, guest, part=HVM)
+        builder.dom0(builder.rootfs(part=HVM), keys, tools, kernel, guest, guests=guests, part=HVM)
     if i386.PART in parts:
         i386.make(builder, rootfs=rootfs, keys=keys)
     if {stock_kernel.PART, stock_kernel.DOM0_PART} & set(parts):
