@@ -44,6 +44,7 @@ def render_domain(
     module = f"{kernel} {dom0_arguments(spec)}"
     return _templates().get_template("domain.xml.j2").render(
         name=name,
+        cpus=cpus(spec, accelerator),
         spec=spec,
         accelerator=accelerator,
         xen=xen,
@@ -58,6 +59,14 @@ def render_domain(
         uid=os.getuid(),
         gid=os.getgid(),
     )
+
+
+def cpus(spec: MachineSpec, accelerator: Accelerator) -> int:
+    """CPUs of the machine.
+
+    An emulated one has one more than dom0 has vCPUs: HVM and PVH guests keep off the first (guests.py).
+    """
+    return spec.vcpus + (accelerator.kind == "tcg")
 
 
 def xen_arguments(spec: MachineSpec) -> str:

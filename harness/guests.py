@@ -72,7 +72,7 @@ def render_config(
     kernel: str = KERNEL,
     ramdisk: str = RAMDISK,
     args: str = "",
-    hap: bool = True,
+    emulated: bool = False,
 ) -> str:
     """xl's configuration of a guest.
 
@@ -80,7 +80,7 @@ def render_config(
         address: IPv4 address with prefix length, for its eth0.
         kernel, ramdisk: paths in dom0; an empty one is left out.
         args: more words for its kernel.
-        hap: whether Xen may use nested paging.
+        emulated: the machine's CPUs are QEMU's emulation, whose bugs it has to keep clear of.
     Raises: UserError: a kind or a name that cannot be.
     """
     if spec.kind not in KINDS:
@@ -99,14 +99,19 @@ def render_config(
         args,
         spec.extra_args,
     ]
+    kind = KINDS[spec.kind]
     return _templates().get_template("guest.cfg.j2").render(
         spec=spec,
-        type=KINDS[spec.kind].type,
+        type=kind.type,
         kernel=kernel,
         ramdisk=ramdisk,
-        hap=hap,
+        # 32-bit PAE guests hang under nested paging: their CPUID exits never advance.
+        hap=kind.wide or not emulated,
+        # An emulated CPU that restores FPU state rewrites flags of the first one (QEMU's cpu_clear_ignne()),
+        # and undoes a VMRUN or #VMEXIT in progress there: docs/troubleshooting.md.
+        off_cpu0=emulated and kind.type != "pv",
         extra=" ".join(word for word in words if word),
-        vif=("type=vif," if KINDS[spec.kind].type == "hvm" else "") + f"bridge={BRIDGE},script={VIF_SCRIPT}",
+        vif=("type=vif," if kind.type == "hvm" else "") + f"bridge={BRIDGE},script={VIF_SCRIPT}",
     )
 
 
@@ -226,12 +231,9 @@ class Guest:
             image = image_of(self.machine.built, part)
             dom0, args = self.machine.dom0, image.args
             kernel, ramdisk = bring(dom0, image.kernel), bring(dom0, image.initrd) if image.initrd else ""
-        # QEMU's emulation hangs 32-bit PAE guests under nested paging: their CPUID
-        # exits never advance. Shadow paging it is.
-        narrow = kind is not None and not kind.wide and self.machine.accelerator.kind == "tcg"
         return render_config(
             self.spec, address=f"{self._address}/{NETWORK.prefixlen}",
-            kernel=kernel, ramdisk=ramdisk, args=args, hap=not narrow,
+            kernel=kernel, ramdisk=ramdisk, args=args, emulated=self.machine.accelerator.kind == "tcg",
         )
 
     def _mark(self, what: str, began: float) -> None:

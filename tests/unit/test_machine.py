@@ -44,8 +44,15 @@ def test_xen_is_the_kernel_and_dom0_its_module_with_arguments() -> None:
     )
     cmdline = (tree.findtext("os/cmdline") or "").split()
     assert {"console=com1", "noreboot", "dom0_mem=6144M,max:6144M", "dom0_max_vcpus=3"} <= set(cmdline)
-    assert (tree.findtext("memory"), tree.findtext("vcpu")) == ("8192", "3")
+    assert tree.findtext("memory") == "8192"
     assert tree.findtext("on_reboot") == tree.findtext("on_crash") == "destroy"
+
+
+@pytest.mark.parametrize(("accelerator", "want"), [("tcg", "4"), ("kvm", "3")])
+def test_an_emulated_machine_has_a_cpu_for_hvm_guests_to_keep_off(accelerator: str, want: str) -> None:
+    tree = domain(spec=MachineSpec(vcpus=3), accelerator=Accelerator(kind=accelerator, reason="asked for"))
+    assert tree.findtext("vcpu") == want
+    assert "dom0_max_vcpus=3" in (tree.findtext("os/cmdline") or "")
 
 
 def test_special_characters_survive() -> None:
@@ -96,6 +103,24 @@ def test_guest_config_leaves_xls_default() -> None:
     config = render_config(GuestSpec(name="a", kind="pv64"), address="192.168.77.10/24")
     assert "max_event_channels" not in config
     assert 'type = "pv"\n' in config
+
+
+@pytest.mark.parametrize(
+    ("kind", "emulated", "off", "shadow"),
+    [
+        ("pv64", True, False, False),
+        ("pvh64", True, True, False),
+        ("hvm64", True, True, False),
+        ("pvh32", True, True, True),
+        ("pvh64", False, False, False),
+        ("pvh32", False, False, False),
+    ],
+)
+def test_guests_keep_clear_of_the_emulation(kind: str, emulated: bool, off: bool, shadow: bool) -> None:
+    lines = render_config(
+        GuestSpec(name="a", kind=kind), address="192.168.77.10/24", emulated=emulated
+    ).splitlines()
+    assert ('cpus = "all,^0"' in lines, "hap = 0" in lines) == (off, shadow)
 
 
 def test_guest_that_is_told_no_abi() -> None:
