@@ -98,10 +98,11 @@ def build_kernel(
 
 def qemu_words(accelerator: str) -> list[str]:
     """QEMU's command line, without the program; its file is ``kernel`` in the current directory."""
+    # The BIOS's table for those without ACPI has the first core of each socket, and no other.
     return [
         "-accel", accelerator, "-machine", "q35",
         "-cpu", "host" if accelerator == "kvm" else "qemu64",
-        "-smp", "2", "-m", str(MEMORY_MIB),
+        "-smp", "2,sockets=2", "-m", str(MEMORY_MIB),
         "-display", "none", "-monitor", "none",
         "-nodefaults", "-serial", "stdio", "-no-reboot", "-net", "none",
         "-kernel", "kernel", "-append", ARGS,
