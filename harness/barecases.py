@@ -12,11 +12,12 @@ def cases(suite: str, kinds: tuple[str, ...] = plan.BARE_GUESTS) -> list[tuple[s
     """Kind and name of each test, as parameters for pytest.
 
     Args:
-        suite: tests of all ``kinds`` are in ``SUITE.c``, those that PV guests have beside them in
-            ``SUITE-pv.c`` if there is one.
+        suite: tests of all ``kinds`` are in ``SUITE.c`` and ``SUITE-*.c``, but those that only PV guests
+            have in ``SUITE-pv.c``.
     """
     folder = bases.project_root() / "images" / "bare"
-    everyone = ktap.cases_in((folder / f"{suite}.c").read_text())
-    more = folder / f"{suite}-pv.c"
-    pv = ktap.cases_in(more.read_text()) if more.exists() else ()
+    files = [folder / f"{suite}.c", *sorted(folder.glob(f"{suite}-*.c"))]
+    found = {file.stem: ktap.cases_in(file.read_text()) for file in files}
+    pv = found.pop(f"{suite}-pv", ())
+    everyone = [case for of_file in found.values() for case in of_file]
     return [(kind, case) for kind in kinds for case in (*(pv if kind in PV_GUESTS else ()), *everyone)]

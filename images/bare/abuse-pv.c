@@ -161,7 +161,7 @@ static void hostile_domain(const char *kind)
 {
     static struct domu du;
     struct domu_spec spec = { .kind = kind, .args = "suite=peer", .vcpus = 2 };
-    const uint32_t calls = 3000;
+    const uint32_t calls = 1000;
     uint64_t before = 0, after = 0;
     long pages = 0, accepted = 0;
 

@@ -101,6 +101,8 @@ long open_unbound(void);
 long open_loopback(uint32_t remote_port);
 long open_ipi(unsigned int vcpu);
 long open_virq(unsigned int virq, unsigned int vcpu);
+/* The keyboard's interrupt, GSI 1: for dom0 alone. */
+long open_keyboard_pirq(void);
 /* Up to n of them, by fewer hypercalls; gives how many came, and the last result. */
 uint32_t open_ipis(uint32_t n, unsigned int vcpu, long *last);
 /* nr (BATCH at most) sends, to ports a stride apart; gives how many failed. */

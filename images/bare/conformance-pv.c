@@ -5,8 +5,7 @@
 
 /* physdev.h */
 enum {
-    PHYSDEVOP_set_iopl = 6, PHYSDEVOP_eoi = 12, PHYSDEVOP_map_pirq = 13,
-    PHYSDEVOP_pirq_eoi_gmfn_v1 = 17, PHYSDEVOP_setup_gsi = 21,
+    PHYSDEVOP_set_iopl = 6, PHYSDEVOP_eoi = 12, PHYSDEVOP_pirq_eoi_gmfn_v1 = 17,
 };
 
 static void outb(uint16_t port, uint8_t val)
@@ -52,51 +51,46 @@ TEST(pirq_arrives)
     static char eoi_map[PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
     struct { unsigned long gmfn; } gmfn = { gfn_of(eoi_map) };
     struct { uint32_t iopl; } iopl = { 1 };
-    struct { int gsi; uint8_t triggering, polarity; } gsi = { 1, 0, 0 };
-    struct {
-        uint16_t dom;
-        int type, index, pirq, bus, devfn, entry;
-        uint64_t table;
-    } map = { DOMID_SELF, 1 /* MAP_PIRQ_TYPE_GSI */, 1, 1, 0, 0, 0, 0 };
-    struct { uint32_t pirq, flags, port; } bind = { 1, 0, 0 };
+    long port;
 
     check_eq(hypercall(HYPERVISOR_physdev_op, PHYSDEVOP_set_iopl, &iopl), 0);
-    hypercall(HYPERVISOR_physdev_op, PHYSDEVOP_setup_gsi, &gsi);
-    check_eq(hypercall(HYPERVISOR_physdev_op, PHYSDEVOP_map_pirq, &map),
-             is_dom0 ? 0 : -EPERM);
-    if ( !is_dom0 )
-        return;
     check(enter(ABI_3L, PORTS_PER_PAGE));
-    check_eq(evtchn_op(EVTCHNOP_bind_pirq, &bind), 0);
+    port = open_keyboard_pirq();
+    if ( !is_dom0 )
+    {
+        check_eq(port, -EPERM);
+        return;
+    }
+    check(port > 0);
     for ( unsigned int i = 0; i < 3; i++ )
     {
         keyboard_irq();
-        check_eq(poll(bind.port, 1000000000), 1);
-        check(take(bind.port));
+        check_eq(poll(port, 1000000000), 1);
+        check(take(port));
         check_eq(inb(0x60), 0x55);
         check_eq(eoi(), 0);
     }
     /* On another vCPU. */
-    check_eq(bind_vcpu(bind.port, 1), 0);
+    check_eq(bind_vcpu(port, 1), 0);
     keyboard_irq();
-    check_eq(poll(bind.port, 1000000000), 1);
+    check_eq(poll(port, 1000000000), 1);
     check(shared->vcpu[1].upcall_pending && shared->vcpu[1].pending_sel);
-    check(take(bind.port));
+    check(take(port));
     inb(0x60);
     check_eq(eoi(), 0);
     /* Masked, it waits; an EOI unmasks it, for those who have asked for that. */
-    set_masked(bind.port, true);
+    set_masked(port, true);
     forget_levels();
     keyboard_irq();
-    check_eq(poll(bind.port, 1000000000), 1);
-    check(pending_3l(bind.port));
+    check_eq(poll(port, 1000000000), 1);
+    check(pending_3l(port));
     check(!shared->vcpu[1].upcall_pending && !shared->vcpu[1].pending_sel);
     check_eq(hypercall(HYPERVISOR_physdev_op, PHYSDEVOP_pirq_eoi_gmfn_v1, &gmfn), 0);
     inb(0x60);
     check_eq(eoi(), 0);
     check(shared->vcpu[1].upcall_pending && shared->vcpu[1].pending_sel);
-    check(test_bit(l2_page[1], L2_BIT(bind.port)));
-    check_eq(close_port(bind.port), 0);
+    check(test_bit(l2_page[1], L2_BIT(port)));
+    check_eq(close_port(port), 0);
 }
 
 /*

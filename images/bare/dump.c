@@ -108,23 +108,6 @@ static bool has(const char *text, const char *what)
     return false;
 }
 
-/* physdev.h; the keyboard's */
-static long open_pirq(void)
-{
-    struct {
-        uint16_t dom;
-        int type, index, pirq, bus, devfn, entry;
-        uint64_t table;
-    } map = { DOMID_SELF, 1 /* MAP_PIRQ_TYPE_GSI */, 1, 1, 0, 0, 0, 0 };
-    struct { uint32_t pirq, flags, port; } bind = { 1, 0, 0 };
-    struct { int gsi; uint8_t triggering, polarity; } gsi = { 1, 0, 0 };
-    long rc;
-
-    hypercall(HYPERVISOR_physdev_op, 21 /* setup_gsi */, &gsi);
-    rc = hypercall(HYPERVISOR_physdev_op, 13 /* map_pirq */, &map);
-    return rc ?: evtchn_op(EVTCHNOP_bind_pirq, &bind) ?: (long)bind.port;
-}
-
 static void check_dump(const char *const *lines, unsigned int nr)
 {
     static char text[16384];
@@ -164,7 +147,7 @@ TEST(dump_has_a_line_for_each_run_of_channels)
     check_eq(open_loopback(7), 9);
     check_eq(open_loopback(8), 10);
     check_eq(open_virq(VIRQ_DEBUG, 3), 11);
-    check_eq(open_pirq(), 12);
+    check_eq(open_keyboard_pirq(), 12);
     check_eq(open_ipis(88, 3, &rc), 88);
     for ( uint32_t port = 13; port <= 50; port++ )
         set_masked(port, true);

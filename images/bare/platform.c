@@ -377,7 +377,7 @@ static bool chosen(const struct test *t, const char *suite, const char *only)
 
     while ( *suite && *f == *suite )
         f++, suite++;
-    /* SUITE.c, or SUITE-pv.c for what not all kinds of guest have. */
+    /* SUITE.c or SUITE-ANYTHING.c */
     return !*suite && (*f == '.' || *f == '-') && (!*only || !strcmp(only, t->name));
 }
 
