@@ -334,7 +334,9 @@ def _attach_consoles(session: Session, running: Running, report: pytest.TestRepo
 
 def _evidence(session: Session, tails: dict[str, str], guilty: str) -> str:
     text = session.machines.excerpt() or tails.get(guilty) or tails.get("dom0", "")
-    return with_places(text, syms=session.xen_syms) if session.xen_syms else text
+    spec = session.machines.spec
+    ours = session.xen_syms if spec is None or not spec.xen else None
+    return with_places(text, syms=ours) if ours else text
 
 
 def blame_late_crash(session: Session, config: pytest.Config) -> None:

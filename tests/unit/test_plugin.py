@@ -416,6 +416,7 @@ def test_who_is_not_asked_for_leaks(evh, monkeypatch: pytest.MonkeyPatch, text: 
 
 
 I386 = '@pytest.mark.parametrize("guest", ["pvh32"])\ndef test_a(guest, dom0): pass'
+OTHER_XEN = '@pytest.mark.machine(xen="xen-without-3l")\ndef test_a(dom0): pass'
 NEEDS = '@pytest.mark.needs("i386")\ndef test_a(dom0): pass'
 
 
@@ -426,6 +427,7 @@ NEEDS = '@pytest.mark.needs("i386")\ndef test_a(dom0): pass'
         ("def test_a(dom0): pass", {"linux"}),
         (I386, {"linux", "i386"}),
         (NEEDS, {"linux", "i386"}),
+        (OTHER_XEN, {"linux", "xen-without-3l"}),
     ],
 )
 def test_what_a_test_wants_is_built(evh, text: str, parts: set[str]) -> None:
