@@ -13,19 +13,21 @@ import functools
 import hashlib
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from harness import bases, compiling, i386, images, linuxbuild, proc, series, sources, toolbuild, xenbuild
 from harness import stock as stock_kernel
 from harness.bases import Base
-from harness.model import HVM, LINUX, Built, GuestImage, Source
+from harness.model import HVM, LINUX, WITHOUT_3L, Built, GuestImage, Source
 from harness.progress import Progress
 from harness.series import digest_of, prepared
 from harness.store import Artifact, Store, digest, sha256_of
 
 RELEASE = "release"
+# Flavours of Linux that a PV dom0 cannot boot: of guests alone, beside the release's dom0.
+GUESTS_ONLY = ("linux-kasan",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,18 +159,22 @@ class Builder:
         if source.tree is None and not self.store.has(name, self.inputs(name, source)):
             series.unpack_early(source, store=self.store, progress=self.progress)
 
+    def of_xen(self, name: str) -> bool:
+        """Whether the kernel ``name`` is a hypervisor."""
+        return self.wanted[name].base.file.component == "xen"
+
     def inputs(self, name: str, source: Source) -> dict[str, str]:
         """Inputs of the kernel ``name``."""
-        module = xenbuild if name == "xen" else linuxbuild
+        module = xenbuild if self.of_xen(name) else linuxbuild
         return kernel_inputs(self.wanted[name], source, how=code_of(module, compiling))
 
     def kernel(self, name: str, source: Source) -> Artifact:
-        """Build ``xen`` or ``linux``."""
+        """Build ``xen``, ``linux``, or another one of ``wanted``."""
         recipe = self.wanted[name]
         build: Callable[..., None] = xenbuild.build_xen
-        if name != "xen":
+        if not self.of_xen(name):
             build = functools.partial(linuxbuild.build_linux, arch=recipe.arch)
-        space = xenbuild.SPACE_MIB if name == "xen" else linuxbuild.SPACE_MIB
+        space = xenbuild.SPACE_MIB if self.of_xen(name) else linuxbuild.SPACE_MIB
 
         def make(dest: Path) -> None:
             compiling.check_space(self.store.root, mib=space, what=f"building {name}")
@@ -251,12 +257,13 @@ class Builder:
         linux: Artifact,
         guest: Artifact,
         *,
+        guests: Artifact,
         part: str = "",
     ) -> Artifact:
-        """dom0's disk image, on the packages of ``rootfs``."""
+        """dom0's disk image, on the packages of ``rootfs``, with the kernel ``guests`` for its guests."""
         inputs = self.common(rootfs, keys, tools, linux) | {
             "images/dom0": images.hash_tree(self.images / "dom0"),
-            "kernel": linux.files["bzImage"],
+            "kernel": guests.files["bzImage"],
             "guest": guest.files["guest.cpio.gz"],
         }
 
@@ -266,7 +273,7 @@ class Builder:
                 images.make_dom0(
                     dest,
                     rootfs=rootfs.path / "rootfs.tar", keys=keys.path, tools=tools.path,
-                    modules=modules_of(linux), kernel=linux.path / "bzImage",
+                    modules=modules_of(linux), kernel=guests.path / "bzImage",
                     guest=guest.path / "guest.cpio.gz", images=self.images / "dom0",
                 )
 
@@ -321,6 +328,9 @@ def build(
         InfraError: no network, no space, a missing program.
     """
     wanted = recipes(xen_tree=xen_tree, linux_tree=linux_tree, stock=stock, flavour=flavour)
+    if flavour in GUESTS_ONLY:
+        wanted[kind("linux", flavour)] = wanted["linux"]
+        wanted["linux"] = replace(wanted["linux"], flavour=RELEASE)
     compiling.check_programs()
     builder = Builder(
         store=store, progress=progress, wanted=wanted, jobs=jobs or compiling.cores()
@@ -353,10 +363,16 @@ def build(
         return builder.rootfs(), builder.keys(), builder.tools(), builder.bare()
 
     (_, kernel), (rootfs, keys, tools, _) = side_by_side(compile_lane, waiting_lane)
-    guest = builder.guest(rootfs, keys, tools, kernel)
-    builder.dom0(rootfs, keys, tools, kernel, guest)
+    guests = kernel
+    if flavour in GUESTS_ONLY:
+        guests = builder.kernel(kind("linux", flavour), builder.sources["linux"])
+    guest = builder.guest(rootfs, keys, tools, guests)
+    builder.dom0(rootfs, keys, tools, kernel, guest, guests=guests)
     if HVM in parts:
-        builder.dom0(builder.rootfs(part=HVM), keys, tools, kernel, guest, part=HVM)
+        builder.dom0(builder.rootfs(part=HVM), keys, tools, kernel, guest, guests=guests, part=HVM)
+    if WITHOUT_3L in parts:
+        builder.wanted[WITHOUT_3L] = replace(wanted["xen"], flavour="without-3l")
+        builder.kernel(WITHOUT_3L, builder.sources["xen"])
     if {i386.PART, i386.HVM_PART} & set(parts):
         i386.make(builder, rootfs=rootfs, keys=keys)
     if {stock_kernel.PART, stock_kernel.DOM0_PART} & set(parts):
@@ -416,7 +432,7 @@ PART_PLACES = {
 def parts_in(kinds: Collection[str]) -> frozenset[str]:
     """The parts that artifacts of these kinds make up."""
     places = {part: {kind for kind, _ in files.values()} for part, files in PART_PLACES.items()}
-    places |= {LINUX: {"linux"}, HVM: {kind("dom0", HVM)}}
+    places |= {LINUX: {"linux"}, HVM: {kind("dom0", HVM)}, WITHOUT_3L: {WITHOUT_3L}}
     return frozenset(part for part, wanted in places.items() if wanted <= set(kinds))
 
 
@@ -441,6 +457,7 @@ def built_of(artifacts: Mapping[str, Artifact], sources: Mapping[str, Source]) -
             for part in (HVM,)
             if kind("dom0", part) in artifacts
         },
+        xens={part: artifacts[part].path / "xen" for part in (WITHOUT_3L,) if part in artifacts},
         keys={kind: artifact.key for kind, artifact in artifacts.items()},
         hits={kind: artifact.hit for kind, artifact in artifacts.items()},
         sources=dict(sources),

@@ -116,5 +116,5 @@ def parts_of(items: Iterable[pytest.Item]) -> frozenset[str]:
         for marker in item.iter_markers("needs"):
             parts.update(marker.args)
         for marker in item.iter_markers("machine"):
-            parts.update(filter(None, [marker.kwargs.get("dom0_kernel"), marker.kwargs.get("dom0_image")]))
+            parts.update(filter(None, map(marker.kwargs.get, ("dom0_kernel", "dom0_image", "xen"))))
     return frozenset(parts)

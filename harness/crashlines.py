@@ -4,7 +4,7 @@
 The strings are those of Xen 4.20 (common/bug.c, common/shutdown.c,
 common/spinlock.c, drivers/char/console.c, arch/x86/{traps,nmi}.c) and of Linux
 6.12 (kernel/panic.c, kernel/locking/lockdep.c, kernel/watchdog.c, kernel/rcu,
-mm/oom_kill.c, arch/x86/kernel/dumpstack.c).
+mm/oom_kill.c, mm/kmemleak.c, mm/slub.c, lib/ubsan.c, arch/x86/kernel/dumpstack.c).
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ _LINUX = re.compile(
       \bKernel\ panic\ -\ not\ syncing\b
     | \bkernel\ BUG\ at\b
     | \bBUG:\ \S
+    | \bBUG\ \S+\ \(.*\):\                       # SLUB's own checks
     | \bOops:\ \S
     | :\ [0-9a-f]{4}\ \[\#\d+\]                 # "invalid opcode: 0000 [#1] SMP"
     | \bWARNING:\ CPU:\ \d+\ PID:\ \d+\ at\b

@@ -45,15 +45,17 @@ def cases() -> list[tuple[str, str]]:
     return [(kind, name) for kind in plan.KUNIT_KERNELS for name in names]
 
 
-def fragments(folder: Path, arch: str) -> tuple[Path, ...]:
+def fragments(folder: Path, arch: str, *, flavour: str = build.RELEASE) -> tuple[Path, ...]:
     """Kconfig fragments of a KUnit kernel.
 
     Args:
         folder: the Linux base's.
         arch: Kbuild's word.
+        flavour: of Linux; a release has nothing more.
     """
-    common = folder / "config" / "kunit"
-    return (*sorted(common.glob("*.config")), *sorted((common / arch).glob("*.config")))
+    config = folder / "config"
+    folders = (config / "kunit", config / "kunit" / arch, config / flavour)
+    return tuple(path for folder in folders for path in sorted(folder.glob("*.config")))
 
 
 def build_kernel(
@@ -63,17 +65,21 @@ def build_kernel(
     progress: Progress,
     linux_tree: Path | None = None,
     jobs: int | None = None,
+    flavour: str = build.RELEASE,
 ) -> Path:
     """Build a KUnit kernel, or find it in the store; gives its bzImage.
+
+    Args:
+        flavour: one of Linux adds its fragments; with any other it is a release.
 
     Raises:
         UserError: the configuration is not granted, or the tree does not compile.
         InfraError: no network, no space, or a program is missing.
     """
     arch = ARCH[kind]
-    recipe = build.recipes(linux_tree=linux_tree)["linux"]
+    recipe = build.recipes(linux_tree=linux_tree, flavour=flavour)["linux"]
     source = build.source_of(recipe, store=store, progress=progress)
-    wanted = fragments(recipe.base.folder, arch)
+    wanted = fragments(recipe.base.folder, arch, flavour=recipe.flavour)
 
     def make(dest: Path) -> None:
         compiling.check_space(store.root, mib=linuxbuild.SPACE_MIB, what=f"building {kind}")
@@ -92,10 +98,11 @@ def build_kernel(
 
 def qemu_words(accelerator: str) -> list[str]:
     """QEMU's command line, without the program; its file is ``kernel`` in the current directory."""
+    # The BIOS's table for those without ACPI has the first core of each socket, and no other.
     return [
         "-accel", accelerator, "-machine", "q35",
         "-cpu", "host" if accelerator == "kvm" else "qemu64",
-        "-smp", "2", "-m", str(MEMORY_MIB),
+        "-smp", "2,sockets=2", "-m", str(MEMORY_MIB),
         "-display", "none", "-monitor", "none",
         "-nodefaults", "-serial", "stdio", "-no-reboot", "-net", "none",
         "-kernel", "kernel", "-append", ARGS,

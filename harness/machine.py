@@ -23,7 +23,7 @@ from harness.consoles import Consoles
 from harness.domain import NET_ALIAS, render_domain
 from harness.embed import Hypervisor, libvirt, libvirt_qemu, open_hypervisor
 from harness.errors import InfraError, UserError
-from harness.model import Accelerator, Built, GuestSpec, MachineSpec, dom0_root, image_of
+from harness.model import Accelerator, Built, GuestSpec, MachineSpec, dom0_root, image_of, xen_of
 from harness.ssh import SSH, Keys
 from harness.suspects import hung_dom0
 from harness.waits import (
@@ -203,7 +203,8 @@ class Machine:
         self._links = hypervisor.links / self.name
         self._links.mkdir()
         self._stack.callback(shutil.rmtree, self._links, ignore_errors=True)
-        xen, kernel = self._link("xen", self.built.xen), self._link("kernel", self.built.kernel)
+        xen = self._link("xen", xen_of(self.built, self.spec.xen))
+        kernel = self._link("kernel", self.built.kernel)
         initrd: Path | str = ""
         if self.spec.dom0_kernel:
             image = image_of(self.built, self.spec.dom0_kernel)

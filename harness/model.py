@@ -7,8 +7,10 @@ result written to ``run.json``.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from harness.errors import UserError
 
@@ -16,6 +18,7 @@ from harness.errors import UserError
 # too. The others are in ``KINDS``.
 LINUX = "linux"
 HVM = "hvm"
+WITHOUT_3L = "xen-without-3l"  # a Xen that has the ABI configured out
 
 
 class Verdict(enum.StrEnum):
@@ -101,6 +104,7 @@ class Built:
         tools: directory of static in-guest programs (also inside both roots).
         bare: directory of bare guests, ``bare-pv64`` and so on.
         dom0_images: other roots of dom0, by the part that they are.
+        xens: other builds of Xen, likewise.
         images: of the parts that were asked for, e.g. ``i386``.
         ssh_key: private key that dom0 and every guest accept for root.
         host_key: public host key of dom0 and of every guest (the only one
@@ -121,6 +125,7 @@ class Built:
     host_key: Path = Path()
     bare: Path = Path()
     dom0_images: dict[str, Path] = field(default_factory=dict)
+    xens: dict[str, Path] = field(default_factory=dict)
     images: dict[str, GuestImage] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     hits: dict[str, bool] = field(default_factory=dict)
@@ -133,11 +138,16 @@ def dom0_root(built: Built, part: str) -> Path:
     Raises:
         UserError: it was not built, since nobody said that it is needed.
     """
-    if part and part not in built.dom0_images:
-        raise UserError(
-            f"the part {part!r} was not built", hint=f"mark the test with @pytest.mark.needs({part!r})"
-        )
-    return built.dom0_images[part] if part else built.dom0_image
+    return _part(built.dom0_images, part) if part else built.dom0_image
+
+
+def xen_of(built: Built, part: str) -> Path:
+    """The Xen that a machine boots.
+
+    Raises:
+        UserError: it was not built, since nobody said that it is needed.
+    """
+    return _part(built.xens, part) if part else built.xen
 
 
 def image_of(built: Built, part: str) -> GuestImage:
@@ -146,12 +156,18 @@ def image_of(built: Built, part: str) -> GuestImage:
     Raises:
         UserError: nothing was, since nobody said that it is needed.
     """
-    image = built.images.get(part)
-    if image is None:
+    return _part(built.images, part)
+
+
+T = TypeVar("T")
+
+
+def _part(parts: Mapping[str, T], part: str) -> T:
+    if part not in parts:
         raise UserError(
             f"the part {part!r} was not built", hint=f"mark the test with @pytest.mark.needs({part!r})"
         )
-    return image
+    return parts[part]
 
 
 class Abi(enum.StrEnum):
@@ -198,6 +214,7 @@ class MachineSpec:
         xen_args, dom0_args: extra command-line arguments.
         dom0_image: a part whose root dom0 has, e.g. ``hvm``; empty: the plain one.
         dom0_kernel: a part to take dom0's kernel from, e.g. ``stock-dom0``; empty: ours.
+        xen: a part to take Xen from, ``xen-without-3l``; empty: ours.
     """
 
     abi: Abi = Abi.L3
@@ -208,6 +225,7 @@ class MachineSpec:
     dom0_args: str = ""
     dom0_image: str = ""
     dom0_kernel: str = ""
+    xen: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

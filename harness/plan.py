@@ -21,8 +21,14 @@ KUNIT_KERNELS = ("kunit64", "kunit32")
 GUESTS = ("dom0", *LINUX_GUESTS, *BARE_GUESTS, *KUNIT_KERNELS)
 CORE = "core"
 XTF = "xtf"
-# How Xen is built, or (the last one) Linux: each but the first is a folder of Kconfig fragments in a base.
-FLAVOURS = ("release", "debug", "ubsan", "coverage", "linux-debug")
+# How Xen is built, or (the last two) Linux: each but the first is a folder of Kconfig fragments in a base.
+FLAVOURS = ("release", "debug", "ubsan", "coverage", "linux-debug", "linux-kasan")
+# Where a flavour of Linux is to be found; the rest of a run in it would be the release's once more.
+FLAVOUR_GUESTS = {
+    "linux-debug": ("dom0", "pv64", "pvh64", "hvm64", *KUNIT_KERNELS),
+    # PV and PVH kernels run checked code before KASAN's shadow is mapped; in 32 bits there is none.
+    "linux-kasan": ("hvm64", "kunit64"),
+}
 MOST_SEEDS = 100_000
 
 
@@ -258,6 +264,8 @@ class Selection:
         """Whether a cell is among those asked for (``keyword`` is left to pytest)."""
         if self.cell is not None:
             return cell == self.cell
+        if cell.guest not in FLAVOUR_GUESTS.get(self.flavour, GUESTS):
+            return False
         return (not self.guests or cell.guest in self.guests) and (not self.abis or cell.abi in self.abis)
 
 

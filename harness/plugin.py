@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness import judge
+from harness import judge, kmemleak
 from harness.cells import abi_word, cell_of, parts_of, seeded, spec_of
 from harness.errors import UserError
 from harness.fixtures import figure, leaks, load, storm_seconds
@@ -90,6 +90,13 @@ class Session:
         self.signals: list[int] = []  # that came to end the run
         self.running: Running | None = None
         self.last: TestResult | None = None  # that used a machine
+
+    @property
+    def asks_kmemleak(self) -> bool:
+        """Whether Linux has it here, and what it says is not about a test that went wrong already."""
+        if self.running is None:
+            return False  # fixtures end after their test where a signal has ended the run
+        return self.selection.flavour == kmemleak.FLAVOUR and not self.running.went_wrong
 
     def cell(self, item: pytest.Item) -> Cell:
         """The cell a test is, in this run."""
@@ -327,7 +334,9 @@ def _attach_consoles(session: Session, running: Running, report: pytest.TestRepo
 
 def _evidence(session: Session, tails: dict[str, str], guilty: str) -> str:
     text = session.machines.excerpt() or tails.get(guilty) or tails.get("dom0", "")
-    return with_places(text, syms=session.xen_syms) if session.xen_syms else text
+    spec = session.machines.spec
+    ours = session.xen_syms if spec is None or not spec.xen else None
+    return with_places(text, syms=ours) if ours else text
 
 
 def blame_late_crash(session: Session, config: pytest.Config) -> None:
@@ -397,7 +406,7 @@ def running_of(request: pytest.FixtureRequest) -> Running:
 
 
 @pytest.fixture
-def machine(request: pytest.FixtureRequest) -> Machine:
+def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     """A booted machine as the test's ``machine`` marker asks: Xen, and dom0 that answers.
 
     It is shared with other tests that ask for an equal one, so leave it as
@@ -412,7 +421,9 @@ def machine(request: pytest.FixtureRequest) -> Machine:
         running.result.machine = session.machines.next_number
     machine = session.machines.get(spec)
     running.result.machine = session.machines.number
-    return machine
+    yield machine
+    if session.asks_kmemleak:
+        kmemleak.ask(machine.dom0)
 
 
 @pytest.fixture
@@ -431,6 +442,7 @@ def start_guest(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Ca
     session = _session(request)
     running = session.running
     assert running is not None
+    started: list[Guest] = []
     with ExitStack() as guests:
 
         def start(spec: GuestSpec | None = None, **words: Any) -> Guest:
@@ -441,9 +453,12 @@ def start_guest(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Ca
             with session.recorder.doing(f"start guest {spec.name}"):
                 guest = machine.start_guest(spec)
             guests.callback(guest.destroy)
+            started.append(guest)
             return guest
 
         yield start
+        for guest in filter(kmemleak.asked, started if session.asks_kmemleak else ()):
+            kmemleak.ask(guest.ssh)
         if (session.keep and running.went_wrong) or session.machines.find_crash() is not None:
             # A look inside was asked for; or the machine is torn down at once, and a dead
             # one cannot destroy anything.

@@ -114,6 +114,7 @@ class MachineRecord(msgspec.Struct, kw_only=True):
     dom0_args: str = ""
     dom0_image: str = ""
     dom0_kernel: str = ""
+    xen: str = ""
     boot_seconds: float | None = None  # None: never came up
     lost: str = ""  # why it was given up, if it was
 

@@ -111,7 +111,12 @@ def real_doors() -> Doors:
             checkout, store=Store(), progress=progress, jobs=jobs
         ),
         kunit=lambda request, progress, kind: build_kernel(
-            kind, store=Store(), progress=progress, linux_tree=request.linux_tree, jobs=request.jobs
+            kind,
+            store=Store(),
+            progress=progress,
+            linux_tree=request.linux_tree,
+            jobs=request.jobs,
+            flavour=request.selection.flavour,
         ),
         build=lambda request, progress, parts: build(
             store=Store(),

@@ -15,7 +15,7 @@ import pytest
 from harness import life
 from harness.exercise import LIMITS, Server, abi_of, exchange
 from harness.life import abi_now
-from harness.model import Abi
+from harness.model import WITHOUT_3L, Abi
 
 pytestmark = pytest.mark.machine(abi="3l", memory_mib=3072, dom0_mib=1024)
 GUESTS = pytest.mark.parametrize("guest", ["pv64", "pvh64"])
@@ -116,6 +116,35 @@ def test_affinity_moves(dom0, start_guest, load, row, figure, guest):
     figure("moves", int(moved.out))
     assert int(moved.out) >= 6 * 3 * PORTS  # both ends inside, and one of those with dom0
     works(dom0, g)
+
+
+# Where the ABI cannot be had.
+
+
+@pytest.mark.machine(xen=WITHOUT_3L)
+@pytest.mark.cell(abi="fifo")
+@pytest.mark.parametrize("guest", ["dom0", "pv64", "pvh64"])
+def test_without_the_abi(dom0, start_guest, load, row, guest):
+    """Told to use it under a Xen that has it not: FIFO, or 2-level where that is not wanted either."""
+    asked = "No 3-level ABI in this hypervisor"
+    if guest == "dom0":
+        assert asked in dom0.run("dmesg", timeout=30).out
+        assert abi_of(dom0) == "fifo"
+        return
+    for args, abi in (("", "fifo"), ("xen.fifo_events=0", "2l")):
+        g = start_guest(
+            name=f"without-{abi}", kind=guest, memory_mib=MEMORY, max_event_channels=3_000, extra_args=args
+        )
+        assert asked in g.ssh.run("dmesg", timeout=30).out
+        assert abi_of(g.ssh) == abi
+        loads = {"inside": load(g, ports=PORTS), "with dom0": load(dom0, g, ports=PORTS)}
+        for one in loads.values():
+            one.go()
+        settle(2)
+        for where, one in loads.items():
+            t = one.pause()
+            row(abi=abi, guest=guest, path="load", opened=t.ports, **t.counts, note=f"no 3l in Xen, {where}")
+            assert t.exact, f"{where}: {t}"
 
 
 # Suspended.

@@ -26,6 +26,7 @@ class FakeGuest:
     def __init__(self, machine: FakeMachine, spec: GuestSpec) -> None:
         self.machine, self.spec, self.destroyed = machine, spec, False
         self.ssh = SimpleNamespace(name=f"guest:{spec.name}")
+        self.vigil = Vigil(parent=machine.vigil)
         self.say(b"Linux version 6.12\nevh: guest ready\n")
 
     def say(self, data: bytes) -> None:

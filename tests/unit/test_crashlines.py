@@ -37,7 +37,20 @@ LINUX = """
 [    1.0] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [evtchn-dev:99]
 [    1.0] WARNING: CPU: 1 PID: 77 at drivers/xen/events/events_base.c:500 x+0x1/0x2
 [    1.0] WARNING: possible circular locking dependency detected
+[    1.0] WARNING: possible recursive locking detected
+[    1.0] WARNING: possible irq lock inversion dependency detected
+[    1.0] WARNING: SOFTIRQ-safe -> SOFTIRQ-unsafe lock order detected
 [    1.0] WARNING: inconsistent lock state
+[    1.0] WARNING: Nested lock was not taken
+[    1.0] WARNING: bad unlock balance detected!
+[    1.0] WARNING: bad contention detected!
+[    1.0] WARNING: held lock freed!
+[    1.0] WARNING: lock held when returning to user space!
+[    1.0] WARNING: evtchn-dev/77 still has locks held!
+[    1.0] WARNING: chain_key collision
+[    1.0] [ BUG: Invalid wait context ]
+[    1.0] BUG: MAX_LOCKDEP_ENTRIES too low!
+[    1.0] BUG: scheduling while atomic: swapper/0/0x00000002
 [    1.0] WARNING: suspicious RCU usage
 [    1.0] INFO: task evtchn-dev:70 blocked for more than 120 seconds.
 [    1.0] rcu: INFO: rcu_sched self-detected stall on CPU
@@ -47,6 +60,10 @@ LINUX = """
 [    1.0] Out of memory: Killed process 77 (evtchn-dev)
 [    1.0] BUG: KASAN: slab-use-after-free in evtchn_interrupt+0x10/0x90
 [    1.0] BUG: sleeping function called from invalid context at mm/page_alloc.c:1
+[    1.0] BUG: KASAN: null-ptr-deref in evtchn_interrupt+0x10/0x90
+[    1.0] BUG kmalloc-96 (Not tainted): Poison overwritten
+[    1.0] unreferenced object 0xffff888003a5c2a0 (size 96):
+[    1.0] UBSAN: array-index-out-of-bounds in drivers/xen/events/events_3l.c:10:2
 [    1.0] kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)
 """
 HARMLESS = """

@@ -101,8 +101,10 @@ def test_cases_are_those_of_the_series_for_both_widths() -> None:
 
 @pytest.mark.parametrize("arch", kunit.ARCH.values())
 def test_fragments_of_each_width(arch: str) -> None:
-    wanted = kunit.fragments(bases.project_root() / bases.LINUX_BASE, arch)
-    assert [path.parent.name for path in wanted] == ["kunit", arch]
+    base = bases.project_root() / bases.LINUX_BASE
+    assert [path.parent.name for path in kunit.fragments(base, arch)] == ["kunit", arch]
+    debug = kunit.fragments(base, arch, flavour="linux-debug")
+    assert [path.parent.name for path in debug] == ["kunit", arch, "linux-debug"]
 
 
 def test_the_machine_ends_with_the_tests() -> None:

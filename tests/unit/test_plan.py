@@ -180,6 +180,24 @@ def test_a_cell_brings_its_seed_and_flavour() -> None:
         select(flavour="kasan")
 
 
+@pytest.mark.parametrize(
+    ("flavour", "kept"),
+    [
+        ("release", {"dom0", "pv64", "pvh32", "bare-pv64", "kunit32"}),
+        ("ubsan", {"dom0", "pv64", "pvh32", "bare-pv64", "kunit32"}),
+        ("linux-debug", {"dom0", "pv64", "kunit32"}),
+        ("linux-kasan", set()),
+    ],
+)
+def test_a_flavour_of_linux_is_not_everywhere(flavour: str, kept: set[str]) -> None:
+    chosen = select(suites=["smoke"], flavour=flavour)
+    cells = [
+        Cell(base="b", flavour=flavour, guest=guest, abi="3l", suite="smoke", test="t")
+        for guest in ("dom0", "pv64", "pvh32", "bare-pv64", "kunit32")
+    ]
+    assert {cell.guest for cell in cells if chosen.keeps(cell)} == kept
+
+
 def test_command_that_does_it_again_has_seeds_and_flavour() -> None:
     again = reproduce(RunRequest(selection=select(suites=["smoke"], seeds="1-3,9", flavour="debug")))
     assert again == "evh run --suite smoke --seeds 1-3,9 --flavour debug"

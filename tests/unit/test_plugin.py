@@ -9,11 +9,12 @@ import textwrap
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fakes import BOOT, PANIC, fake_doors
 
-from harness import bare, ktap, report
+from harness import bare, kmemleak, ktap, report
 from harness.errors import InfraError
 from harness.model import Built, Verdict
 from harness.plan import select
@@ -372,7 +373,50 @@ def test_flavour_is_in_the_cell(evh) -> None:
     assert got.record.flavour == "ubsan"
 
 
+LEAK = "unreferenced object 0xffff888003a5c2a0 (size 96):\n  backtrace:\n    alloc_ports+0x10\n"
+ONE_GUEST = "def test_a(dom0, start_guest): start_guest(name='a', kind='pv64')"
+
+
+@pytest.mark.parametrize("leaks", [None, "guest:a", "dom0"])
+def test_debug_kernels_are_asked_for_leaks(evh, monkeypatch: pytest.MonkeyPatch, leaks: str | None) -> None:
+    asked: list[str] = []
+    ask = kmemleak.ask
+
+    def note(ssh: SimpleNamespace) -> None:
+        asked.append(ssh.name)
+        said = SimpleNamespace(out=LEAK if ssh.name == leaks else "")
+        ask(SimpleNamespace(name=ssh.name, run=lambda command, timeout: said))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(kmemleak, "ask", note)
+    got = evh(ONE_GUEST, flavour="linux-debug")
+    assert asked == ["guest:a", "dom0"]
+    test = got.record.tests[0]
+    assert (test.verdict, test.layer) == ((Verdict.CRASH, leaks) if leaks else (Verdict.PASS, ""))
+    assert not leaks or "0xffff888003a5c2a0 (size 96)" in test.reason
+    assert got.log[-2:] == ["destroy a", "close"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def test_a(dom0, start_guest): start_guest(name='a', kind='pv64'); assert False",
+        "def test_a(dom0, start_guest): start_guest(name='a', kind='pv64', kernel='stock')",
+        "def test_a(dom0, start_guest): g = start_guest(name='a', kind='pv64'); g.machine.guests.clear()",
+    ],
+    ids=["of a test that failed", "another kernel", "gone"],
+)
+def test_who_is_not_asked_for_leaks(evh, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(kmemleak, "ask", lambda ssh: asked.append(ssh.name))
+    evh(text, flavour="linux-debug")
+    assert asked == ([] if "assert False" in text else ["dom0"])
+    asked.clear()
+    evh(ONE_GUEST)
+    assert asked == [], "a release has nobody to ask"
+
+
 I386 = '@pytest.mark.parametrize("guest", ["pvh32"])\ndef test_a(guest, dom0): pass'
+OTHER_XEN = '@pytest.mark.machine(xen="xen-without-3l")\ndef test_a(dom0): pass'
 NEEDS = '@pytest.mark.needs("i386")\ndef test_a(dom0): pass'
 
 
@@ -383,6 +427,7 @@ NEEDS = '@pytest.mark.needs("i386")\ndef test_a(dom0): pass'
         ("def test_a(dom0): pass", {"linux"}),
         (I386, {"linux", "i386"}),
         (NEEDS, {"linux", "i386"}),
+        (OTHER_XEN, {"linux", "xen-without-3l"}),
     ],
 )
 def test_what_a_test_wants_is_built(evh, text: str, parts: set[str]) -> None:
