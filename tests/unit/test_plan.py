@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,14 @@ def test_filters_keep_what_was_asked_for() -> None:
     assert select(guests=["pv64", "dom0"], abis=["fifo"]).keeps(cell)
     assert not select(guests=["dom0"]).keeps(cell)
     assert not select(abis=["3l", "2l"]).keeps(cell)
+
+
+def test_some_guests_of_a_suite_want_to_be_named() -> None:
+    cell = Cell(base="b", guest="hvm64", abi="3l", suite="limits", test="t")
+    assert not select(suites=["limits"]).keeps(cell)
+    assert select(suites=["limits"], guests=["hvm64"]).keeps(cell)
+    assert select(cell=cell.id).keeps(cell)
+    assert select(suites=["mixed"]).keeps(replace(cell, suite="mixed"))
 
 
 def test_default_abi_is_the_one_asked_for() -> None:
