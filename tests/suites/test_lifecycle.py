@@ -187,6 +187,16 @@ def files(ssh, *, files, ports, children=0):
         raise AssertionError(f"evtchn-files ended: {stream.err}")
 
 
+def hold(g):
+    """2,000 ports held on their own: what hangs on a connection may be told that this one has ended."""
+    g.ssh.run(
+        "(sleep 3600 </dev/null 2>/dev/null | "
+        "/opt/evh/tools/evtchn-files --files=2 --ports=1000 >/tmp/held 2>&1) & "
+        "until grep -q held /tmp/held; do sleep 0.1; done",
+        timeout=120,
+    )
+
+
 def until_open(dom0, tool, domid, want):
     """Xen's count of a domain's open ports, once it is as wanted or does not change any more."""
     for _ in range(60):
@@ -340,12 +350,7 @@ def test_ended_with_ports_open(dom0, start_guest, leaks, figure, guest, how):
 
 def held_and_flying(g, load, dom0, tool):
     """Ports open and events under way, for a kernel to leave behind. Returns the loads, to be closed then."""
-    g.ssh.run(
-        "(sleep 3600 </dev/null 2>/dev/null | "
-        "/opt/evh/tools/evtchn-files --files=2 --ports=1000 >/tmp/held 2>&1) & "
-        "until grep -q held /tmp/held; do sleep 0.1; done",
-        timeout=120,
-    )
+    hold(g)
     loads = [load(g, ports=PORTS), load(dom0, g, ports=PORTS)]
     for one in loads:
         one.go()
@@ -421,13 +426,7 @@ def test_ports_held_into_a_new_domain(dom0, start_guest, load, guest, how):
     for a port that xen_irq_resume() has forgotten.
     """
     g = start_guest(name="held", kind=guest, memory_mib=MEMORY, max_event_channels=CHANNELS)
-    # On its own: what hangs on a connection may be told that this one has ended.
-    g.ssh.run(
-        "(sleep 3600 </dev/null 2>/dev/null | "
-        "/opt/evh/tools/evtchn-files --files=2 --ports=1000 >/tmp/held 2>&1) & "
-        "until grep -q held /tmp/held; do sleep 0.1; done",
-        timeout=120,
-    )
+    hold(g)
     playing = load(g, ports=PORTS)
     playing.go()
     settle()
