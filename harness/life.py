@@ -6,10 +6,14 @@ from __future__ import annotations
 
 import re
 import shlex
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from harness.exercise import TOOLS_DIR, run_tool
 from harness.model import Abi
+from harness.toollines import ToolError
 
 if TYPE_CHECKING:
     from harness.guests import Guest
@@ -139,6 +143,46 @@ def fetch(guest: Guest, source: str, target: str) -> None:
         f"[ -e {_SERVES} ] || {{ busybox httpd -p {DOM0}:{_PORT} -h / && touch {_SERVES}; }}", timeout=30
     )
     guest.ssh.run(f"wget -q -O {shlex.quote(target)} http://{DOM0}:{_PORT}{source}", timeout=120)
+
+
+@contextmanager
+def held(ssh: SSH, *, files: int, ports: int, children: int = 0, timeout: float = 600) -> Iterator[int]:
+    """A process that holds files of /dev/xen/evtchn, with ports each; it ends after the block.
+
+    Args:
+        children: processes that inherit the files, and hold them by themselves.
+        timeout: of the block too, seconds at reference speed.
+
+    Yields its number.
+    Raises:
+        ToolError: it ended before it had them all. MachineLost.
+    """
+    words = f"--files={files} --ports={ports} --children={children}"
+    with ssh.stream(f"exec {TOOLS_DIR}/evtchn-files {words}", timeout=timeout) as stream:
+        for line in stream:
+            if '"held"' in line:
+                yield int(line.split('"pid":')[1].split(",")[0])
+                return
+        raise ToolError(
+            f"ended with status {stream.rc}: {stream.err.strip()}", tool="evtchn-files", where=ssh.name
+        )
+
+
+def until_open(guest: Guest, want: int) -> int:
+    """Xen's count of its open ports, once it is as wanted or has not changed for half a minute.
+
+    Raises:
+        ToolError, MachineLost.
+    """
+    got, same = -1, 0
+    while got != want and same < 60:
+        last = got
+        status = run_tool(guest.machine.dom0, "evtchn-status", "--domid", str(guest.domid), timeout=60)
+        got = status.result.open
+        same = same + 1 if got == last else 0
+        if got != want:
+            time.sleep(0.5)
+    return got
 
 
 def load_kernel(guest: Guest, *, crash: bool = False) -> None:

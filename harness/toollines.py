@@ -276,6 +276,14 @@ class ChurnResult(Line, tag="result", frozen=True, kw_only=True):
     seconds: float
 
 
+class SpuriousResult(Line, tag="result", frozen=True, kw_only=True):
+    """``evtchn-spurious``; ``ports`` were notified ``sent`` times in all."""
+
+    ports: int
+    sent: int
+    seconds: float
+
+
 class KexecResult(Line, tag="result", frozen=True, kw_only=True):
     """What ``kexec-self`` loaded."""
 
@@ -287,6 +295,7 @@ RESULTS: dict[str, type[Line]] = {
     "evtchn-churn": ChurnResult,
     "evtchn-raw": RawResult,
     "evtchn-dev": DevResult,
+    "evtchn-spurious": SpuriousResult,
     "evtchn-status": StatusResult,
     "kexec-self": KexecResult,
     "xen-free": FreeResult,

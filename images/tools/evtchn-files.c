@@ -60,8 +60,8 @@ int main(int argc, char **argv)
             if ( ioctl(fd, IOCTL_EVTCHN_BIND_UNBOUND_PORT, &arg) < 0 )
                 die(errno, "IOCTL_EVTCHN_BIND_UNBOUND_PORT",
                     "ENOSPC: no port is left");
+            progress("open", f * ports + p + 1, files * ports);
         }
-        progress("open", f + 1, files);
     }
     for ( uint64_t c = 0; c < children; c++ )
     {

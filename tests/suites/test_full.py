@@ -7,21 +7,25 @@ all of a guest's: the last thousand are a loopback inside the guest.
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
+from harness import life
 from harness.exercise import LIMITS, abi_of, exchange
 from harness.model import Abi
 
 PAGE = 4096
 LIMIT = LIMITS[Abi.L3]
 LOOPBACK = 1_000
+KILLED = 500_000
 
 pytestmark = pytest.mark.machine(abi="3l", memory_mib=4608, dom0_mib=1024)
 
 
 @pytest.mark.cell(abi="3l")
 @pytest.mark.parametrize("guest", ["pv64", "pvh64"])
-def test_guest_all_ports(dom0, start_guest, tool, row, guest):
+def test_guest_all_ports(dom0, start_guest, tool, row, figure, guest):
     g = start_guest(name="full", kind=guest, memory_mib=2816, max_event_channels=LIMIT)
     assert abi_of(g.ssh) == "3l"
     own = tool(dom0, "evtchn-status", "--domid", g.domid).result.open
@@ -36,8 +40,10 @@ def test_guest_all_ports(dom0, start_guest, tool, row, guest):
         found["rest"] = tool(g, "evtchn-dev", "loopback", "--count", "max").result
 
     x = exchange(
-        g.ssh, dom0, receiver_domid=g.domid, count=count, timeout=1_800, when_open=when_open
+        g.ssh, dom0, receiver_domid=g.domid, count=count, timeout=1_800, when_open=when_open, close=True
     )
+    figure("ns to open a port", x.ports.open_ns)
+    figure("ns to close one", x.closed.close_ns)
     s, rest, status = x.served, found["rest"], found["status"]
     row(
         abi="3l",
@@ -61,3 +67,31 @@ def test_guest_all_ports(dom0, start_guest, tool, row, guest):
     assert (x.sent.sent, x.sent.send_failed, s.seen) == (count, 0, count)
     assert (s.lost, s.doubled, s.unknown, s.early) == (0, 0, 0, 0)
     assert (rest.sent, rest.seen, rest.lost, rest.doubled) == (LOOPBACK, LOOPBACK, 0, 0)
+    # All closed, in Xen and in Linux.
+    assert tool(dom0, "evtchn-status", "--domid", g.domid).result.open == own
+    taken = s.mem_free_before_kib - s.mem_free_open_kib
+    kept = s.mem_free_before_kib - x.closed.mem_free_closed_kib
+    assert kept <= taken // 10 + 8 * 1024, f"Linux kept {kept} of {taken} KiB"
+
+
+@pytest.mark.cell(abi="3l")
+@pytest.mark.parametrize("guest", ["pv64"])
+def test_killed_with_half_a_million(dom0, start_guest, tool, figure, guest):
+    """One file with 500,000 ports, and its process killed: that takes long, and nothing else waits for it."""
+    g = start_guest(name="killed", kind=guest, memory_mib=2816, max_event_channels=LIMIT)
+    own = tool(dom0, "evtchn-status", "--domid", g.domid).result.open
+    with life.held(g.ssh, files=1, ports=KILLED, timeout=1_800) as pid:
+        assert life.until_open(g, own + KILLED) == own + KILLED
+        begin = time.monotonic()
+        g.ssh.run(f"kill -9 {pid}", timeout=30)
+        # Another program of the guest has its ports, and its events, meanwhile.
+        waits = []
+        while (left := tool(dom0, "evtchn-status", "--domid", g.domid).result.open) > own:
+            asked = time.monotonic()
+            between = tool(g, "evtchn-dev", "loopback", "--count", 64).result
+            assert (between.opened, between.sent, between.seen) == (64, 64, 64), left
+            waits.append(time.monotonic() - asked)
+        closing = time.monotonic() - begin
+    assert len(waits) >= 3, "it was over before anything could be seen"
+    figure("seconds to close all", closing)
+    figure("longest ms of 64 ports' turn meanwhile", max(waits) * 1000)

@@ -118,6 +118,41 @@ def test_affinity_moves(dom0, start_guest, load, row, figure, guest):
     works(dom0, g)
 
 
+SLAB = "/sys/kernel/debug/failslab"
+
+
+# A PV kernel has no CPUs beyond maxcpus=, for ever.
+@pytest.mark.parametrize("guest", ["pvh64"])
+def test_cpu_without_memory(dom0, start_guest, load, row, guest):
+    """A CPU that cannot have its L2 block does not come up; the next time it does."""
+    g = start_guest(
+        name="failing", kind=guest, memory_mib=MEMORY, max_event_channels=CHANNELS, extra_args="maxcpus=1"
+    )
+    if g.ssh.run(f"test -d {SLAB}", timeout=30, check=False).rc:
+        pytest.skip("no fault injection in this kernel; --flavour linux-debug has it")
+    online = "/sys/devices/system/cpu/cpu1/online"
+    text = g.ssh.run("grep -A1 ' evtchn_3l_percpu_init$' /proc/kallsyms", timeout=60).out.split()
+    settings = {
+        "task-filter": "Y", "ignore-gfp-wait": "N", "verbose": 0,
+        "stacktrace-depth": 32, "require-start": f"0x{text[0]}", "require-end": f"0x{text[3]}",
+        "times": 1, "probability": 100,  # the last: nobody else's allocation fails
+    }  # fmt: skip
+    for name, value in settings.items():
+        g.ssh.run(f"echo {value} > {SLAB}/{name}", timeout=30)
+    with flying(load, dom0, g, row, note="a CPU without memory"):
+        failed = g.ssh.run(f"echo 1 > /proc/self/make-it-fail; echo 1 > {online}", timeout=60, check=False)
+        assert failed.rc and "Cannot allocate memory" in failed.err, failed
+        assert g.ssh.run(f"cat {online} {SLAB}/times", timeout=30).out.split() == ["0", "0"]
+        g.ssh.run(f"echo 1 > {online}", timeout=60)
+    with flying(load, dom0, g, row, note="on a CPU that had no memory before"):
+        g.ssh.run(
+            "for irq in $(grep evtchn-load /proc/interrupts | cut -d: -f1); do "
+            "echo 2 > /proc/irq/$irq/smp_affinity || exit 1; done",
+            timeout=120,
+        )
+    works(dom0, g)
+
+
 # Where the ABI cannot be had.
 
 
@@ -175,18 +210,6 @@ def test_suspend_and_resume(dom0, start_guest, load, row, guest):
 # Processes.
 
 
-@contextmanager
-def files(ssh, *, files, ports, children=0):
-    """A process that holds files with ports each, and its number."""
-    words = f"--files={files} --ports={ports} --children={children}"
-    with ssh.stream(f"exec /opt/evh/tools/evtchn-files {words}", timeout=600) as stream:
-        for line in stream:
-            if '"held"' in line:
-                yield int(line.split('"pid":')[1].split(",")[0])
-                return
-        raise AssertionError(f"evtchn-files ended: {stream.err}")
-
-
 def hold(g):
     """2,000 ports held on their own: what hangs on a connection may be told that this one has ended."""
     g.ssh.run(
@@ -197,14 +220,13 @@ def hold(g):
     )
 
 
-def until_open(dom0, tool, domid, want):
-    """Xen's count of a domain's open ports, once it is as wanted or does not change any more."""
-    for _ in range(60):
-        got = tool(dom0, "evtchn-status", "--domid", domid).result.open
-        if got == want:
-            break
-        time.sleep(0.5)
-    return got
+def memory_free(ssh):
+    """KiB that are free in a guest; caches don't count: they are dropped."""
+    return int(
+        ssh.run(
+            "sync; echo 3 > /proc/sys/vm/drop_caches; grep MemFree /proc/meminfo", timeout=60
+        ).out.split()[1]
+    )
 
 
 @GUESTS
@@ -218,7 +240,7 @@ def test_killed_while_it_plays(dom0, start_guest, load, tool, row, guest):
         settle(0.3)
         g.ssh.run("killall -9 evtchn-load", timeout=30)
         outside.close()
-        assert until_open(dom0, tool, g.domid, before) == before
+        assert life.until_open(g, before) == before
     with flying(load, dom0, g, row, note=f"after {ROUNDS} times kill -9"):
         pass
 
@@ -233,28 +255,25 @@ def test_files_of_a_killed_process(dom0, start_guest, tool, leaks, guest, shape)
     g = start_guest(name="files", kind=guest, memory_mib=320, max_event_channels=40_000)
     before = tool(dom0, "evtchn-status", "--domid", g.domid).result.open
 
-    def free():
-        return int(g.ssh.run("grep MemFree /proc/meminfo", timeout=30).out.split()[1])
-
     def round():
-        with files(g.ssh, children=2, **shape) as pid:
-            assert until_open(dom0, tool, g.domid, before + count) == before + count
+        with life.held(g.ssh, children=2, **shape) as pid:
+            assert life.until_open(g, before + count) == before + count
             g.ssh.run(f"kill -9 {pid}", timeout=30)
             settle(1)
-            assert until_open(dom0, tool, g.domid, before + count) == before + count, "the children have them"
+            assert life.until_open(g, before + count) == before + count, "the children have them"
             g.ssh.run("killall -9 evtchn-child", timeout=60)
-        assert until_open(dom0, tool, g.domid, before) == before
+        assert life.until_open(g, before) == before
 
     round()
     settle(5)
-    first = free()
+    first = memory_free(g.ssh)
     since = leaks()
     round()
     settle(5)
     works(dom0, g)
     lost = since.leaked(xen_kib=XEN_SLACK_KIB, dom0_kib=DOM0_SLACK_KIB)
     assert lost.xen <= XEN_SLACK_KIB, lost
-    assert first - free() <= 4 * 1024, "the guest's own memory"
+    assert first - memory_free(g.ssh) <= 4 * 1024, "the guest's own memory"
 
 
 def test_fifo_s_limit_is_none(dom0, start_guest, tool):
@@ -263,10 +282,65 @@ def test_fifo_s_limit_is_none(dom0, start_guest, tool):
     assert abi_of(g.ssh) == "3l"
     count = LIMITS[Abi.FIFO] + 2
     before = tool(dom0, "evtchn-status", "--domid", g.domid).result.open
-    with files(g.ssh, files=1, ports=count) as pid:
-        assert until_open(dom0, tool, g.domid, before + count) == before + count
+    with life.held(g.ssh, files=1, ports=count) as pid:
+        assert life.until_open(g, before + count) == before + count
         g.ssh.run(f"kill -9 {pid}", timeout=30)
-        assert until_open(dom0, tool, g.domid, before) == before
+        assert life.until_open(g, before) == before
+
+
+# The driver.
+
+MODULE = '/lib/modules/"$(uname -r)"/kernel/drivers/xen/xen-evtchn.ko'
+# Unloaded in the moment in which the last file is closed, or as soon as that.
+UNLOAD = "n=0; until rmmod xen_evtchn 2>/dev/null; do n=$((n + 1)); [ $n -lt 1000 ] || exit 1; done"
+ROUND_TRIPS = 30
+
+
+@contextmanager
+def kernel_events(dom0, g):
+    """Events of the kernel's own: timers, calls between CPUs, and the network's."""
+    g.ssh.run(
+        "(for n in 1 2; do yes; done | cat >/dev/null; nc -l -p 99 </dev/zero) >/dev/null 2>&1 & "
+        "(yes | cat >/dev/null; yes | cat >/dev/null) >/dev/null 2>&1 &",
+        timeout=30,
+    )
+    dom0.run(f"(busybox nc {g.address} 99 >/dev/null 2>&1 </dev/null &)", timeout=30)
+    yield
+    dom0.run("killall -q busybox", timeout=30, check=False)
+    g.ssh.run("killall -q yes nc", timeout=30, check=False)
+
+
+@GUESTS
+def test_module_comes_and_goes(dom0, start_guest, tool, leaks, figure, guest):
+    """/dev/xen/evtchn unloaded while what was open is still being given back, and loaded again."""
+    g = start_guest(name="module", kind=guest, memory_mib=MEMORY, max_event_channels=CHANNELS)
+    before = tool(dom0, "evtchn-status", "--domid", g.domid).result.open
+
+    def round():
+        with life.held(g.ssh, files=20, ports=100) as pid:
+            assert g.ssh.run("rmmod xen_evtchn", timeout=30, check=False).rc, "it is in use"
+            g.ssh.run(f"kill -9 {pid}; {UNLOAD}", timeout=60)
+        assert not int(g.ssh.run("grep -c evtchn-files /proc/interrupts", timeout=30, check=False).out)
+        assert life.until_open(g, before) == before
+        g.ssh.run(f"insmod {MODULE}", timeout=30)
+
+    with kernel_events(dom0, g):
+        round()
+        settle(3)
+        first = memory_free(g.ssh)
+        since = leaks()
+        for _ in range(ROUNDS):
+            round()
+        g.ssh.run(
+            f"for n in $(seq {ROUND_TRIPS}); do rmmod xen_evtchn && insmod {MODULE} || exit 1; done",
+            timeout=120,
+        )
+    works(dom0, g)
+    settle(3)
+    lost = since.leaked(xen_kib=XEN_SLACK_KIB, dom0_kib=DOM0_SLACK_KIB)
+    figure("guest KiB lost", first - memory_free(g.ssh))
+    assert lost.xen <= XEN_SLACK_KIB, lost
+    assert first - memory_free(g.ssh) <= 4 * 1024, "the guest's own memory"
 
 
 # Into another domain.

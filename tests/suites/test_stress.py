@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from harness.exercise import abi_of
+from harness.exercise import abi_of, exchange
 from harness.life import abi_now
 
 pytestmark = pytest.mark.machine(abi="3l", memory_mib=3072, dom0_mib=1024)
@@ -167,3 +167,40 @@ def test_hostile_peer(dom0, start_guest, load, row, storm_seconds, seed, guest, 
     assert t.sent - calm.sent > 100, "the victim's other ports were not served"
     attack.close()
     assert abi_now(victim.ssh) == abi
+
+
+@ABIS
+@pytest.mark.parametrize("guest", ["pv64", "pvh64"])
+def test_spurious_events(dom0, start_guest, load, tool, row, figure, storm_seconds, guest, abi):
+    """Back ends that notify without reason: Linux enables such ports later and later, and the others as ever.
+
+    A guest's console, xenstore and network are flooded by dom0. What its own processes send each other
+    goes on meanwhile, as does what dom0 and another guest do; afterwards the flooded ones work.
+    """
+    words = {"kind": guest, "abi": abi, "memory_mib": MEMORY, "max_event_channels": CHANNELS}
+    g, other = (start_guest(name=name, **words) for name in ("flooded", "other"))
+    loads = {
+        "inside the flooded guest": load(g, ports=50),
+        "dom0 and another guest": load(dom0, other, ports=50),
+    }
+    count = "awk '/vif|xenbus|hvc/ { n += $2 + $3 } END { print n }' /proc/interrupts"
+
+    def taken():
+        return int(g.ssh.run(count, timeout=60).out)
+
+    before = taken()
+    for one in loads.values():
+        one.go()
+    r = tool(dom0, "evtchn-spurious", "--domid", g.domid, "--ms", round(storm_seconds * 1000)).result
+    figure("ports flooded", r.ports)
+    figure("spurious events sent", r.sent)
+    figure("of them taken by the guest, with those of its own", taken() - before)
+    for where, one in loads.items():
+        t = one.pause()
+        judge_load(row, g, t, where)
+        assert t.sent > 100, f"{where}: not served"
+        one.close()
+    assert r.ports >= 3 and r.sent > 1_000 * r.ports
+    assert g.ssh.run("cat /sys/class/net/eth0/carrier", timeout=30).out.strip() == "1"
+    s = exchange(g.ssh, dom0, receiver_domid=g.domid, count=1_000, timeout=120).served
+    assert (s.seen, s.lost, s.doubled, s.unknown, s.early) == (1_000, 0, 0, 0, 0)
