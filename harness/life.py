@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness.ssh import SSH
 
 DOM0 = "192.168.77.1"  # on its guests' bridge (images/dom0/init)
-_PORT = 8080
+PORT = 8080  # of serve()
 _SERVES = "/run/evh-httpd"
 # `xl migrate` runs its -s words with the host behind them, here a script that needs no SSH.
 _RECEIVE = "/run/evh-receive"
@@ -130,6 +130,15 @@ def set_vcpus(guest: Guest, count: int) -> None:
     )
 
 
+def serve(dom0: SSH) -> None:
+    """Have dom0 give its files to its guests by HTTP, at ``DOM0:PORT``.
+
+    Raises:
+        CommandFailed, MachineLost.
+    """
+    dom0.run(f"[ -e {_SERVES} ] || {{ busybox httpd -p {DOM0}:{PORT} -h / && touch {_SERVES}; }}", timeout=30)
+
+
 def fetch(guest: Guest, source: str, target: str) -> None:
     """Copy a file of dom0's into it, by HTTP: SSH takes half a minute for 10 MiB under emulation.
 
@@ -139,10 +148,8 @@ def fetch(guest: Guest, source: str, target: str) -> None:
     Raises:
         CommandFailed, MachineLost.
     """
-    guest.machine.dom0.run(
-        f"[ -e {_SERVES} ] || {{ busybox httpd -p {DOM0}:{_PORT} -h / && touch {_SERVES}; }}", timeout=30
-    )
-    guest.ssh.run(f"wget -q -O {shlex.quote(target)} http://{DOM0}:{_PORT}{source}", timeout=120)
+    serve(guest.machine.dom0)
+    guest.ssh.run(f"wget -q -O {shlex.quote(target)} http://{DOM0}:{PORT}{source}", timeout=120)
 
 
 @contextmanager

@@ -306,7 +306,7 @@ def kernel_events(dom0, g):
         "until cat /proc/net/tcp* | grep -q ':0063 0'; do sleep 0.1; done",
         timeout=30,
     )
-    reader = dom0.run(f"busybox nc {g.address} 99 >/dev/null 2>&1 </dev/null & echo $!", timeout=30).out
+    reader = dom0.run(f"busybox nc {g.address} 99 >/dev/null 2>&1 </dev/zero & echo $!", timeout=30).out
     yield
     # They are still there: that there was a load is not taken for granted.
     g.ssh.run("killall yes && pidof nc", timeout=30)
