@@ -459,9 +459,10 @@ def start_guest(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Ca
         yield start
         for guest in filter(kmemleak.asked, started if session.asks_kmemleak else ()):
             kmemleak.ask(guest.ssh)
-        if (session.keep and running.went_wrong) or session.machines.find_crash() is not None:
-            # A look inside was asked for; or the machine is torn down at once, and a dead
-            # one cannot destroy anything.
+        kept = session.keep and running.went_wrong
+        if kept or session.signals or session.machines.find_crash() is not None:
+            # A look inside was asked for; or the machine is torn down at once, which is quicker, and a
+            # dead one cannot destroy anything.
             guests.pop_all()
 
 
