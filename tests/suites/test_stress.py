@@ -140,7 +140,8 @@ def test_churn(dom0, start_guest, load, tool, row, storm_seconds, seed, guest, a
         abi=abi, guest=guest, path="irq", opened=6 * 2 * 40, sent=r.sent - r.dropped, seen=r.seen,
         lost=r.lost, doubled=r.doubled, seconds=r.seconds, note=f"churn: {r.opened:,} ports opened, {seed=}",
     )  # fmt: skip
-    assert r.opened > 500 and r.seen > 500, r
+    # More than there are at once: some were closed, and opened again.
+    assert r.opened > 6 * 2 * 40 + 100 and r.seen > 100, r
     assert (r.lost, r.doubled) == (0, 0)
     assert r.sent == r.seen + r.dropped
     one.close()
