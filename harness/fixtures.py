@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PAGE_KIB = 4
 # Both are given back late: Xen's by a tasklet and RCU, Linux's by a work queue and RCU.
 SETTLE_SECONDS = 30.0
+NOISE_KIB = 64  # what a page here and there comes and goes
 STORM_SECONDS = 8.0
 
 
@@ -94,12 +95,17 @@ class Leaks:
         return Memory(xen=got.free_pages * PAGE_KIB, dom0=got.mem_free_kib)
 
     def leaked(self, *, xen_kib: int, dom0_kib: int) -> Memory:
-        """What is still taken once no more than the given is, or nothing more comes back."""
+        """What is still taken once no more than the given is, and for two seconds nothing more came back."""
         end = time.monotonic() + SETTLE_SECONDS * self._dom0.vigil.slowness
+        least, still = None, 0
         while True:
             now = self.now()
             lost = Memory(xen=self.before.xen - now.xen, dom0=self.before.dom0 - now.dom0)
-            if (lost.xen <= xen_kib and lost.dom0 <= dom0_kib) or time.monotonic() > end:
+            taken = lost.xen + lost.dom0
+            still = 0 if least is None or taken < least - NOISE_KIB else still + 1
+            least = taken if least is None else min(taken, least)
+            enough = lost.xen <= xen_kib and lost.dom0 <= dom0_kib and still >= 4
+            if enough or time.monotonic() > end:
                 return lost
             time.sleep(0.5)
 

@@ -42,13 +42,14 @@ fi
 
 # In a guest, in the background, from the moment in which dom0 says so until it says no more: its disk
 # written, and read back from it; packets to dom0 and back. By HTTP, as each guest would otherwise have to
-# be told by a new SSH session, through a dom0 that is busy.
+# be told by a new SSH session, through a dom0 that is busy; it may be too busy to answer, so that it is
+# over is what it has to say.
 GO = "/run/evh-go"
 ASK = f"wget -q -O /dev/null http://{life.DOM0}:{life.PORT}{GO}"
 WORK = f"""\
 until {ASK}; do sleep 5; done
 rounds=0
-while {ASK}; do
+until {ASK} 2>&1 | grep -q ' 404 '; do
     text="$(hostname) $rounds"
     yes "$text" | dd of=/dev/xvda bs=64k count={DISK_MIB * 16} iflag=fullblock conv=fsync || exit
     sync; echo 3 > /proc/sys/vm/drop_caches
