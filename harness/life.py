@@ -175,8 +175,8 @@ def held(ssh: SSH, *, files: int, ports: int, children: int = 0, timeout: float 
         )
 
 
-def until_open(guest: Guest, want: int) -> int:
-    """Xen's count of its open ports, once it is as wanted or has not changed for half a minute.
+def until_open(dom0: SSH, want: int, *, domid: int = 0) -> int:
+    """Xen's count of a domain's open ports, once it is as wanted or has not changed for half a minute.
 
     Raises:
         ToolError, MachineLost.
@@ -184,7 +184,7 @@ def until_open(guest: Guest, want: int) -> int:
     got, same = -1, 0
     while got != want and same < 60:
         last = got
-        status = run_tool(guest.machine.dom0, "evtchn-status", "--domid", str(guest.domid), timeout=60)
+        status = run_tool(dom0, "evtchn-status", "--domid", str(domid), timeout=60)
         got = status.result.open
         same = same + 1 if got == last else 0
         if got != want:

@@ -81,7 +81,7 @@ def test_killed_with_half_a_million(dom0, start_guest, tool, figure, guest):
     g = start_guest(name="killed", kind=guest, memory_mib=2816, max_event_channels=LIMIT)
     own = tool(dom0, "evtchn-status", "--domid", g.domid).result.open
     with life.held(g.ssh, files=1, ports=KILLED, timeout=1_800) as pid:
-        assert life.until_open(g, own + KILLED) == own + KILLED
+        assert life.until_open(dom0, own + KILLED, domid=g.domid) == own + KILLED
         begin = time.monotonic()
         g.ssh.run(f"kill -9 {pid}", timeout=30)
         # Another program of the guest has its ports, and its events, meanwhile.

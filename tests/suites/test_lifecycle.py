@@ -242,7 +242,7 @@ def test_killed_while_it_plays(dom0, start_guest, load, tool, row, guest):
         settle(0.3)
         g.ssh.run("killall -9 evtchn-load", timeout=30)
         outside.close()
-        assert life.until_open(g, before) == before
+        assert life.until_open(dom0, before, domid=g.domid) == before
     with flying(load, dom0, g, row, note=f"after {ROUNDS} times kill -9"):
         pass
 
@@ -259,12 +259,13 @@ def test_files_of_a_killed_process(dom0, start_guest, tool, leaks, guest, shape)
 
     def round():
         with life.held(g.ssh, children=2, **shape) as pid:
-            assert life.until_open(g, before + count) == before + count
+            assert life.until_open(dom0, before + count, domid=g.domid) == before + count
             g.ssh.run(f"kill -9 {pid}", timeout=30)
             settle(1)
-            assert life.until_open(g, before + count) == before + count, "the children have them"
+            left = life.until_open(dom0, before + count, domid=g.domid)
+            assert left == before + count, "the children have them"
             g.ssh.run("killall -9 evtchn-child", timeout=60)
-        assert life.until_open(g, before) == before
+        assert life.until_open(dom0, before, domid=g.domid) == before
 
     round()
     settle(5)
@@ -285,9 +286,9 @@ def test_fifo_s_limit_is_none(dom0, start_guest, tool):
     count = LIMITS[Abi.FIFO] + 2
     before = tool(dom0, "evtchn-status", "--domid", g.domid).result.open
     with life.held(g.ssh, files=1, ports=count) as pid:
-        assert life.until_open(g, before + count) == before + count
+        assert life.until_open(dom0, before + count, domid=g.domid) == before + count
         g.ssh.run(f"kill -9 {pid}", timeout=30)
-        assert life.until_open(g, before) == before
+        assert life.until_open(dom0, before, domid=g.domid) == before
 
 
 # The driver.
@@ -324,7 +325,7 @@ def test_module_comes_and_goes(dom0, start_guest, tool, leaks, figure, guest):
             assert g.ssh.run("rmmod xen_evtchn", timeout=30, check=False).rc, "it is in use"
             g.ssh.run(f"kill -9 {pid}; {UNLOAD}", timeout=60)
         assert not int(g.ssh.run("grep -c evtchn-files /proc/interrupts", timeout=30, check=False).out)
-        assert life.until_open(g, before) == before
+        assert life.until_open(dom0, before, domid=g.domid) == before
         g.ssh.run(f"insmod {MODULE}", timeout=30)
 
     with kernel_events(dom0, g):

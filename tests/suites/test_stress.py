@@ -145,7 +145,7 @@ def test_churn(dom0, start_guest, load, tool, row, storm_seconds, seed, guest, a
     assert (r.lost, r.doubled) == (0, 0)
     assert r.sent == r.seen + r.dropped
     one.close()
-    assert until_open(g, before) == before, "ports are left"
+    assert until_open(dom0, before, domid=g.domid) == before, "ports are left"
 
 
 @ABIS
