@@ -393,13 +393,13 @@ class _Follower:
         self._ended = ended
         quoted = shlex.quote(path)
         # `-F`: xenconsoled makes the file when the guest's console appears.
-        # The marker in front tells that the old content is gone.
+        # Its number in front tells that the old content is gone too.
         self._stream: Stream = machine.dom0.stream(
-            f"rm -f {quoted}; echo; exec tail -c +1 -s 0.3 -F {quoted} 2>/dev/null", timeout=1e9
+            f"rm -f {quoted}; echo $$; exec tail -c +1 -s 0.3 -F {quoted} 2>/dev/null", timeout=1e9
         )
         self._seen = 0
         self._stopping = threading.Event()
-        self._stream.readline()
+        self._pid = self._stream.readline() or ""
         self._thread = threading.Thread(target=self._run, name=f"follow-{path}", daemon=True)
         self._thread.start()
 
@@ -422,11 +422,12 @@ class _Follower:
         self._ended()
 
     def _drain(self) -> None:
-        """Fetch what the file holds beyond what was seen."""
+        """End `tail`, which outlives its channel, and fetch what the file holds beyond what was seen."""
         self._stream.close()
         self._thread.join(timeout=2.0)
         rest = self._machine.dom0.stream(
-            f"tail -c +{self._seen + 1} {shlex.quote(self._path)} 2>/dev/null", timeout=_DRAIN_SECONDS * 4
+            f"kill {self._pid}; tail -c +{self._seen + 1} {shlex.quote(self._path)} 2>/dev/null",
+            timeout=_DRAIN_SECONDS * 4,
         )
         with rest:
             while data := rest.read():

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from harness.exercise import TOOLS_DIR, run_tool
-from harness.model import Abi
+from harness.model import KINDS, Abi
 from harness.toollines import ToolError
 
 if TYPE_CHECKING:
@@ -238,8 +238,26 @@ def _leave(guest: Guest, command: str) -> None:
     """Have a command run that does not end, and wait for the kernel that comes after it."""
     since = guest.machine.consoles.next_number
     guest.ssh.run(f"(sleep 0.5; {command}) </dev/null >/dev/console 2>&1 &", timeout=30)
+    if KINDS[guest.spec.kind].type == "pvh":
+        _soft_reset(guest)
     guest.wait_ready(since=since)
     guest.arrived()
+
+
+def _soft_reset(guest: Guest) -> None:
+    """What libxl does for a guest of type HVM that goes over to another kernel, and refuses for PVH.
+
+    Back ends go first: they would write to memory that is the next kernel's.
+    """
+    devices = f"/local/domain/{guest.domid}/device"
+    guest.machine.dom0.run(
+        f"until xl list {_name(guest)} | awk 'END {{ exit $5 !~ /s/ }}'; do sleep 0.2; done; "
+        f"for device in $(xenstore-ls -f {devices} | sed -n 's,/backend = .*,,p'); do "
+        "back=$(xenstore-read $device/backend); xenstore-write $device/state 6; "
+        "until [ $(xenstore-read $back/state) = 6 ]; do sleep 0.1; done; done",
+        timeout=60,
+    )
+    run_tool(guest.machine.dom0, "soft-reset", "--domid", str(guest.domid), timeout=60)
 
 
 def _name(guest: Guest) -> str:

@@ -291,6 +291,13 @@ class KexecResult(Line, tag="result", frozen=True, kw_only=True):
     initrd_bytes: int
 
 
+class SoftResetResult(Line, tag="result", frozen=True, kw_only=True):
+    """``soft-reset``: the domain's ports for dom0 from now on."""
+
+    store_port: int
+    console_port: int
+
+
 RESULTS: dict[str, type[Line]] = {
     "evtchn-churn": ChurnResult,
     "evtchn-raw": RawResult,
@@ -298,6 +305,7 @@ RESULTS: dict[str, type[Line]] = {
     "evtchn-spurious": SpuriousResult,
     "evtchn-status": StatusResult,
     "kexec-self": KexecResult,
+    "soft-reset": SoftResetResult,
     "xen-free": FreeResult,
 }
 

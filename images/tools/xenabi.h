@@ -6,6 +6,9 @@
  *   xen/include/public/xen.h            hypercall numbers, domid, multicall
  *   xen/include/public/event_channel.h  EVTCHNOP_*
  *   xen/include/public/sysctl.h         physinfo
+ *   xen/include/public/domctl.h         pause, unpause, soft reset
+ *   xen/include/public/hvm/hvm_op.h, params.h  HVMOP_*_param, HVM_PARAM_*
+ *   xen/include/public/io/xs_wire.h     what a request to xenstored looks like
  *   linux/include/uapi/xen/privcmd.h    IOCTL_PRIVCMD_HYPERCALL
  *   linux/include/uapi/xen/evtchn.h     IOCTL_EVTCHN_*
  */
@@ -18,7 +21,9 @@
 /* xen.h */
 #define __HYPERVISOR_multicall          13
 #define __HYPERVISOR_event_channel_op   32
+#define __HYPERVISOR_hvm_op             34
 #define __HYPERVISOR_sysctl             35
+#define __HYPERVISOR_domctl             36
 
 typedef uint16_t domid_t;
 #define DOMID_SELF ((domid_t)0x7ff0)
@@ -101,6 +106,42 @@ struct xen_sysctl {
         struct xen_sysctl_physinfo physinfo;
         uint8_t pad[128];
     } u;
+};
+
+/* domctl.h of Xen 4.19 and 4.20; another release answers as above. */
+#define XEN_DOMCTL_INTERFACE_VERSION 0x00000017
+#define XEN_DOMCTL_pausedomain   3
+#define XEN_DOMCTL_unpausedomain 4
+#define XEN_DOMCTL_soft_reset    79
+
+struct xen_domctl {
+    uint32_t cmd, interface_version;
+    domid_t domain;
+    uint16_t _pad[3];
+    uint8_t u[128];
+};
+
+/* hvm/hvm_op.h, hvm/params.h */
+#define HVMOP_set_param 0
+#define HVMOP_get_param 1
+
+#define HVM_PARAM_STORE_EVTCHN   2
+#define HVM_PARAM_CONSOLE_EVTCHN 18
+
+struct xen_hvm_param {
+    domid_t domid;
+    uint16_t pad;
+    uint32_t index;
+    uint64_t value;
+};
+
+/* io/xs_wire.h */
+#define XS_INTRODUCE 8
+#define XS_WRITE     11
+#define XS_ERROR     16
+
+struct xsd_sockmsg {
+    uint32_t type, req_id, tx_id, len;
 };
 
 /* privcmd.h */

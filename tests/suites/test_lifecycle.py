@@ -422,8 +422,7 @@ def test_ended_with_ports_open(dom0, start_guest, leaks, figure, guest, how):
 
 
 # Into another kernel: the toolstack resets the domain, which goes on with its memory and its number.
-# HVM only: libxl_domain_soft_reset() of 4.20 refuses any other type, and xl then destroys the domain. That
-# Xen's side of it is as good for PVH guests is seen by bare ones (suite domains).
+# For PVH guests that is a tool of ours: libxl_domain_soft_reset() of 4.20 refuses any other type than HVM.
 
 
 def held_and_flying(g, load, dom0, tool):
@@ -450,7 +449,7 @@ def begins_anew(dom0, g, tool, *, after, fresh, same=True):
 
 
 @pytest.mark.parametrize("abi", ["3l", "fifo", "2l"])
-@pytest.mark.parametrize("guest", ["hvm64"])
+@pytest.mark.parametrize("guest", ["pvh64", "hvm64"])
 def test_kexec(dom0, start_guest, load, leaks, row, tool, guest, abi):
     """The kernel comes to itself twice, and each time registers from the start."""
     g = start_guest(name="kexec", kind=guest, abi=abi, memory_mib=320, max_event_channels=CHANNELS)
@@ -475,7 +474,7 @@ def test_kexec(dom0, start_guest, load, leaks, row, tool, guest, abi):
 # Not FIFO on another CPU than the first: Linux registers no control block for Xen's vCPU 0 there, and Xen
 # drops each event for a port that is not yet bound to another vCPU ("no FIFO event channel control block").
 @pytest.mark.parametrize(("abi", "cpu"), [("3l", 0), ("3l", 1), ("fifo", 0), ("2l", 1)])
-@pytest.mark.parametrize("guest", ["hvm64"])
+@pytest.mark.parametrize("guest", ["pvh64", "hvm64"])
 def test_crash_kernel(dom0, start_guest, load, row, tool, guest, abi, cpu):
     """After a panic a second kernel goes on, on the CPU that panicked: its CPU 0 may be Xen's vCPU 1."""
     g = start_guest(

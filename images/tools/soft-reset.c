@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * soft-reset --domid D: what libxl_domain_soft_reset() does for HVM domains,
+ * for a PVH one: a domain that shut down with SHUTDOWN_soft_reset, on its way
+ * from one kernel to the next by kexec, loses its event channels, gets new
+ * ones for xenstore and its console, and goes on. libxl 4.20 refuses any other
+ * type, though nothing in Xen does. Its devices are the caller's to close
+ * before: a back end would write to memory that is the next kernel's.
+ * Dom0 only.
+ */
+#define _GNU_SOURCE
+#include <getopt.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "hypercall.h"
+
+#define XENSTORED "/run/xenstored/socket"
+
+static struct hyp h;
+static domid_t domid;
+
+/* 0, or an errno. */
+static int domctl(uint32_t cmd)
+{
+    struct xen_domctl *op = (void *)h.sysctl;
+
+    *op = (struct xen_domctl){
+        .cmd = cmd, .interface_version = XEN_DOMCTL_INTERFACE_VERSION,
+        .domain = domid };
+    return hyp_call(&h, __HYPERVISOR_domctl, (uintptr_t)op, 0) ? errno : 0;
+}
+
+static uint64_t hvm_param(unsigned int op, uint32_t index, uint64_t value)
+{
+    struct xen_hvm_param *param = (void *)h.arg;
+
+    *param = (struct xen_hvm_param){
+        .domid = domid, .index = index, .value = value };
+    if ( hyp_call(&h, __HYPERVISOR_hvm_op, op, (uintptr_t)param) )
+        die(errno, "HVMOP_*_param", "is it a PVH domain?");
+    return param->value;
+}
+
+/* A port of the domain's that dom0 may bind to. */
+static uint32_t new_port(void)
+{
+    struct evtchn_alloc_unbound *alloc = &h.arg->alloc;
+
+    *alloc = (struct evtchn_alloc_unbound){ .dom = domid, .remote_dom = 0 };
+    if ( hyp_evtchn(&h, EVTCHNOP_alloc_unbound) )
+        die(errno, "EVTCHNOP_alloc_unbound", "see Xen's console");
+    return alloc->port;
+}
+
+static void new_ports(uint32_t *store, uint32_t *console)
+{
+    uint64_t old = hvm_param(HVMOP_get_param, HVM_PARAM_CONSOLE_EVTCHN, 0);
+    uint32_t first = new_port(), second = new_port();
+
+    /* xenconsoled binds again only if the number is another. */
+    *console = first == old ? second : first;
+    *store = first == old ? first : second;
+    /* This is where the next kernel looks for them. */
+    hvm_param(HVMOP_set_param, HVM_PARAM_STORE_EVTCHN, *store);
+    hvm_param(HVMOP_set_param, HVM_PARAM_CONSOLE_EVTCHN, *console);
+}
+
+static void all(ssize_t n, size_t size, const char *what)
+{
+    if ( n != (ssize_t)size )
+        die(n < 0 ? errno : EPIPE, what, "is xenstored running?");
+}
+
+static void xenstore(int fd, uint32_t type, const char *body, size_t len)
+{
+    struct xsd_sockmsg msg = { .type = type, .len = (uint32_t)len };
+    char answer[256];
+
+    all(write(fd, &msg, sizeof(msg)), sizeof(msg), "xenstored");
+    all(write(fd, body, len), len, "xenstored");
+    all(recv(fd, &msg, sizeof(msg), MSG_WAITALL), sizeof(msg), "xenstored");
+    if ( msg.len > sizeof(answer) )
+        die(EPROTO, "xenstored", "its answer is longer than any should be");
+    all(recv(fd, answer, msg.len, MSG_WAITALL), msg.len, "xenstored");
+    if ( msg.type == XS_ERROR )
+        die(EIO, "xenstored", "it refused; see its log");
+}
+
+static void tell_xenstore(uint32_t store, uint32_t console)
+{
+    struct sockaddr_un to = { .sun_family = AF_UNIX, .sun_path = XENSTORED };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    char body[128];
+    int len;
+
+    if ( fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof(to)) )
+        die(errno, XENSTORED, "is xenstored running?");
+
+    /* A path with its end, then a value without. */
+    len = sprintf(body, "/local/domain/%u/store/port%c%u", domid, 0, store);
+    xenstore(fd, XS_WRITE, body, (size_t)len);
+    len = sprintf(body, "/local/domain/%u/console/port%c%u", domid, 0,
+                  console);
+    xenstore(fd, XS_WRITE, body, (size_t)len);
+
+    /*
+     * xenstored binds the new port and forgets watches and transactions of the
+     * last kernel's; xenconsoled hears of it, and reads its own port again.
+     * The frame has no meaning any more: the ring is a grant.
+     */
+    len = sprintf(body, "%u%c0%c%u%c", domid, 0, 0, store, 0);
+    xenstore(fd, XS_INTRODUCE, body, (size_t)len);
+    close(fd);
+}
+
+int main(int argc, char **argv)
+{
+    static const char usage[] = "soft-reset --domid D";
+    static const struct option opts[] = {
+        { "domid", required_argument, NULL, 'd' },
+        { NULL, 0, NULL, 0 },
+    };
+    uint64_t number = 0;
+    uint32_t store = 0, console = 0;
+    int err;
+
+    for ( int c; (c = getopt_long(argc, argv, "", opts, NULL)) != -1; )
+    {
+        if ( c != 'd' )
+            die(EINVAL, "usage", usage);
+        number = parse_u64(optarg, "--domid");
+    }
+    if ( optind != argc || !number || number >= DOMID_SELF )
+        die(EINVAL, "usage", usage);
+    domid = (domid_t)number;
+
+    js_open("start");
+    js_s("tool", "soft-reset");
+    js_u("domid", domid);
+    js_close();
+
+    hyp_open(&h);
+    /* It would run at once after the reset. */
+    if ( (err = domctl(XEN_DOMCTL_pausedomain)) )
+        die(err, "XEN_DOMCTL_pausedomain",
+            "ESRCH: there is no such domain; EACCES: another release of Xen");
+    err = domctl(XEN_DOMCTL_soft_reset);
+    if ( !err )
+    {
+        new_ports(&store, &console);
+        tell_xenstore(store, console);
+    }
+    /* Whatever came of it, it is not for us to hold. */
+    if ( domctl(XEN_DOMCTL_unpausedomain) )
+        die(EIO, "XEN_DOMCTL_unpausedomain", "see Xen's console");
+    if ( err )
+        die(err, "XEN_DOMCTL_soft_reset", "EINVAL: it has not shut down");
+
+    js_open("result");
+    js_u("store_port", store);
+    js_u("console_port", console);
+    js_close();
+    return 0;
+}
