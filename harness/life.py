@@ -249,12 +249,20 @@ def _soft_reset(guest: Guest) -> None:
 
     Back ends go first: they would write to memory that is the next kernel's.
     """
+    shut_down = f"xl list {_name(guest)} | awk 'END {{ exit $5 !~"
+    # Whatever its end: why it is another than was wanted is its consoles' to say.
+    guest.machine.dom0.run(
+        f"n=0; until {shut_down} /s/ }}'; do n=$((n + 1)); [ $n -lt 150 ] || exit; sleep 0.2; done",
+        timeout=120, check=False,
+    )  # fmt: skip
+    guest.vigil.check()
     devices = f"/local/domain/{guest.domid}/device"
     guest.machine.dom0.run(
-        f"until xl list {_name(guest)} | awk 'END {{ exit $5 !~ /s/ }}'; do sleep 0.2; done; "
+        f"{shut_down} /sS/ }}' || {{ echo 'it has not shut down for another kernel' >&2; exit 1; }}; n=0; "
         f"for device in $(xenstore-ls -f {devices} | sed -n 's,/backend = .*,,p'); do "
         "back=$(xenstore-read $device/backend); xenstore-write $device/state 6; "
-        "until [ $(xenstore-read $back/state) = 6 ]; do sleep 0.1; done; done",
+        'until [ "$(xenstore-read $back/state)" = 6 ]; do '
+        "n=$((n + 1)); [ $n -lt 300 ] || exit 1; sleep 0.1; done; done",
         timeout=60,
     )
     run_tool(guest.machine.dom0, "soft-reset", "--domid", str(guest.domid), timeout=60)

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * soft-reset --domid D: what libxl_domain_soft_reset() does for HVM domains,
- * for a PVH one: a domain that shut down with SHUTDOWN_soft_reset, on its way
- * from one kernel to the next by kexec, loses its event channels, gets new
- * ones for xenstore and its console, and goes on. libxl 4.20 refuses any other
- * type, though nothing in Xen does. Its devices are the caller's to close
- * before: a back end would write to memory that is the next kernel's.
+ * soft-reset --domid D: of what libxl_domain_soft_reset() does for HVM domains
+ * that which a PVH one needs. It has shut down with SHUTDOWN_soft_reset, on its
+ * way from one kernel to the next by kexec; it loses its event channels, gets
+ * new ones for xenstore and its console, and goes on. libxl 4.20 refuses any
+ * other type than HVM, though nothing in Xen does. Its devices are the caller's
+ * to close before: a back end would write to memory that is the next kernel's.
  * Dom0 only.
  */
 #define _GNU_SOURCE
@@ -31,39 +31,41 @@ static int domctl(uint32_t cmd)
     return hyp_call(&h, __HYPERVISOR_domctl, (uintptr_t)op, 0) ? errno : 0;
 }
 
-static uint64_t hvm_param(unsigned int op, uint32_t index, uint64_t value)
+/* Xen would reset a domain that shut down for another reason as well, and half
+ * of a PV one before it says that it can't. */
+static void check_domain(void)
 {
-    struct xen_hvm_param *param = (void *)h.arg;
+    const uint32_t want = XEN_DOMINF_hvm_guest | XEN_DOMINF_shutdown |
+                          SHUTDOWN_soft_reset << XEN_DOMINF_shutdownshift;
+    const uint32_t mask = want | XEN_DOMINF_shutdownmask
+                                 << XEN_DOMINF_shutdownshift;
+    int err = domctl(XEN_DOMCTL_getdomaininfo);
 
-    *param = (struct xen_hvm_param){
-        .domid = domid, .index = index, .value = value };
-    if ( hyp_call(&h, __HYPERVISOR_hvm_op, op, (uintptr_t)param) )
-        die(errno, "HVMOP_*_param", "is it a PVH domain?");
-    return param->value;
+    if ( err )
+        die(err, "XEN_DOMCTL_getdomaininfo",
+            "ESRCH: there is no such domain; EACCES: another release of Xen");
+    if ( (((struct xen_domctl *)h.sysctl)->u.info.flags & mask) != want )
+        die(EINVAL, "--domid", "a PVH domain that has shut down for a kexec");
 }
 
-/* A port of the domain's that dom0 may bind to. */
-static uint32_t new_port(void)
+/* A port of the domain's that dom0 may bind to; its next kernel looks for it
+ * in @param. */
+static uint32_t new_port(uint32_t param)
 {
     struct evtchn_alloc_unbound *alloc = &h.arg->alloc;
+    struct xen_hvm_param *set = (void *)h.arg;
+    uint32_t port;
 
     *alloc = (struct evtchn_alloc_unbound){ .dom = domid, .remote_dom = 0 };
     if ( hyp_evtchn(&h, EVTCHNOP_alloc_unbound) )
         die(errno, "EVTCHNOP_alloc_unbound", "see Xen's console");
-    return alloc->port;
-}
+    port = alloc->port;
 
-static void new_ports(uint32_t *store, uint32_t *console)
-{
-    uint64_t old = hvm_param(HVMOP_get_param, HVM_PARAM_CONSOLE_EVTCHN, 0);
-    uint32_t first = new_port(), second = new_port();
-
-    /* xenconsoled binds again only if the number is another. */
-    *console = first == old ? second : first;
-    *store = first == old ? first : second;
-    /* This is where the next kernel looks for them. */
-    hvm_param(HVMOP_set_param, HVM_PARAM_STORE_EVTCHN, *store);
-    hvm_param(HVMOP_set_param, HVM_PARAM_CONSOLE_EVTCHN, *console);
+    *set = (struct xen_hvm_param){
+        .domid = domid, .index = param, .value = port };
+    if ( hyp_call(&h, __HYPERVISOR_hvm_op, HVMOP_set_param, (uintptr_t)set) )
+        die(errno, "HVMOP_set_param", "see Xen's console");
+    return port;
 }
 
 static void all(ssize_t n, size_t size, const char *what)
@@ -80,11 +82,12 @@ static void xenstore(int fd, uint32_t type, const char *body, size_t len)
     all(write(fd, &msg, sizeof(msg)), sizeof(msg), "xenstored");
     all(write(fd, body, len), len, "xenstored");
     all(recv(fd, &msg, sizeof(msg), MSG_WAITALL), sizeof(msg), "xenstored");
-    if ( msg.len > sizeof(answer) )
+    if ( msg.len >= sizeof(answer) )
         die(EPROTO, "xenstored", "its answer is longer than any should be");
     all(recv(fd, answer, msg.len, MSG_WAITALL), msg.len, "xenstored");
+    answer[msg.len] = 0;
     if ( msg.type == XS_ERROR )
-        die(EIO, "xenstored", "it refused; see its log");
+        die(EIO, "xenstored refused", answer);
 }
 
 static void tell_xenstore(uint32_t store, uint32_t console)
@@ -97,18 +100,19 @@ static void tell_xenstore(uint32_t store, uint32_t console)
     if ( fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof(to)) )
         die(errno, XENSTORED, "is xenstored running?");
 
-    /* A path with its end, then a value without. */
+    /* A path with its end, then a value without. xenconsoled watches
+     * the console's, and binds again. */
     len = sprintf(body, "/local/domain/%u/store/port%c%u", domid, 0, store);
     xenstore(fd, XS_WRITE, body, (size_t)len);
     len = sprintf(body, "/local/domain/%u/console/port%c%u", domid, 0,
                   console);
     xenstore(fd, XS_WRITE, body, (size_t)len);
 
-    /*
-     * xenstored binds the new port and forgets watches and transactions of the
-     * last kernel's; xenconsoled hears of it, and reads its own port again.
-     * The frame has no meaning any more: the ring is a grant.
-     */
+    /* That it has shut down is over: the next time has to be told again. */
+    len = sprintf(body, "%u%c", domid, 0);
+    xenstore(fd, XS_RESUME, body, (size_t)len);
+    /* Binds the new port, and drops watches and transactions of the last
+     * kernel's. The frame has no meaning any more: the ring is a grant. */
     len = sprintf(body, "%u%c0%c%u%c", domid, 0, 0, store, 0);
     xenstore(fd, XS_INTRODUCE, body, (size_t)len);
     close(fd);
@@ -122,7 +126,7 @@ int main(int argc, char **argv)
         { NULL, 0, NULL, 0 },
     };
     uint64_t number = 0;
-    uint32_t store = 0, console = 0;
+    uint32_t store, console;
     int err;
 
     for ( int c; (c = getopt_long(argc, argv, "", opts, NULL)) != -1; )
@@ -141,21 +145,21 @@ int main(int argc, char **argv)
     js_close();
 
     hyp_open(&h);
+    check_domain();
     /* It would run at once after the reset. */
     if ( (err = domctl(XEN_DOMCTL_pausedomain)) )
-        die(err, "XEN_DOMCTL_pausedomain",
-            "ESRCH: there is no such domain; EACCES: another release of Xen");
-    err = domctl(XEN_DOMCTL_soft_reset);
-    if ( !err )
+        die(err, "XEN_DOMCTL_pausedomain", "see Xen's console");
+    if ( (err = domctl(XEN_DOMCTL_soft_reset)) )
     {
-        new_ports(&store, &console);
-        tell_xenstore(store, console);
+        domctl(XEN_DOMCTL_unpausedomain);
+        die(err, "XEN_DOMCTL_soft_reset", "see Xen's console");
     }
-    /* Whatever came of it, it is not for us to hold. */
-    if ( domctl(XEN_DOMCTL_unpausedomain) )
-        die(EIO, "XEN_DOMCTL_unpausedomain", "see Xen's console");
-    if ( err )
-        die(err, "XEN_DOMCTL_soft_reset", "EINVAL: it has not shut down");
+    /* If any of this fails it stays paused: it couldn't do without. */
+    store = new_port(HVM_PARAM_STORE_EVTCHN);
+    console = new_port(HVM_PARAM_CONSOLE_EVTCHN);
+    tell_xenstore(store, console);
+    if ( (err = domctl(XEN_DOMCTL_unpausedomain)) )
+        die(err, "XEN_DOMCTL_unpausedomain", "see Xen's console");
 
     js_open("result");
     js_u("store_port", store);

@@ -112,18 +112,35 @@ struct xen_sysctl {
 #define XEN_DOMCTL_INTERFACE_VERSION 0x00000017
 #define XEN_DOMCTL_pausedomain   3
 #define XEN_DOMCTL_unpausedomain 4
+#define XEN_DOMCTL_getdomaininfo 5
 #define XEN_DOMCTL_soft_reset    79
+
+/* The first words of it. */
+struct xen_domctl_getdomaininfo {
+    domid_t domain;
+    uint16_t pad1;
+#define XEN_DOMINF_hvm_guest     (1u << 1)
+#define XEN_DOMINF_shutdown      (1u << 2)
+#define XEN_DOMINF_shutdownmask  255u
+#define XEN_DOMINF_shutdownshift 16
+    uint32_t flags;
+};
 
 struct xen_domctl {
     uint32_t cmd, interface_version;
     domid_t domain;
     uint16_t _pad[3];
-    uint8_t u[128];
+    union {
+        struct xen_domctl_getdomaininfo info;
+        uint8_t pad[128];
+    } u;
 };
+
+/* sched.h */
+#define SHUTDOWN_soft_reset 5u
 
 /* hvm/hvm_op.h, hvm/params.h */
 #define HVMOP_set_param 0
-#define HVMOP_get_param 1
 
 #define HVM_PARAM_STORE_EVTCHN   2
 #define HVM_PARAM_CONSOLE_EVTCHN 18
@@ -139,6 +156,7 @@ struct xen_hvm_param {
 #define XS_INTRODUCE 8
 #define XS_WRITE     11
 #define XS_ERROR     16
+#define XS_RESUME    18
 
 struct xsd_sockmsg {
     uint32_t type, req_id, tx_id, len;
