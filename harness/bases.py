@@ -23,16 +23,30 @@ XEN_BASE = "xen-patches/4.20"
 LINUX_BASE = "guest-patches/6.12"
 
 
+class Known(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A tarball of Debian's that the series was made for and tested on.
+
+    Attributes:
+        version: upstream's.
+        sha256: of the tarball, in hex.
+    """
+
+    version: str
+    sha256: str
+
+
 class Debian(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where Debian has the tree.
 
     Attributes:
         package: the source package.
-        suites: where to look, best first.
+        suites: where to look when none of the known ones is there, best first.
+        known: best first.
     """
 
     package: str
     suites: tuple[str, ...]
+    known: tuple[Known, ...] = ()
 
 
 class Upstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -153,19 +167,22 @@ def load(folder: Path) -> Base:
                 f"{path}: upstream {upstream.version} needs either sha256 or commit",
                 hint="sha256 for a tarball's URL, commit for that of a git repository.",
             )
-        if upstream.sha256 and not re.fullmatch(r"[0-9a-f]{64}", upstream.sha256):
-            raise UserError(
-                f"{path}: upstream.sha256 of {upstream.version} is not 64 hex digits",
-                hint="take it from the maker's signed list of checksums.",
-            )
         if upstream.commit and not re.fullmatch(r"[0-9a-f]{40}", upstream.commit):
             raise UserError(
                 f"{path}: upstream.commit of {upstream.version} is not 40 hex digits",
                 hint="git rev-parse gives a commit's whole name.",
             )
-        if not in_series(upstream.version, file.series):
+    pinned = [("debian.known", one) for one in file.debian.known]
+    pinned += [("upstream", one) for one in file.upstream]
+    for key, one in pinned:
+        if not re.fullmatch(r"[0-9a-f]{64}", one.sha256) and not getattr(one, "commit", ""):
             raise UserError(
-                f"{path}: upstream.version {upstream.version} is not of series {file.series}",
+                f"{path}: {key}.sha256 of {one.version} is not 64 hex digits",
+                hint="take it from the maker's signed list of checksums.",
+            )
+        if not in_series(one.version, file.series):
+            raise UserError(
+                f"{path}: {key}.version {one.version} is not of series {file.series}",
                 hint="correct one of the two.",
             )
     return Base(folder=folder, file=file, text=text)

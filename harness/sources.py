@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness import apt, proc
-from harness.bases import Base, Upstream, in_series
+from harness.bases import Base, Known, Upstream, in_series
 from harness.errors import EvhError, InfraError, UserError
 from harness.model import Source
 from harness.progress import Progress
@@ -78,6 +78,9 @@ def download(base: Base, dest: Path, *, say: Callable[[str], None]) -> Source:
     if mirror is None:
         refused.append("Debian: apt has no Debian archive among its sources")
     else:
+        for known in base.file.debian.known:
+            place = functools.partial(from_pool, base, known, mirror, dest)
+            places.append((f"Debian's pool, {known.version}", place))
         for suite in base.file.debian.suites:
             place = functools.partial(from_debian, base, suite, mirror, dest, say=say)
             places.append((f"Debian {suite}", place))
@@ -98,6 +101,26 @@ def download(base: Base, dest: Path, *, say: Callable[[str], None]) -> Source:
         f"no place has the source of {base.name}:\n" + "\n".join(refused),
         hint=f"check the network, set {apt.MIRROR_VARIABLE} to a Debian mirror, "
         f"or give a tree of your own: --{base.file.component}-tree PATH.",
+    )
+
+
+def from_pool(base: Base, known: Known, mirror: apt.Mirror, dest: Path) -> Source:
+    """A tarball whose checksum is known, though the mirror's index may have moved on from it, or be
+    ahead of what the mirror holds.
+
+    Raises:
+        Unavailable: the mirror does not have it (any more), or has something else.
+    """
+    package = base.file.debian.package
+    folder = package[:4] if package.startswith("lib") else package[0]
+    pool = f"{mirror.uri.rstrip('/')}/pool/main/{folder}/{package}"
+    tarball = fetch_verified(f"{pool}/{package}_{known.version}.orig.tar.xz", known.sha256, dest)
+    return Source(
+        name=base.file.component,
+        version=known.version,
+        origin=f"apt:pool:{package}={known.version}",
+        sha256=known.sha256,
+        tarball=tarball,
     )
 
 
@@ -245,13 +268,7 @@ def from_upstream(base: Base, upstream: Upstream, dest: Path) -> Source:
     Raises:
         Unavailable: it cannot be had, is cut short, or has another checksum.
     """
-    tarball = dest / upstream.url.rsplit("/", 1)[-1]
-    try:
-        download_url(upstream.url, tarball)
-        verify(tarball, upstream.sha256)
-    except BaseException:
-        tarball.unlink(missing_ok=True)
-        raise
+    tarball = fetch_verified(upstream.url, upstream.sha256, dest)
     return Source(
         name=base.file.component,
         version=upstream.version,
@@ -290,6 +307,22 @@ def from_git(base: Base, upstream: Upstream, dest: Path) -> Source:
         sha256=sha256_of(tarball),
         tarball=tarball,
     )
+
+
+def fetch_verified(url: str, sha256: str, dest: Path) -> Path:
+    """Fetch ``url`` into the folder ``dest``, under its own name.
+
+    Raises:
+        Unavailable: it cannot be had, is cut short, or has another checksum; nothing is left then.
+    """
+    target = dest / url.rsplit("/", 1)[-1]
+    try:
+        download_url(url, target)
+        verify(target, sha256)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    return target
 
 
 def download_url(url: str, target: Path) -> None:

@@ -10,17 +10,23 @@ import pytest
 from harness import bases, build, plan
 from harness.errors import UserError
 
-GOOD = """\
+KNOWN = f"""\
+[[debian.known]]
+version = "4.20.2"
+sha256 = "{"f" * 64}"
+"""
+GOOD = f"""\
 component = "xen"
 series = "4.20"
 [debian]
 package = "xen"
 suites = ["trixie"]
+{KNOWN}
 [[upstream]]
 version = "4.20.1"
 url = "https://example.org/xen-4.20.1.tar.gz"
-sha256 = "{sha}"
-""".format(sha="0" * 64)
+sha256 = "{"0" * 64}"
+"""
 
 
 def load(tmp_path: Path, text: str) -> bases.Base:
@@ -45,6 +51,8 @@ def test_a_good_one(tmp_path: Path) -> None:
         ('package = "xen"\n', "", "missing required field `package`"),
         ("0" * 64, "0" * 63, "not 64 hex digits"),
         ('version = "4.20.1"', 'version = "4.21.1"', "is not of series 4.20"),
+        (KNOWN, KNOWN.replace("4.20.2", "4.19.2"), r"debian\.known\.version 4\.19\.2 is not of series 4\.20"),
+        (KNOWN, KNOWN.replace("f" * 64, "f" * 63), r"debian\.known\.sha256 of 4\.20\.2 is not 64 hex digits"),
         ('series = "4.20"', 'series = "4.20', "is not TOML"),
     ],
 )

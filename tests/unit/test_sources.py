@@ -124,6 +124,44 @@ def test_the_next_place_is_tried_and_the_note_says_so(
     assert "altered.tar: " in source.note and "has SHA-256" in source.note
 
 
+def known_base(tmp_path: Path, *versions: str) -> bases.Base:
+    """Tarballs of Debian's by checksum, with no suite to fall back on, and an upstream that is not there."""
+    text = 'component = "xen"\nseries = "4.20"\n[debian]\npackage = "xen"\nsuites = []\n'
+    for version in versions:
+        text += f'[[debian.known]]\nversion = "{version}"\nsha256 = "{SHA}"\n'
+    (tmp_path / "base.toml").write_text(text)
+    return bases.load(tmp_path)
+
+
+def test_a_known_tarball_comes_out_of_the_pool_whatever_the_index_lists(
+    server: str, store: Store, progress: Progress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apt, "mirror", lambda: apt.Mirror(uri=f"{server}/debian/", keyring=Path("k")))
+    wanted = known_base(tmp_path, "4.20.4+absent", "4.20.3+altered", "4.20.2+1-gabc")
+    source = sources.fetch(wanted, store=store, progress=progress)
+    assert (source.version, source.origin) == ("4.20.2+1-gabc", "apt:pool:xen=4.20.2+1-gabc")
+    assert source.tarball is not None and source.tarball.name == "xen_4.20.2+1-gabc.orig.tar.xz"
+    assert "4.20.4+absent: cannot be downloaded" in source.note
+    assert "4.20.3+altered: " in source.note and "has SHA-256" in source.note
+    assert [p.name for p in source.tarball.parent.glob("*.tar.xz")] == [source.tarball.name]
+
+
+@pytest.mark.parametrize("package", ["xen", "libvirt"])
+def test_where_a_pool_has_a_package(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(sources, "download_url", lambda url, target: asked.append(url))
+    monkeypatch.setattr(sources, "verify", lambda *_: None)
+    base = known_base(tmp_path, "4.20.1")
+    (tmp_path / "base.toml").write_text(base.text.replace('package = "xen"', f'package = "{package}"'))
+    base = bases.load(tmp_path)
+    mirror = apt.Mirror(uri="http://m/debian", keyring=Path("k"))
+    sources.from_pool(base, base.file.debian.known[0], mirror, tmp_path)
+    folder = {"xen": "x", "libvirt": "libv"}[package]
+    assert asked == [f"http://m/debian/pool/main/{folder}/{package}/{package}_4.20.1.orig.tar.xz"]
+
+
 def test_versions_out_of_showsrc() -> None:
     listed = sources.parse_showsrc((LOGS / "showsrc-linux.txt").read_text())
     assert [v.upstream for v in sources.newest_first(listed)] == [
