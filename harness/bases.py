@@ -172,7 +172,7 @@ def load(folder: Path) -> Base:
                 f"{path}: upstream.commit of {upstream.version} is not 40 hex digits",
                 hint="git rev-parse gives a commit's whole name.",
             )
-    pinned = [("debian.known", one) for one in file.debian.known]
+    pinned: list[tuple[str, Known | Upstream]] = [("debian.known", one) for one in file.debian.known]
     pinned += [("upstream", one) for one in file.upstream]
     for key, one in pinned:
         if not re.fullmatch(r"[0-9a-f]{64}", one.sha256) and not getattr(one, "commit", ""):
