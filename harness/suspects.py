@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness import witness
 from harness.errors import EvhError
 from harness.waits import TimedOut
 
@@ -23,6 +24,8 @@ XEN_SECONDS = 10
 def hung_guest(machine: Machine, layer: str) -> str:
     """The layer to blame for a guest's silence: its own, if dom0 answers.
 
+    What it looked like is written down then (witness.py).
+
     Args:
         layer: the guest's.
     """
@@ -32,6 +35,8 @@ def hung_guest(machine: Machine, layer: str) -> str:
         return error.layer or "dom0"
     except EvhError:
         return ""  # it is lost, and says so itself
+    domids = [guest.domid for guest in machine.guests.values()]
+    witness.write(machine, layer, domids=domids, dom0_answers=True)
     return layer
 
 
@@ -51,4 +56,5 @@ def hung_dom0(machine: Machine) -> str:
         return "xen"
     except EvhError:
         return ""
+    witness.write(machine, "dom0", dom0_answers=False)
     return "dom0"

@@ -284,6 +284,17 @@ class SpuriousResult(Line, tag="result", frozen=True, kw_only=True):
     seconds: float
 
 
+class WakeupsResult(Line, tag="result", frozen=True, kw_only=True):
+    """``evtchn-wakeups``; the reader ``slept`` that often, and ``missed`` its wake-up that often."""
+
+    sent: int
+    seen: int
+    unexpected: int
+    slept: int
+    missed: int
+    seconds: float
+
+
 class KexecResult(Line, tag="result", frozen=True, kw_only=True):
     """What ``kexec-self`` loaded."""
 
@@ -304,6 +315,7 @@ RESULTS: dict[str, type[Line]] = {
     "evtchn-dev": DevResult,
     "evtchn-spurious": SpuriousResult,
     "evtchn-status": StatusResult,
+    "evtchn-wakeups": WakeupsResult,
     "kexec-self": KexecResult,
     "soft-reset": SoftResetResult,
     "xen-free": FreeResult,

@@ -111,7 +111,8 @@ class Vigil:
         self.parent = parent
         self.clock = clock
         self.suspect: Callable[[], str] | None = None
-        self._asking = False
+        self._asks = threading.Lock()
+        self._asker = 0
         self._slowness = 1.0
         self._lock = threading.Lock()
         self._loss: Callable[[], MachineLost] | None = None
@@ -134,13 +135,14 @@ class Vigil:
 
     def hung(self) -> str:
         """Who hangs, now that a deadline has passed; empty where that cannot be told."""
-        if self.suspect is None or self._asking:
+        if self.suspect is None or self._asker == threading.get_ident():
             return ""  # who asks waits too
-        self._asking = True
-        try:
-            return self.suspect()
-        finally:
-            self._asking = False
+        with self._asks:
+            self._asker = threading.get_ident()
+            try:
+                return self.suspect()
+            finally:
+                self._asker = 0
 
     def lose(self, loss: Callable[[], MachineLost]) -> bool:
         """End every wait, present and future; only the first call counts.

@@ -204,3 +204,20 @@ def test_spurious_events(dom0, start_guest, load, tool, row, figure, storm_secon
     assert g.ssh.run("cat /sys/class/net/eth0/carrier", timeout=30).out.strip() == "1"
     s = exchange(g.ssh, dom0, receiver_domid=g.domid, count=1_000, timeout=120).served
     assert (s.seen, s.lost, s.doubled, s.unknown, s.early) == (1_000, 0, 0, 0, 0)
+
+
+@pytest.mark.cell(abi="3l")
+@pytest.mark.parametrize("guest", ["dom0", "pv64", "pvh64"])
+def test_readers_are_woken(dom0, start_guest, tool, figure, storm_seconds, seed, guest):
+    """Who reads one event of /dev/xen/evtchn and sleeps again, as xenstored does, is woken by the next,
+    also by one that is just being taken on another CPU."""
+    where = dom0 if guest == "dom0" else start_guest(
+        name="reader", kind=guest, abi="3l", memory_mib=MEMORY, max_event_channels=CHANNELS
+    )  # fmt: skip
+    ms = round(storm_seconds * 3_000)
+    r = tool(where, "evtchn-wakeups", "--ms", ms, "--seed", seed, timeout=ms / 1000 + 120).result
+    for name in ("sent", "slept", "missed"):
+        figure(name, getattr(r, name))
+    assert r.sent == r.seen > 1_000 and not r.unexpected, r
+    assert r.slept > 100, "the reader hardly slept"
+    assert r.missed == 0, f"{r.missed} of {r.slept} times it slept on with an event to read"

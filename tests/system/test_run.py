@@ -215,6 +215,14 @@ def test_hang_of_a_guest_ends_its_cell_and_not_the_run(evh: Evh) -> None:
     tests = {test["test"]: test for test in evh.record()["tests"]}
     # dom0 and Xen were asked, and answered.
     assert (tests["test_hang"]["verdict"], tests["test_hang"]["layer"]) == ("hang", "guest:stuck")
+    # What it looked like stands beside the consoles: dom0's interrupts and processes, its ports by Xen,
+    # Xen's own words, and xenstore after all that.
+    (seen,) = evh.folder.glob("runs/*/machine-1/hang-1-guest-stuck.txt")
+    text = seen.read_text()
+    words = ("xenbus", "usable: ", "xenstored", '"ev":"result"', "Event channel information", "/local/domain/1")
+    places = [text.index(word) for word in words]
+    assert places == sorted(places)
+    assert str(seen) in got.stderr
     assert tests["test_next"]["verdict"] == "pass"
 
 
@@ -231,6 +239,8 @@ def test_hang_of_dom0_is_its_own(evh: Evh) -> None:
     assert got.returncode == 5, got.stdout + got.stderr
     (test,) = evh.record()["tests"]
     assert (test["verdict"], test["layer"]) == ("hang", "dom0")
+    (seen,) = evh.folder.glob("runs/*/machine-1/hang-1-dom0.txt")
+    assert "Event channel information" in seen.read_text()
 
 
 def test_nothing_to_run_is_exit_6(evh: Evh) -> None:

@@ -2,6 +2,7 @@
 """A wait ends for the first of four reasons; the clock is the test's."""
 
 import os
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -169,3 +170,27 @@ def test_a_deadline_asks_who_hangs_and_is_not_asked_by_who_asks() -> None:
     with pytest.raises(TimedOut) as caught:
         world.wait(total=10.0)
     assert caught.value.layer == "dom0"
+
+
+def test_deadlines_of_two_threads_are_both_blamed() -> None:
+    vigil = Vigil()
+    both = threading.Barrier(2)
+    asked = []
+
+    def suspect() -> str:
+        asked.append(vigil.hung())  # by who asks: no answer
+        return "dom0"
+
+    vigil.suspect = suspect
+    blamed = []
+
+    def wait() -> None:
+        both.wait()
+        blamed.append(vigil.hung())
+
+    threads = [threading.Thread(target=wait) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (blamed, asked) == (["dom0", "dom0"], ["", ""])
