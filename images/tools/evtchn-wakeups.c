@@ -26,7 +26,8 @@
 #include "evh.h"
 #include "xenabi.h"
 
-#define PORTS 4
+#define PORTS 2
+#define SPIN 512        /* at most so long between two sends */
 #define TICK_US 50000
 /* In a row without an event read, though there is one: 2 s, if the machine
  * does so well as to give the onlooker that time. */
@@ -119,8 +120,8 @@ static void *sender(void *arg)
             struct pair *p = &pairs[i];
             struct ioctl_evtchn_port arg = { p->tx };
 
-            for ( uint64_t n = rnd(&rng) % 256; n; n-- )
-                __builtin_ia32_pause();
+            for ( volatile uint64_t n = rnd(&rng) % SPIN; n; n-- )
+                ;
             if ( p->seen != p->sent )
                 continue;
             if ( ioctl(tx_fd, IOCTL_EVTCHN_NOTIFY, &arg) )

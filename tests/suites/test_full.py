@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every port of a 64-bit guest, through real IRQs: the guest wants some 2.5 GiB, and minutes without KVM.
+"""Every port of a 64-bit guest, through real IRQs: the guest wants some 2.5 GiB (1 GiB if their IRQs have no
+files), and minutes without KVM.
 
 dom0 has as many ports, but some are its own, so it cannot be the other end of
 all of a guest's: the last thousand are a loopback inside the guest.
@@ -24,10 +25,13 @@ pytestmark = pytest.mark.machine(abi="3l", memory_mib=4608, dom0_mib=1024)
 
 
 @pytest.mark.cell(abi="3l")
+@pytest.mark.parametrize("files", [True, False], ids=["files", "no files"])
 @pytest.mark.parametrize("guest", ["pv64", "pvh64"])
-def test_guest_all_ports(dom0, start_guest, tool, row, figure, guest):
-    g = start_guest(name="full", kind=guest, memory_mib=2816, max_event_channels=LIMIT)
+def test_guest_all_ports(dom0, start_guest, tool, row, figure, guest, files):
+    """With the files of their IRQs in /proc and sysfs, and without (xen_evtchn.irq_files)."""
+    g = start_guest(name="full", kind=guest, memory_mib=2816 if files else 1024, max_event_channels=LIMIT)
     assert abi_of(g.ssh) == "3l"
+    g.ssh.run(f"echo {files:d} > /sys/module/xen_evtchn/parameters/irq_files", timeout=30)
     own = tool(dom0, "evtchn-status", "--domid", g.domid).result.open
     xen_before = tool(dom0, "xen-free").result.free_pages
     count = LIMIT - own - LOOPBACK
@@ -57,7 +61,8 @@ def test_guest_all_ports(dom0, start_guest, tool, row, figure, guest):
         seconds=x.seconds,
         guest_bytes_per_port=(s.mem_free_before_kib - s.mem_free_open_kib) * 1024 / s.opened,
         xen_bytes_per_port=(xen_before - found["xen"]) * PAGE / s.opened,
-        note=f"{own} of the ports are the guest's own, {rest.opened} a loopback in it",
+        note=f"{own} of the ports are the guest's own, {rest.opened} a loopback in it"
+        + ("" if files else "; their IRQs have no files"),
     )
     assert s.opened == count
     assert status.open == own + count

@@ -347,6 +347,41 @@ def test_module_comes_and_goes(dom0, start_guest, tool, leaks, figure, guest):
     assert first - memory_free(g.ssh) <= 4 * 1024 or keeps_books(g.ssh), "the guest's own memory"
 
 
+FILES = "/sys/module/xen_evtchn/parameters/irq_files"
+
+
+@GUESTS
+def test_ports_without_files(dom0, start_guest, tool, load, row, guest):
+    """IRQs that have no directories in /proc and sysfs are IRQs like any other, also when their CPU goes."""
+    g = start_guest(name="bare", kind=guest, memory_mib=MEMORY, vcpus=3, max_event_channels=CHANNELS)
+    before = tool(dom0, "evtchn-status", "--domid", g.domid).result.open
+    count = "ls /proc/irq | wc -l; ls /sys/kernel/irq | wc -l; grep -c evtchn- /proc/interrupts"
+
+    def seen():
+        return [int(word) for word in g.ssh.run(count, timeout=60, check=False).out.split()]
+
+    g.ssh.run(f"echo 0 > {FILES}", timeout=30)
+    proc, sysfs, _ = seen()
+    with flying(load, dom0, g, row, note="no files; cpu1 and cpu2 off and on"):
+        assert seen() == [proc, sysfs, 3 * PORTS]
+        g.ssh.run(
+            "for n in 1 2; do for v in 0 1; do for cpu in 1 2; do "
+            "echo $v > /sys/devices/system/cpu/cpu$cpu/online || exit 1; done; done; done",
+            timeout=120,
+        )
+    assert life.until_open(dom0, before, domid=g.domid) == before
+    # What is bound from now on has them again, beside some that has not.
+    old = load(g, ports=PORTS)
+    old.go()
+    g.ssh.run(f"echo 1 > {FILES}", timeout=30)
+    with flying(load, dom0, g, row, inside=False, note="files again"):
+        got = seen()
+        assert got[0] == proc + PORTS and got[1] >= sysfs + PORTS and got[2] == 3 * PORTS, got
+    assert old.pause().exact
+    old.close()
+    works(dom0, g)
+
+
 # Into another domain.
 
 # `xl save` and `xl migrate` end the domain: every port is closed, and Linux binds those that it
