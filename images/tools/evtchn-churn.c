@@ -9,12 +9,12 @@
  * what is sent is seen, dropped or lost.
  */
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <getopt.h>
 #include <poll.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "device.h"
 #include "evh.h"
 #include "xenabi.h"
 
@@ -132,10 +132,8 @@ static void close_pair(int fd, uint32_t place)
 static void churn(uint32_t nr, uint64_t ms, uint64_t seed)
 {
     uint64_t end = now_ns() + ms * 1000000u;
-    int fd = open("/dev/xen/evtchn", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    int fd = open_device();
 
-    if ( fd < 0 )
-        die(errno, "/dev/xen/evtchn", "is this a guest of Xen?");
     while ( now_ns() < end )
     {
         uint32_t place = (uint32_t)(rnd(&seed) % nr), what = rnd(&seed) % 8;

@@ -26,6 +26,7 @@
 #include <getopt.h>
 #include <poll.h>
 
+#include "device.h"
 #include "hypercall.h"
 
 #define CHUNK 1024  /* ports that the kernel hands over at once */
@@ -588,10 +589,7 @@ int main(int argc, char **argv)
     js_u("seed", o.seed);
     js_close();
 
-    fd = open("/dev/xen/evtchn", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-    if ( fd < 0 )
-        die(errno, "/dev/xen/evtchn", "is this a guest of Xen, with "
-            "CONFIG_XEN_DEV_EVTCHN?");
+    fd = open_device();
     if ( o.serve )
         serve(fd, &o);
     else

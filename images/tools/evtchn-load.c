@@ -32,11 +32,11 @@
  * drawn from the seed; its answer goes before that, or after.
  */
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <getopt.h>
 #include <poll.h>
 #include <unistd.h>
 
+#include "device.h"
 #include "evh.h"
 #include "xenabi.h"
 
@@ -99,16 +99,6 @@ static uint64_t latency(uint32_t per_mille)
 }
 
 /* ---- the device ------------------------------------------------------- */
-
-static int open_device(void)
-{
-    int fd = open("/dev/xen/evtchn", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-
-    if ( fd < 0 )
-        die(errno, "/dev/xen/evtchn", "is this a guest of Xen, with "
-            "CONFIG_XEN_DEV_EVTCHN?");
-    return fd;
-}
 
 static void send_by(struct end *e, uint32_t place)
 {

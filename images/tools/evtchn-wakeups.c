@@ -16,13 +16,13 @@
  * see that this is told.
  */
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <getopt.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
 
+#include "device.h"
 #include "evh.h"
 #include "xenabi.h"
 
@@ -46,16 +46,6 @@ static uint64_t unexpected;         /* the reader's */
 static _Atomic uint64_t slept;      /* times that poll() had to wait */
 static _Atomic bool stop, done;
 static bool asleep;
-
-static int open_device(void)
-{
-    int fd = open("/dev/xen/evtchn", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-
-    if ( fd < 0 )
-        die(errno, "/dev/xen/evtchn", "is this a guest of Xen, with "
-            "CONFIG_XEN_DEV_EVTCHN?");
-    return fd;
-}
 
 static void bind_pair(struct pair *p)
 {

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* /dev/xen/evtchn, as the tools that poll it open it. */
+#ifndef EVH_DEVICE_H
+#define EVH_DEVICE_H
+
+#include <fcntl.h>
+
+#include "evh.h"
+
+static inline int open_device(void)
+{
+    int fd = open("/dev/xen/evtchn", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+
+    if ( fd < 0 )
+        die(errno, "/dev/xen/evtchn", "is this a guest of Xen, with "
+            "CONFIG_XEN_DEV_EVTCHN?");
+    return fd;
+}
+
+#endif
