@@ -215,11 +215,11 @@ def test_hang_of_a_guest_ends_its_cell_and_not_the_run(evh: Evh) -> None:
     tests = {test["test"]: test for test in evh.record()["tests"]}
     # dom0 and Xen were asked, and answered.
     assert (tests["test_hang"]["verdict"], tests["test_hang"]["layer"]) == ("hang", "guest:stuck")
-    # What it looked like stands beside the consoles: dom0's interrupts and processes, its ports by Xen,
+    # What it looked like stands beside the consoles: dom0's interrupts, ports and processes, Xen's count,
     # Xen's own words, and xenstore after all that.
     (seen,) = evh.folder.glob("runs/*/machine-1/hang-1-guest-stuck.txt")
     text = seen.read_text()
-    told = ("xenbus", "usable: ", "xenstored", '"ev":"result"', "'e' pressed", "/local/domain/1")
+    told = ("xenbus", "usable: ", "do_sys_poll", '"ev":"result"', "'e' pressed", "/local/domain/1")
     places = [text.index(words) for words in told]
     assert places == sorted(places)
     assert str(seen) in got.stderr
