@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import EvhError
+from harness.exercise import command as tool_command
 
 if TYPE_CHECKING:
     from harness.machine import Machine
 
-TOOLS = "/opt/evh/tools"
 # Event channels of every domain, then the domains and their vCPUs, then the run queues.
 GUEST_KEYS = "eqr"
 # The same, and where dom0's vCPUs and all CPUs are.
@@ -43,7 +43,8 @@ def write(machine: Machine, layer: str, *, domids: Iterable[int] = (), dom0_answ
         layer: who hangs; names the file, ``hang-<n>-<layer>.txt`` beside the consoles.
         domids: domains whose open ports are asked for, beside dom0's.
 
-    Raises nothing: what cannot be had is said in the file.
+    What cannot be had is said in the file.
+    Raises: OSError: the file cannot be written.
     """
     path = _file(machine.run_dir, layer)
     if path is None:
@@ -58,7 +59,7 @@ def write(machine: Machine, layer: str, *, domids: Iterable[int] = (), dom0_answ
         part("who hangs", layer)
         if dom0_answers:
             status = [
-                (f"open ports of domain {domid}, by Xen", f"{TOOLS}/evtchn-status --domid {domid}")
+                (f"open ports of domain {domid}, by Xen", tool_command("evtchn-status", f"--domid={domid}"))
                 for domid in (0, *domids)
                 if domid >= 0
             ]
