@@ -22,7 +22,7 @@
 #define PAIRS_MOST 4096
 
 struct counts {
-    uint64_t opened, closed, sent, seen, lost, doubled, dropped;
+    uint64_t opened, closed, sent, seen, lost, duplicated, dropped;
 };
 
 struct pair {
@@ -64,7 +64,7 @@ static void take(int fd)
             if ( !place )
                 continue;
             if ( !pairs[place - 1].under_way )
-                sum.doubled++;
+                sum.duplicated++;
             else
                 sum.seen++;
             pairs[place - 1].under_way = false;
@@ -229,7 +229,7 @@ int main(int argc, char **argv)
         all.sent += one.sent;
         all.seen += one.seen;
         all.lost += one.lost;
-        all.doubled += one.doubled;
+        all.duplicated += one.duplicated;
         all.dropped += one.dropped;
     }
     js_open("result");
@@ -238,7 +238,7 @@ int main(int argc, char **argv)
     js_u("sent", all.sent);
     js_u("seen", all.seen);
     js_u("lost", all.lost);
-    js_u("doubled", all.doubled);
+    js_u("duplicated", all.duplicated);
     js_u("dropped", all.dropped);
     js_d("seconds", seconds_since(begin));
     js_close();

@@ -49,7 +49,7 @@ static uint32_t nr_own, nr_ipi;
 static uint64_t total, unknown;    /* events read; of them for no port of ours */
 
 struct tally {
-    uint64_t sent, seen, lost, doubled, early, drained;
+    uint64_t sent, seen, lost, duplicated, early, drained;
 };
 
 /* ---- the device ------------------------------------------------------- */
@@ -343,7 +343,7 @@ static void count_all(struct tally *t)
 
         t->seen += n > 0;
         t->lost += n == 0;
-        t->doubled += n > 1 ? n - 1 : 0;
+        t->duplicated += n > 1 ? n - 1 : 0;
     }
 }
 
@@ -388,7 +388,7 @@ static void loopback(int fd, const struct options *o)
     js_u("sent", t.sent);
     js_u("seen", t.seen);
     js_u("lost", t.lost);
-    js_u("doubled", t.doubled);
+    js_u("duplicated", t.duplicated);
     js_u("unknown", unknown);
     js_u("early", t.early);
     js_u("drained", t.drained);
@@ -427,7 +427,7 @@ static void report_served(int refused, const struct meminfo *before,
     js_s("refused", refused ? errno_name(refused) : NULL);
     js_u("seen", t.seen);
     js_u("lost", t.lost);
-    js_u("doubled", t.doubled);
+    js_u("duplicated", t.duplicated);
     js_u("unknown", unknown);
     js_u("early", early);
     report_memory(before, open);

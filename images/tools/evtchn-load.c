@@ -5,7 +5,7 @@
  * Between two ends of each port one event is under way at a time: the ping end
  * sends, the echo end answers what it receives, and only an answer makes the
  * ping end send again. So no two sends can merge, a lost event leaves its port
- * stuck, and a doubled one shows as one that nobody was waiting for, or in the
+ * stuck, and a duplicated one shows as one that nobody was waiting for, or in the
  * totals of the two ends. Each end counts for itself.
  *
  * evtchn-load ping --remote DOMID --ports N

@@ -54,7 +54,7 @@ static uint8_t pending[MAX_PORTS / 8];
 static uint32_t nr_own, nr_alloc;
 
 struct tally {
-    uint64_t sent, send_failed, seen, lost, doubled, stray, early, drained;
+    uint64_t sent, send_failed, seen, lost, duplicated, stray, early, drained;
 };
 
 /* ---- the kernel's side ------------------------------------------------ */
@@ -244,7 +244,7 @@ static void judge(uint32_t limit, struct tally *t)
         else if ( expected[port] )
             t->lost++;
         else if ( bit(pending, port) )
-            *(consumed[port] ? &t->doubled : &t->stray) += 1;
+            *(consumed[port] ? &t->duplicated : &t->stray) += 1;
     }
 }
 
@@ -387,7 +387,7 @@ static void report(const char *abi, uint32_t limit, uint32_t system,
     js_u("send_failed", t->send_failed);
     js_u("seen", t->seen);
     js_u("lost", t->lost);
-    js_u("doubled", t->doubled);
+    js_u("duplicated", t->duplicated);
     js_u("stray", t->stray);
     js_u("early", t->early);
     js_u("drained", t->drained);

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import pytest
 
-from harness.barecases import cases
+from harness.run.cases import bare_cases
 
 # Of each frame that it refuses Xen has something to say.
 QUIET = "guest_loglvl=error"
 
 
 @pytest.mark.cell(abi="3l")
-@pytest.mark.parametrize(("kind", "case"), cases("abuse"))
+@pytest.mark.parametrize(("kind", "case"), bare_cases("abuse"))
 def test_bare(bare, kind, case, seed):
     result = bare(kind, suite="abuse", seed=seed, deterministic=True, xen_args=QUIET).case(case)
     assert result.ok, "; ".join(result.diagnostics)

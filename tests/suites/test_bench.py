@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What operations cost, the ABIs in turn (``images/bare/bench.c``): the figures are the result."""
+"""What operations cost, the ABIs in turn (``images/bare/bench.c``): the metrics are the result."""
 
 from __future__ import annotations
 
 import pytest
 
-from harness.barecases import PV_GUESTS, cases
+from harness.plan.guests import BARE_PV_GUESTS
+from harness.run.cases import bare_cases
 
 
 @pytest.mark.cell(abi="3l")
-@pytest.mark.parametrize(("kind", "case"), cases("bench", PV_GUESTS))
+@pytest.mark.parametrize(("kind", "case"), bare_cases("bench", BARE_PV_GUESTS))
 def test_bare(bare, kind, case):
     result = bare(kind, suite="bench", deterministic=True).case(case)
     assert result.ok, "; ".join(result.diagnostics)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import pytest
 
-from harness.barecases import cases
+from harness.run.cases import bare_cases
 
 
 @pytest.mark.cell(abi="3l")
-@pytest.mark.parametrize(("kind", "case"), cases("conformance"))
+@pytest.mark.parametrize(("kind", "case"), bare_cases("conformance"))
 def test_bare(bare, kind, case):
     # Opening 524,287 ports in a 64-bit HVM guest takes half a minute where that is emulated.
     result = bare(kind, suite="conformance", deadline=180.0).case(case)

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import pytest
 
-from harness.barecases import PV_GUESTS, cases
+from harness.plan.guests import BARE_PV_GUESTS
+from harness.run.cases import bare_cases
 
 
 @pytest.mark.cell(abi="3l")
-@pytest.mark.parametrize(("kind", "case"), cases("domains", PV_GUESTS))
+@pytest.mark.parametrize(("kind", "case"), bare_cases("domains", BARE_PV_GUESTS))
 def test_bare(bare, kind, case):
     result = bare(kind, suite="domains", deterministic=True).case(case)
     assert result.ok, "; ".join(result.diagnostics)

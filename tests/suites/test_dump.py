@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import pytest
 
-from harness.barecases import PV_GUESTS, cases
+from harness.plan.guests import BARE_PV_GUESTS
+from harness.run.cases import bare_cases
 
 
 @pytest.mark.cell(abi="3l")
-@pytest.mark.parametrize(("kind", "case"), cases("dump", PV_GUESTS))
+@pytest.mark.parametrize(("kind", "case"), bare_cases("dump", BARE_PV_GUESTS))
 def test_bare(bare, kind, case):
     result = bare(kind, suite="dump", deterministic=True, vcpus=4).case(case)
     assert result.ok, "; ".join(result.diagnostics)

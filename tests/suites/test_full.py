@@ -12,9 +12,10 @@ import time
 
 import pytest
 
-from harness import life
-from harness.exercise import LIMITS, abi_of, exchange
-from harness.model import Abi
+from harness.core.records import Abi
+from harness.guest import lifecycle
+from harness.guest.exchange import exchange
+from harness.guest.tools import LIMITS, abi_of
 
 PAGE = 4096
 LIMIT = LIMITS[Abi.L3]
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.machine(abi="3l", memory_mib=4608, dom0_mib=1024)
 @pytest.mark.cell(abi="3l")
 @pytest.mark.parametrize("files", [True, False], ids=["files", "no files"])
 @pytest.mark.parametrize("guest", ["pv64", "pvh64"])
-def test_guest_all_ports(dom0, start_guest, tool, row, figure, guest, files):
+def test_guest_all_ports(dom0, start_guest, tool, row, metric, guest, files):
     """With the files of their IRQs in /proc and sysfs, and without (xen_evtchn.irq_files)."""
     g = start_guest(name="full", kind=guest, memory_mib=2816 if files else 1024, max_event_channels=LIMIT)
     assert abi_of(g.ssh) == "3l"
@@ -46,8 +47,8 @@ def test_guest_all_ports(dom0, start_guest, tool, row, figure, guest, files):
     x = exchange(
         g.ssh, dom0, receiver_domid=g.domid, count=count, timeout=1_800, when_open=when_open, close=True
     )
-    figure("ns to open a port", x.ports.open_ns)
-    figure("ns to close one", x.closed.close_ns)
+    metric("ns to open a port", x.ports.open_ns)
+    metric("ns to close one", x.closed.close_ns)
     s, rest, status = x.served, found["rest"], found["status"]
     row(
         abi="3l",
@@ -57,7 +58,7 @@ def test_guest_all_ports(dom0, start_guest, tool, row, figure, guest, files):
         sent=x.sent.sent + rest.sent,
         seen=s.seen + rest.seen,
         lost=s.lost + rest.lost,
-        doubled=s.doubled + rest.doubled,
+        duplicated=s.duplicated + rest.duplicated,
         seconds=x.seconds,
         guest_bytes_per_port=(s.mem_free_before_kib - s.mem_free_open_kib) * 1024 / s.opened,
         xen_bytes_per_port=(xen_before - found["xen"]) * PAGE / s.opened,
@@ -70,8 +71,8 @@ def test_guest_all_ports(dom0, start_guest, tool, row, figure, guest, files):
     assert (rest.opened, rest.refused) == (LOOPBACK, "ENOSPC")
     assert status.open + rest.opened == LIMIT
     assert (x.sent.sent, x.sent.send_failed, s.seen) == (count, 0, count)
-    assert (s.lost, s.doubled, s.unknown, s.early) == (0, 0, 0, 0)
-    assert (rest.sent, rest.seen, rest.lost, rest.doubled) == (LOOPBACK, LOOPBACK, 0, 0)
+    assert (s.lost, s.duplicated, s.unknown, s.early) == (0, 0, 0, 0)
+    assert (rest.sent, rest.seen, rest.lost, rest.duplicated) == (LOOPBACK, LOOPBACK, 0, 0)
     # All closed, in Xen and in Linux.
     assert tool(dom0, "evtchn-status", "--domid", g.domid).result.open == own
     taken = s.mem_free_before_kib - s.mem_free_open_kib
@@ -81,12 +82,12 @@ def test_guest_all_ports(dom0, start_guest, tool, row, figure, guest, files):
 
 @pytest.mark.cell(abi="3l")
 @pytest.mark.parametrize("guest", ["pv64"])
-def test_killed_with_half_a_million(dom0, start_guest, tool, figure, guest):
+def test_killed_with_half_a_million(dom0, start_guest, tool, metric, guest):
     """One file with 500,000 ports, and its process killed: that takes long, and nothing else waits for it."""
     g = start_guest(name="killed", kind=guest, memory_mib=2816, max_event_channels=LIMIT)
     own = tool(dom0, "evtchn-status", "--domid", g.domid).result.open
-    with life.held(g.ssh, files=1, ports=KILLED, timeout=1_800) as pid:
-        assert life.until_open(dom0, own + KILLED, domid=g.domid) == own + KILLED
+    with lifecycle.held(g.ssh, files=1, ports=KILLED, timeout=1_800) as pid:
+        assert lifecycle.until_open(dom0, own + KILLED, domid=g.domid) == own + KILLED
         begin = time.monotonic()
         g.ssh.run(f"kill -9 {pid}", timeout=30)
         # Another program of the guest has its ports, and its events, meanwhile.
@@ -98,5 +99,5 @@ def test_killed_with_half_a_million(dom0, start_guest, tool, figure, guest):
             waits.append(time.monotonic() - asked)
         closing = time.monotonic() - begin
     assert len(waits) >= 3, "it was over before anything could be seen"
-    figure("seconds to close all", closing)
-    figure("longest ms of 64 ports' turn meanwhile", max(waits) * 1000)
+    metric("seconds to close all", closing)
+    metric("longest ms of 64 ports' turn meanwhile", max(waits) * 1000)

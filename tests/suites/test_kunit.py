@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import pytest
 
-from harness.kunit import cases
+from harness.run.cases import kunit_cases
 
 
 @pytest.mark.cell(abi="3l")
-@pytest.mark.parametrize(("guest", "case"), cases())
+@pytest.mark.parametrize(("guest", "case"), kunit_cases())
 def test_kunit(kunit, guest, case):
     result = kunit(guest).case(case)
     assert result.ok, "; ".join(result.diagnostics) or "no diagnostics: see the console"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What happens to a guest in its life, under event load: nothing lost, nothing doubled, nothing leaked.
+"""What happens to a guest in its life, under event load: nothing lost, nothing duplicated, nothing leaked.
 
 The load is events to and fro on hundreds of ports, one under way on each, counted by both
 ends (harness/load.py): between two processes' files inside the guest, and between dom0 and the guest.
@@ -12,10 +12,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from harness import life
-from harness.exercise import LIMITS, Server, abi_of, exchange
-from harness.life import abi_now
-from harness.model import WITHOUT_3L, Abi
+from harness.core.records import WITHOUT_3L, Abi
+from harness.guest import lifecycle
+from harness.guest.exchange import Server, exchange
+from harness.guest.lifecycle import abi_now
+from harness.guest.tools import LIMITS, abi_of
 
 pytestmark = pytest.mark.machine(abi="3l", memory_mib=3072, dom0_mib=1024)
 GUESTS = pytest.mark.parametrize("guest", ["pv64", "pvh64"])
@@ -71,7 +72,7 @@ def works(dom0, g, count=1_000):
     assert abi_now(g.ssh) == str(g.spec.abi)
     s = exchange(g.ssh, dom0, receiver_domid=g.domid, count=count, timeout=120).served
     assert (s.opened, s.seen) == (count, count)
-    assert (s.lost, s.doubled, s.unknown, s.early) == (0, 0, 0, 0)
+    assert (s.lost, s.duplicated, s.unknown, s.early) == (0, 0, 0, 0)
 
 
 # vCPUs and affinity.
@@ -82,9 +83,9 @@ def test_vcpus_by_the_toolstack(dom0, start_guest, load, row, guest):
     g = start_guest(name="vcpus", kind=guest, memory_mib=MEMORY, vcpus=3, max_event_channels=CHANNELS)
     with flying(load, dom0, g, row, note=f"{ROUNDS} times vcpu-set 1, 3"):
         for _ in range(ROUNDS):
-            life.set_vcpus(g, 1)
+            lifecycle.set_vcpus(g, 1)
             settle(0.2)
-            life.set_vcpus(g, 3)
+            lifecycle.set_vcpus(g, 3)
             settle(0.2)
     works(dom0, g)
 
@@ -103,7 +104,7 @@ def test_vcpus_by_the_guest(dom0, start_guest, load, row, guest):
 
 
 @GUESTS
-def test_affinity_moves(dom0, start_guest, load, row, figure, guest):
+def test_affinity_moves(dom0, start_guest, load, row, metric, guest):
     g = start_guest(name="affinity", kind=guest, memory_mib=MEMORY, vcpus=3, max_event_channels=CHANNELS)
     with flying(load, dom0, g, row, note="each IRQ moved twice round three vCPUs"):
         # Each IRQ of the load's, in turn, to CPU 0, 1, 2.
@@ -113,7 +114,7 @@ def test_affinity_moves(dom0, start_guest, load, row, figure, guest):
             "echo $mask > /proc/irq/$irq/smp_affinity && moved=$((moved + 1)); done; done; done; echo $moved",
             timeout=300,
         )
-    figure("moves", int(moved.out))
+    metric("moves", int(moved.out))
     assert int(moved.out) >= 6 * 3 * PORTS  # both ends inside, and one of those with dom0
     works(dom0, g)
 
@@ -191,7 +192,7 @@ def test_suspend_called_off(dom0, start_guest, load, row, guest):
     g = start_guest(name="checkpoint", kind=guest, memory_mib=MEMORY, max_event_channels=CHANNELS)
     with flying(load, dom0, g, row, note="2 times xl save -c"):
         for _ in range(2):
-            life.checkpoint(g, FILE)
+            lifecycle.checkpoint(g, FILE)
     works(dom0, g)
 
 
@@ -200,9 +201,9 @@ def test_suspend_and_resume(dom0, start_guest, load, row, guest):
     g = start_guest(name="suspended", kind=guest, memory_mib=MEMORY, max_event_channels=CHANNELS)
     with flying(load, dom0, g, row, note="3 times xl suspend, resume"):
         for _ in range(3):
-            life.suspend(g)
+            lifecycle.suspend(g)
             settle(0.3)
-            life.resume(g)
+            lifecycle.resume(g)
             settle(0.3)
     works(dom0, g)
 
@@ -242,7 +243,7 @@ def test_killed_while_it_plays(dom0, start_guest, load, tool, row, guest):
         settle(0.3)
         g.ssh.run("killall -9 evtchn-load", timeout=30)
         outside.close()
-        assert life.until_open(dom0, before, domid=g.domid) == before
+        assert lifecycle.until_open(dom0, before, domid=g.domid) == before
     with flying(load, dom0, g, row, note=f"after {ROUNDS} times kill -9"):
         pass
 
@@ -258,14 +259,14 @@ def test_files_of_a_killed_process(dom0, start_guest, tool, leaks, guest, shape)
     before = tool(dom0, "evtchn-status", "--domid", g.domid).result.open
 
     def round():
-        with life.held(g.ssh, children=2, **shape) as pid:
-            assert life.until_open(dom0, before + count, domid=g.domid) == before + count
+        with lifecycle.held(g.ssh, children=2, **shape) as pid:
+            assert lifecycle.until_open(dom0, before + count, domid=g.domid) == before + count
             g.ssh.run(f"kill -9 {pid}", timeout=30)
             settle(1)
-            left = life.until_open(dom0, before + count, domid=g.domid)
+            left = lifecycle.until_open(dom0, before + count, domid=g.domid)
             assert left == before + count, "the children have them"
             g.ssh.run("killall -9 evtchn-child", timeout=60)
-        assert life.until_open(dom0, before, domid=g.domid) == before
+        assert lifecycle.until_open(dom0, before, domid=g.domid) == before
 
     round()
     settle(5)
@@ -285,10 +286,10 @@ def test_fifo_s_limit_is_none(dom0, start_guest, tool):
     assert abi_of(g.ssh) == "3l"
     count = LIMITS[Abi.FIFO] + 2
     before = tool(dom0, "evtchn-status", "--domid", g.domid).result.open
-    with life.held(g.ssh, files=1, ports=count) as pid:
-        assert life.until_open(dom0, before + count, domid=g.domid) == before + count
+    with lifecycle.held(g.ssh, files=1, ports=count) as pid:
+        assert lifecycle.until_open(dom0, before + count, domid=g.domid) == before + count
         g.ssh.run(f"kill -9 {pid}", timeout=30)
-        assert life.until_open(dom0, before, domid=g.domid) == before
+        assert lifecycle.until_open(dom0, before, domid=g.domid) == before
 
 
 # The driver.
@@ -315,17 +316,17 @@ def kernel_events(dom0, g):
 
 
 @GUESTS
-def test_module_comes_and_goes(dom0, start_guest, tool, leaks, figure, guest):
+def test_module_comes_and_goes(dom0, start_guest, tool, leaks, metric, guest):
     """/dev/xen/evtchn unloaded while what was open is still being given back, and loaded again."""
     g = start_guest(name="module", kind=guest, memory_mib=MEMORY, max_event_channels=CHANNELS)
     before = tool(dom0, "evtchn-status", "--domid", g.domid).result.open
 
     def round():
-        with life.held(g.ssh, files=20, ports=100) as pid:
+        with lifecycle.held(g.ssh, files=20, ports=100) as pid:
             assert g.ssh.run("rmmod xen_evtchn", timeout=30, check=False).rc, "it is in use"
             g.ssh.run(f"kill -9 {pid}; {UNLOAD}", timeout=60)
         assert not int(g.ssh.run("grep -c evtchn-files /proc/interrupts", timeout=30, check=False).out)
-        assert life.until_open(dom0, before, domid=g.domid) == before
+        assert lifecycle.until_open(dom0, before, domid=g.domid) == before
         g.ssh.run(f"insmod {MODULE}", timeout=30)
 
     with kernel_events(dom0, g):
@@ -342,7 +343,7 @@ def test_module_comes_and_goes(dom0, start_guest, tool, leaks, figure, guest):
     works(dom0, g)
     settle(3)
     lost = since.leaked(xen_kib=XEN_SLACK_KIB, dom0_kib=DOM0_SLACK_KIB)
-    figure("guest KiB lost", first - memory_free(g.ssh))
+    metric("guest KiB lost", first - memory_free(g.ssh))
     assert lost.xen <= XEN_SLACK_KIB, lost
     assert first - memory_free(g.ssh) <= 4 * 1024 or keeps_books(g.ssh), "the guest's own memory"
 
@@ -369,7 +370,7 @@ def test_ports_without_files(dom0, start_guest, tool, load, row, guest):
             "echo $v > /sys/devices/system/cpu/cpu$cpu/online || exit 1; done; done; done",
             timeout=120,
         )
-    assert life.until_open(dom0, before, domid=g.domid) == before
+    assert lifecycle.until_open(dom0, before, domid=g.domid) == before
     # What is bound from now on has them again, beside some that has not.
     old = load(g, ports=PORTS)
     old.go()
@@ -397,10 +398,10 @@ def move(g, how):
     """Into a new domain, and check that it is one."""
     before = g.domid
     if how == "migrate":
-        life.migrate(g)
+        lifecycle.migrate(g)
     else:
-        life.save(g, FILE)
-        life.restore(g, FILE)
+        lifecycle.save(g, FILE)
+        lifecycle.restore(g, FILE)
     assert g.domid != before
 
 
@@ -427,7 +428,7 @@ ENDS = 20
 
 @pytest.mark.parametrize("guest", ["pv64"])
 @pytest.mark.parametrize("how", ["destroy", "reboot"])
-def test_ended_with_ports_open(dom0, start_guest, leaks, figure, guest, how):
+def test_ended_with_ports_open(dom0, start_guest, leaks, metric, guest, how):
     """Twenty times, 4,000 ports: what ending a domain with all 524,287 costs is in suite domains."""
     words = {"on_reboot": "restart"} if how == "reboot" else {}
 
@@ -449,10 +450,10 @@ def test_ended_with_ports_open(dom0, start_guest, leaks, figure, guest, how):
         if how == "destroy":
             g.destroy()
         else:
-            life.reboot(g)
+            lifecycle.reboot(g)
     lost = since.leaked(xen_kib=XEN_SLACK_KIB, dom0_kib=DOM0_SLACK_KIB)
-    figure("Xen KiB lost", lost.xen)
-    figure("dom0 KiB lost", lost.dom0)
+    metric("Xen KiB lost", lost.xen)
+    metric("dom0 KiB lost", lost.dom0)
     assert lost.xen <= XEN_SLACK_KIB and lost.dom0 <= DOM0_SLACK_KIB, lost
 
 
@@ -492,9 +493,9 @@ def test_kexec(dom0, start_guest, load, leaks, row, tool, guest, abi):
     since = None
     for _ in range(2):
         first = boot_id(g)
-        life.load_kernel(g)
+        lifecycle.load_kernel(g)
         loads = held_and_flying(g, load, dom0, tool)
-        life.kexec(g)
+        lifecycle.kexec(g)
         for one in loads:
             one.close()
         begins_anew(dom0, g, tool, after=first, fresh=fresh)
@@ -518,9 +519,9 @@ def test_crash_kernel(dom0, start_guest, load, row, tool, guest, abi, cpu):
     )  # fmt: skip
     fresh = tool(dom0, "evtchn-status", "--domid", g.domid).result.open
     first = boot_id(g)
-    life.load_kernel(g, crash=True)
+    lifecycle.load_kernel(g, crash=True)
     held_and_flying(g, load, dom0, tool)
-    life.panic(g, cpu=cpu)
+    lifecycle.panic(g, cpu=cpu)
     g.ssh.run("test -s /proc/vmcore", timeout=30)
     begins_anew(dom0, g, tool, after=first, fresh=fresh, same=False)
     with flying(load, dom0, g, row, note=f"in a crash kernel, after a panic on CPU {cpu}"):

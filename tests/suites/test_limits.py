@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.exercise import LIMITS, abi_of, exchange, limit_of
-from harness.model import KINDS, Abi
+from harness.core.records import Abi
+from harness.guest.exchange import exchange
+from harness.guest.tools import LIMITS, abi_of, limit_of
+from harness.plan.guests import KINDS
 
 PAGE = 4096
 EVTCHN_BYTES = 64  # sizeof(struct evtchn); buckets of them may stay after a mere close (ABI 8)
@@ -56,7 +58,7 @@ def test_raw_all_ports(dom0, tool, row, abi):
     assert first.drained == first.bound
     assert (first.sent, first.send_failed) == (first.opened, 0)
     assert first.seen == first.opened
-    assert (first.lost, first.doubled, first.stray, first.early) == (0, 0, 0, 0)
+    assert (first.lost, first.duplicated, first.stray, first.early) == (0, 0, 0, 0)
 
     # All closed. What Xen may keep is its buckets, once.
     assert first.still_open == again.still_open == 0
@@ -72,7 +74,7 @@ def test_raw_all_ports(dom0, tool, row, abi):
 
 
 @pytest.mark.parametrize("abi", [pytest.param("3l", marks=BIG), "fifo", "2l"])
-def test_irq_all_ports(dom0, tool, row, figure, abi):
+def test_irq_all_ports(dom0, tool, row, metric, abi):
     limit = LIMITS[Abi(abi)]
     system = tool(dom0, "evtchn-status").result.open
     r = tool(dom0, "evtchn-dev", "loopback", "--count", "max", timeout=1_200).result
@@ -87,13 +89,13 @@ def test_irq_all_ports(dom0, tool, row, figure, abi):
         xen_bytes_per_port=(r.xen_free_before - r.xen_free_open) * PAGE / r.opened or None,
         note=f"{system} of the ports are dom0's own",
     )
-    figure("ns to open a port", r.open_ns)
-    figure("ns to close one", r.close_ns)
+    metric("ns to open a port", r.open_ns)
+    metric("ns to close one", r.close_ns)
     assert r.opened + system == limit
     assert r.refused == "ENOSPC"
     assert r.drained == r.bound
     assert r.sent == r.seen == r.opened
-    assert (r.lost, r.doubled, r.unknown, r.early) == (0, 0, 0, 0)
+    assert (r.lost, r.duplicated, r.unknown, r.early) == (0, 0, 0, 0)
     # All closed, in Xen and in Linux, whose IRQ descriptors are freed later: the tool waits for that.
     assert tool(dom0, "evtchn-status").result.open == system
     taken = r.mem_free_before_kib - r.mem_free_open_kib
@@ -137,7 +139,7 @@ def fill_guest(dom0, tool, row, g, *, count, note="", stale=0):
     )
     assert (x.sent.sent, x.sent.send_failed) == (s.opened, 0)
     assert s.seen == s.opened
-    assert (s.lost, s.doubled, s.unknown) == (0, 0, 0)
+    assert (s.lost, s.duplicated, s.unknown) == (0, 0, 0)
     assert s.early <= stale
     assert status["guest"].unbound >= s.opened
     return status["guest"], x

@@ -14,10 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness import life
-from harness.exercise import LIMITS, abi_of
-from harness.load import Load
-from harness.model import Abi
+from harness.core.layout import DOM0_ADDRESS
+from harness.core.records import Abi
+from harness.guest import lifecycle
+from harness.guest.load import Load
+from harness.guest.tools import LIMITS, abi_of
 
 GUESTS = 64
 MEMORY = 80
@@ -64,7 +65,7 @@ echo "$REMOTE_ADDR" >> {HEARD}
 # may be too busy to answer, so that it is over is what it has to say. Its web server keeps ten waiting; who
 # finds no room there comes again, and is counted.
 GO = "/run/evh-go"
-WEB = f"http://{life.DOM0}:{life.PORT}"
+WEB = f"http://{DOM0_ADDRESS}:{lifecycle.PORT}"
 ASK = f"wget -q -O /dev/null {WEB}{GO}"
 WORK = f"""\
 until {ASK}; do sleep 5; done
@@ -93,8 +94,8 @@ def open_ports(tool, dom0):
 
 
 @pytest.mark.cell(guest="pv64", abi="3l")
-def test_back_ends_of_many_guests(dom0, start_guest, load, tool, row, figure, storm_seconds):
-    life.serve(dom0)
+def test_back_ends_of_many_guests(dom0, start_guest, load, tool, row, metric, storm_seconds):
+    lifecycle.serve(dom0)
     dom0.put(DISK_SCRIPT.encode(), "/etc/xen/scripts/evh-disk", mode=0o755)
     dom0.run(f"mkdir -p {posixpath.dirname(ECHO)}", timeout=30)
     dom0.put(ECHO_SCRIPT.encode(), ECHO, mode=0o755)
@@ -109,14 +110,14 @@ def test_back_ends_of_many_guests(dom0, start_guest, load, tool, row, figure, st
         guests[-1].ssh.run("test -b /dev/xvda", timeout=60)
     assert {abi_of(g.ssh) for g in guests} == {"3l"}
     idle = open_ports(tool, dom0)
-    figure("guests", len(guests))
-    figure("dom0's ports before", before)
-    figure("dom0's ports with all guests", idle)
+    metric("guests", len(guests))
+    metric("dom0's ports before", before)
+    metric("dom0's ports with all guests", idle)
     assert idle - before >= 4 * GUESTS, "console, xenstore, disk and network of each"
 
     loads = [load(dom0, g, ports=PORTS) for g in guests]
     busy = open_ports(tool, dom0)
-    figure("dom0's ports with all loads", busy)
+    metric("dom0's ports with all loads", busy)
     assert busy == idle + GUESTS * PORTS > LIMITS[Abi.L2]
     for g in guests:
         g.ssh.run(f"({WORK}) </dev/null >/tmp/log 2>&1 &", timeout=120)
@@ -131,7 +132,7 @@ def test_back_ends_of_many_guests(dom0, start_guest, load, tool, row, figure, st
         timeout=600,
     )
     time.sleep(storm_seconds)
-    figure("seconds of all guests' events at once", time.monotonic() - began)
+    metric("seconds of all guests' events at once", time.monotonic() - began)
     # One after another the first would wait for what the others still do.
     with ThreadPoolExecutor(len(loads)) as pool:
         tallies = list(pool.map(Load.pause, loads))
@@ -139,13 +140,13 @@ def test_back_ends_of_many_guests(dom0, start_guest, load, tool, row, figure, st
     row(
         abi="3l", guest="pv64", path="load", opened=sum(t.ports for t in tallies),
         sent=sum(t.sent for t in tallies), seen=sum(t.seen for t in tallies),
-        lost=sum(t.lost for t in tallies), doubled=sum(t.doubled for t in tallies),
+        lost=sum(t.lost for t in tallies), duplicated=sum(t.duplicated for t in tallies),
         seconds=max(t.seconds for t in tallies), note=f"{GUESTS} guests with disk and network, and dom0",
     )  # fmt: skip
     assert all(t.exact for t in tallies)
     # Each has had its share.
-    figure("events of the least served guest", min(t.sent for t in tallies))
-    figure("events of the most served guest", max(t.sent for t in tallies))
+    metric("events of the least served guest", min(t.sent for t in tallies))
+    metric("events of the most served guest", max(t.sent for t in tallies))
 
     rounds, repeated = [], 0
     for number, g in enumerate(guests):
@@ -162,12 +163,12 @@ def test_back_ends_of_many_guests(dom0, start_guest, load, tool, row, figure, st
             f"md5sum < {image(number)} | cut -d' ' -f1; head -c 100 {image(number)} | head -n 1", timeout=60
         )
         assert in_dom0.out.split() == [checksum, g.spec.name, str(int(done) - 1)]
-    figure("rounds of disk and network, least", min(rounds))
-    figure("requests that were repeated", repeated)
+    metric("rounds of disk and network, least", min(rounds))
+    metric("requests that were repeated", repeated)
 
     for one in loads:
         one.close()
     for g in guests:
         g.destroy()
-    assert life.until_open(dom0, before) == before
+    assert lifecycle.until_open(dom0, before) == before
     assert not dom0.run("losetup -a", timeout=30).out

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from harness.exercise import abi_of, exchange
+from harness.guest.exchange import exchange
+from harness.guest.tools import abi_of
 
 pytestmark = pytest.mark.machine(memory_mib=3072, dom0_mib=1024)
 MEMORY = 192
@@ -23,7 +24,7 @@ def few_from_dom0(dom0, row, g, *, note):
     abi = abi_of(g.ssh)
     row(abi=abi, guest=g.spec.kind, path="irq", opened=s.opened, **x.counts, note=note)
     assert (s.opened, x.sent.sent, s.seen) == (FEW, FEW, FEW)
-    assert (s.lost, s.doubled, s.unknown, s.early, x.sent.send_failed) == (0, 0, 0, 0, 0)
+    assert (s.lost, s.duplicated, s.unknown, s.early, x.sent.send_failed) == (0, 0, 0, 0, 0)
 
 
 def all_talk(dom0, guests, load, row, *, ports, seconds=5):

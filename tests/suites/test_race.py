@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import pytest
 
-from harness.barecases import cases
+from harness.run.cases import bare_cases
 
 
 @pytest.mark.cell(abi="3l")
-@pytest.mark.parametrize(("kind", "case"), cases("race"))
+@pytest.mark.parametrize(("kind", "case"), bare_cases("race"))
 def test_bare(bare, kind, case, seed):
     result = bare(kind, suite="race", seed=seed, deterministic=True).case(case)
     assert result.ok, "; ".join(result.diagnostics)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import pytest
 
-from harness import eventsview
-from harness.exercise import LIMITS, abi_of, exchange
-from harness.model import Abi
-from harness.toollines import ToolError
+from harness.core.records import Abi
+from harness.guest import debugfs
+from harness.guest.exchange import exchange
+from harness.guest.protocol import ToolError
+from harness.guest.tools import LIMITS, abi_of
 
 FEW = 1_000
 
@@ -26,7 +27,7 @@ def test_dom0_uses_the_abi(dom0, abi):
     """By the kernel's log, by the test module, and by what it shows, which must add up."""
     assert abi_of(dom0) == abi
     assert dom0.run("cat /sys/kernel/debug/xen_evtchn_test/abi", timeout=30).out.strip() == abi
-    view = eventsview.read(dom0)
+    view = debugfs.read(dom0)
     assert (view.abi, view.limit) == (abi, LIMITS[Abi(abi)] + 1)
     assert view.usable <= view.limit
     assert 10 < view.bound == sum(view.per_cpu.values())
@@ -39,9 +40,9 @@ def test_dom0_uses_the_abi(dom0, abi):
 @pytest.mark.machine(abi="3l", vcpus=3)
 def test_the_view_follows_what_is_bound(dom0, tool):
     """Ports in a second page get each CPU a second one, and no more; closed, they are not bound any more."""
-    before = eventsview.read(dom0)
+    before = debugfs.read(dom0)
     tool(dom0, "evtchn-dev", "loopback", "--count", 40_000, timeout=300)
-    after = eventsview.read(dom0)
+    after = debugfs.read(dom0)
     assert (before.bitmap_pages, after.bitmap_pages) == (1, 2)
     assert after.bound == before.bound
     assert after.to_free <= 4_096
@@ -58,7 +59,7 @@ def test_few_raw(dom0, tool, row, abi):
         **r.counts,
     )
     assert (r.opened, r.sent, r.seen) == (FEW, FEW, FEW)
-    assert (r.lost, r.doubled, r.stray, r.early) == (0, 0, 0, 0)
+    assert (r.lost, r.duplicated, r.stray, r.early) == (0, 0, 0, 0)
     assert r.drained == r.bound == FEW // 2
     assert r.still_open == 0
 
@@ -75,7 +76,7 @@ def test_few_irq(dom0, tool, row, abi):
         **r.counts,
     )
     assert (r.opened, r.sent, r.seen) == (FEW, FEW, FEW)
-    assert (r.lost, r.doubled, r.unknown, r.early) == (0, 0, 0, 0)
+    assert (r.lost, r.duplicated, r.unknown, r.early) == (0, 0, 0, 0)
     assert r.drained == r.bound == FEW // 2
     assert tool(dom0, "evtchn-status").result.open == before
 
@@ -86,7 +87,7 @@ def send_few(dom0, row, g, *, abi, note="", count=FEW):
     s = x.served
     row(abi=abi, guest=g.spec.kind, path="irq", opened=s.opened, **x.counts, note=note)
     assert (s.opened, x.sent.sent, s.seen) == (count, count, count)
-    assert (s.lost, s.doubled, s.unknown, s.early, x.sent.send_failed) == (0, 0, 0, 0, 0)
+    assert (s.lost, s.duplicated, s.unknown, s.early, x.sent.send_failed) == (0, 0, 0, 0, 0)
 
 
 @pytest.mark.machine(abi="3l")
@@ -94,7 +95,7 @@ def send_few(dom0, row, g, *, abi, note="", count=FEW):
 def test_few_to_a_guest(dom0, start_guest, row, guest):
     g = start_guest(name="few", kind=guest, max_event_channels=4_000)
     assert abi_of(g.ssh) == "3l"
-    view = eventsview.read(g.ssh)
+    view = debugfs.read(g.ssh)
     assert (view.abi, view.usable, view.shared_pages, view.bitmap_pages) == ("3l", 4_001, 2, 1)
     send_few(dom0, row, g, abi="3l")
 
@@ -116,11 +117,11 @@ def test_guest_that_says_nothing(dom0, start_guest, row, guest):
     """Without any parameter a guest on our Xen, with our Linux, is what it always was: FIFO."""
     g = start_guest(name="silent", kind=guest, abi=None, max_event_channels=4_000)
     assert "xen." not in g.ssh.run("cat /proc/cmdline", timeout=30).out
-    assert abi_of(g.ssh) == eventsview.read(g.ssh).abi == "fifo"
+    assert abi_of(g.ssh) == debugfs.read(g.ssh).abi == "fifo"
     send_few(dom0, row, g, abi="fifo", note="no parameter given to its kernel")
 
 
-# Each fault hits one port of many: what it does to the counts (lost, doubled, early).
+# Each fault hits one port of many: what it does to the counts (lost, duplicated, early).
 COUNTS = {"lose": (1, 0, 0), "double": (0, 1, 0), "early": (1, 0, 1)}
 FAULTS = pytest.mark.parametrize("fault", COUNTS)
 
@@ -129,7 +130,7 @@ FAULTS = pytest.mark.parametrize("fault", COUNTS)
 @FAULTS
 def test_a_fault_is_counted_raw(dom0, tool, fault):
     r = tool(dom0, "evtchn-raw", "--count", 101, "--break", fault).result
-    assert (r.lost, r.doubled, r.early) == COUNTS[fault]
+    assert (r.lost, r.duplicated, r.early) == COUNTS[fault]
 
 
 @pytest.mark.machine(abi="3l")
@@ -146,7 +147,7 @@ def test_a_fault_is_counted_irq(dom0, tool, fault):
         "--patience-ms",
         2_000,
     ).result
-    assert (r.lost, r.doubled, r.early) == COUNTS[fault]
+    assert (r.lost, r.duplicated, r.early) == COUNTS[fault]
 
 
 @pytest.mark.machine(abi="3l")
@@ -163,7 +164,7 @@ def test_a_fault_is_counted_between_domains(dom0, start_guest):
             fault=fault,
             close=True,
         ).served
-        assert (s.lost, s.doubled, s.early) == counts, fault
+        assert (s.lost, s.duplicated, s.early) == counts, fault
 
 
 @pytest.mark.machine(abi="3l")
@@ -172,7 +173,7 @@ def test_a_fault_is_counted_by_the_load(dom0, load, fault, counts):
     one = load(dom0, ports=50, fault=fault)
     one.go()
     t = one.pause()
-    assert (t.lost, t.doubled) == counts
+    assert (t.lost, t.duplicated) == counts
     assert t.exact == (fault == "none")
 
 

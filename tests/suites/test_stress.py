@@ -10,8 +10,9 @@ import time
 
 import pytest
 
-from harness.exercise import abi_of, exchange
-from harness.life import abi_now, until_open
+from harness.guest.exchange import exchange
+from harness.guest.lifecycle import abi_now, until_open
+from harness.guest.tools import abi_of
 
 pytestmark = pytest.mark.machine(abi="3l", memory_mib=3072, dom0_mib=1024)
 ABIS = pytest.mark.parametrize("abi", ["3l", "fifo", "2l"])
@@ -24,14 +25,14 @@ ENOUGH = 60
 
 
 def judge_load(row, g, t, note):
-    """A row of the table, and nothing lost or doubled."""
+    """A row of the table, and nothing lost or duplicated."""
     row(abi=str(g.spec.abi), guest=g.spec.kind, path="load", opened=t.ports, **t.counts, note=note)
     assert t.exact, t
 
 
 @pytest.mark.cell(guest="pv64", abi="3l")
 @pytest.mark.parametrize("ports", [1, 200])
-def test_latency_side_by_side(start_guest, load, row, figure, storm_seconds, seed, ports):
+def test_latency_side_by_side(start_guest, load, row, metric, storm_seconds, seed, ports):
     """To and fro between two guests of each ABI; the ABIs take turns, so that they share the host's moods."""
     loads = {}
     for abi in ("2l", "fifo", "3l"):
@@ -56,12 +57,12 @@ def test_latency_side_by_side(start_guest, load, row, figure, storm_seconds, see
         judge_load(row, guest, t, f"two guests, {ports} at once; p50 {t.p50_us:,.0f}, p99 {t.p99_us:,.0f}, "
                    f"p99.9 {t.p999_us:,.0f}, most {t.max_us:,.0f} us to and fro")  # fmt: skip
         for name in ("p50", "p99", "p999", "max"):
-            figure(f"{abi} {name} us", getattr(t, f"{name}_us"))
+            metric(f"{abi} {name} us", getattr(t, f"{name}_us"))
 
 
 @ABIS
 @pytest.mark.parametrize("guest", ["pv64", "pvh64"])
-def test_fairness(start_guest, load, row, figure, storm_seconds, seed, guest, abi):
+def test_fairness(start_guest, load, row, metric, storm_seconds, seed, guest, abi):
     """A thousand ports that are always busy are served alike."""
     g = start_guest(
         name="fair", kind=guest, abi=abi, memory_mib=MEMORY, max_event_channels=CHANNELS
@@ -75,8 +76,8 @@ def test_fairness(start_guest, load, row, figure, storm_seconds, seed, guest, ab
         one.go()
         time.sleep(storm_seconds * ENOUGH / max(t.least, 1))
         t = one.pause()
-    figure("least served", t.least)
-    figure("most served", t.most)
+    metric("least served", t.least)
+    metric("most served", t.most)
     judge_load(row, g, t, f"served {t.least} to {t.most} times")
     assert t.least >= ENOUGH, "too short to tell"
     assert t.most <= t.least * UNEVEN
@@ -138,11 +139,11 @@ def test_churn(dom0, start_guest, load, tool, row, storm_seconds, seed, guest, a
     judge_load(row, g, one.pause(), "with dom0, beside six processes that open and close")
     row(
         abi=abi, guest=guest, path="irq", opened=6 * 2 * 40, sent=r.sent - r.dropped, seen=r.seen,
-        lost=r.lost, doubled=r.doubled, seconds=r.seconds, note=f"churn: {r.opened:,} ports opened, {seed=}",
+        lost=r.lost, duplicated=r.duplicated, seconds=r.seconds, note=f"churn: {r.opened:,} ports opened, {seed=}",
     )  # fmt: skip
     # More than there are at once: some were closed, and opened again.
     assert r.opened > 6 * 2 * 40 + 100 and r.seen > 500, r
-    assert (r.lost, r.doubled) == (0, 0)
+    assert (r.lost, r.duplicated) == (0, 0)
     assert r.sent == r.seen + r.dropped
     one.close()
     assert until_open(dom0, before, domid=g.domid) == before, "ports are left"
@@ -171,7 +172,7 @@ def test_hostile_peer(dom0, start_guest, load, row, storm_seconds, seed, guest, 
 
 @ABIS
 @pytest.mark.parametrize("guest", ["pv64", "pvh64"])
-def test_spurious_events(dom0, start_guest, load, tool, row, figure, storm_seconds, guest, abi):
+def test_spurious_events(dom0, start_guest, load, tool, row, metric, storm_seconds, guest, abi):
     """Back ends that notify without reason: Linux enables such ports later and later, and the others as ever.
 
     A guest's console, xenstore and network are flooded by dom0. What its own processes send each other
@@ -192,9 +193,9 @@ def test_spurious_events(dom0, start_guest, load, tool, row, figure, storm_secon
     for one in loads.values():
         one.go()
     r = tool(dom0, "evtchn-spurious", "--domid", g.domid, "--ms", round(storm_seconds * 1000)).result
-    figure("ports flooded", r.ports)
-    figure("spurious events sent", r.sent)
-    figure("of them taken by the guest, with those of its own", taken() - before)
+    metric("ports flooded", r.ports)
+    metric("spurious events sent", r.sent)
+    metric("of them taken by the guest, with those of its own", taken() - before)
     for where, one in loads.items():
         t = one.pause()
         judge_load(row, g, t, where)
@@ -203,12 +204,12 @@ def test_spurious_events(dom0, start_guest, load, tool, row, figure, storm_secon
     assert r.ports >= 3 and r.sent > 1_000 * r.ports
     assert g.ssh.run("cat /sys/class/net/eth0/carrier", timeout=30).out.strip() == "1"
     s = exchange(g.ssh, dom0, receiver_domid=g.domid, count=1_000, timeout=120).served
-    assert (s.seen, s.lost, s.doubled, s.unknown, s.early) == (1_000, 0, 0, 0, 0)
+    assert (s.seen, s.lost, s.duplicated, s.unknown, s.early) == (1_000, 0, 0, 0, 0)
 
 
 @pytest.mark.cell(abi="3l")
 @pytest.mark.parametrize("guest", ["dom0", "pv64", "pvh64"])
-def test_readers_are_woken(dom0, start_guest, tool, figure, storm_seconds, seed, guest):
+def test_readers_are_woken(dom0, start_guest, tool, metric, storm_seconds, seed, guest):
     """Who reads one event of /dev/xen/evtchn and sleeps again, as xenstored does, is woken by the next,
     also by one that is just being taken on another CPU."""
     where = dom0 if guest == "dom0" else start_guest(
@@ -217,7 +218,7 @@ def test_readers_are_woken(dom0, start_guest, tool, figure, storm_seconds, seed,
     ms = round(storm_seconds * 3_000)
     r = tool(where, "evtchn-wakeups", "--ms", ms, "--seed", seed, timeout=ms / 1000 + 120).result
     for name in ("sent", "slept", "missed"):
-        figure(name, getattr(r, name))
+        metric(name, getattr(r, name))
     assert r.sent == r.seen > 1_000 and not r.unexpected, r
     assert r.slept > 100, "the reader hardly slept"
     assert r.missed == 0, f"{r.missed} of {r.slept} times it slept on with an event to read"

@@ -3,10 +3,10 @@
 
 import pytest
 
-from harness.build import build
-from harness.model import Built
-from harness.progress import Progress
-from harness.store import Store
+from harness.build.graph import build
+from harness.core.progress import Progress
+from harness.core.records import Built
+from harness.store.artifacts import Store
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness import bare
-from harness.bare import BareSpec
-from harness.model import Accelerator, Built, Verdict
+from harness.core.records import Accelerator, Built, Verdict
+from harness.machine import bare
+from harness.machine.bare import BareSpec
 
 TCG = Accelerator(kind="tcg", reason="TCG: a test")
 # One CPU, so that QEMU can record it; an event is sent, so that Xen has somewhere to stop.

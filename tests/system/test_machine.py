@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from harness import reaper
-from harness.embed import roots_folder
-from harness.errors import InfraError
-from harness.machine import Machine
-from harness.model import Abi, Accelerator, Built, GuestSpec, MachineSpec, Verdict
-from harness.ssh import CommandFailed
-from harness.waits import GuestEnded, MachineCrashed, MachineDied
+from harness.core.errors import InfraError
+from harness.core.records import Abi, Accelerator, Built, GuestSpec, MachineSpec, Verdict
+from harness.guest.guest import Guest
+from harness.machine import reaper
+from harness.machine.hypervisor import roots_folder
+from harness.machine.machine import Machine
+from harness.machine.ssh import CommandFailed
+from harness.monitor.waits import GuestEnded, MachineCrashed, MachineDied
 
 TCG = Accelerator(kind="tcg", reason="TCG: asked for")
 # 2l: what every kernel has. `nmi=fatal` lets QEMU's monitor make Xen panic.
@@ -59,7 +60,7 @@ def machine(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def test_dom0_answers(machine: Machine) -> None:
     assert machine.dom0.run("xl info xen_version", timeout=30).out.startswith("4.")
     assert 0 < machine.boot_seconds < 180
-    assert machine.vigil.slowness >= 1.0
+    assert machine.watchdog.time_scale >= 1.0
     assert machine.consoles.find_crash() is None
 
 
@@ -102,22 +103,22 @@ def test_large_input_and_output(machine: Machine) -> None:
 
 
 def test_other_host_key_is_refused(machine: Machine) -> None:
-    from harness.ssh import SSH, Keys
+    from harness.machine.ssh import SSH, Keys
 
     keys = Keys(user=machine.keys.user, host=machine.keys.user)
-    stranger = SSH(name="dom0", address=machine.dom0.address, keys=keys, vigil=machine.vigil)
+    stranger = SSH(name="dom0", address=machine.dom0.address, keys=keys, watchdog=machine.watchdog)
     with pytest.raises(InfraError, match="host key"):
         stranger.connect(timeout=30)
 
 
 @pytest.mark.parametrize("kind", ["pv64", "pvh64"])
 def test_guest_answers_and_its_crash_is_its_own(machine: Machine, kind: str) -> None:
-    with machine.start_guest(GuestSpec(name=f"g-{kind}", kind=kind, abi=Abi.L2)) as guest:
+    with Guest(machine, GuestSpec(name=f"g-{kind}", kind=kind, abi=Abi.L2)).start() as guest:
         assert guest.ssh.run("cat /sys/hypervisor/type", timeout=30, check=False).rc in (0, 1)
         began = time.monotonic()
         with pytest.raises(MachineCrashed, match="sysrq triggered crash") as caught:
             guest.ssh.run("echo c > /proc/sysrq-trigger; sleep 1000", timeout=120)
-        assert time.monotonic() - began < 30 * machine.vigil.slowness
+        assert time.monotonic() - began < 30 * machine.watchdog.time_scale
         assert caught.value.layer == f"guest:g-{kind}"
         assert caught.value.verdict is Verdict.CRASH
         assert "Call Trace" in caught.value.crash.excerpt
@@ -128,7 +129,7 @@ def test_guest_answers_and_its_crash_is_its_own(machine: Machine, kind: str) -> 
 
 def test_guest_that_powers_off_is_no_crash(machine: Machine) -> None:
     with (
-        machine.start_guest(GuestSpec(name="off", kind="pv64", abi=Abi.L2)) as guest,
+        Guest(machine, GuestSpec(name="off", kind="pv64", abi=Abi.L2)).start() as guest,
         pytest.raises(GuestEnded, match="powered off"),
     ):
         guest.ssh.run("echo o > /proc/sysrq-trigger; sleep 1000", timeout=120)
@@ -140,11 +141,11 @@ def test_xen_answers_its_debug_keys_without_dom0(machine: Machine) -> None:
     since = machine.consoles.next_number
     machine.xen_keys("h")
     line = machine.consoles.wait_line(
-        r"\[type '.'\]|pressed", layer="xen", since=since, vigil=machine.vigil, what="Xen's help", total=30
+        r"\[type '.'\]|pressed", layer="xen", since=since, watchdog=machine.watchdog, what="Xen's help", total=30
     )
     assert line.layer == "xen"
     machine.consoles.wait_line(
-        "Serial input to DOM0", since=since, vigil=machine.vigil, what="the way back", total=30
+        "Serial input to DOM0", since=since, watchdog=machine.watchdog, what="the way back", total=30
     )
 
 
@@ -184,7 +185,7 @@ def test_killed_qemu_ends_a_wait_at_once(built: Built, tmp_path: Path) -> None:
         began = time.monotonic()
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(MachineDied, match="QEMU ended by itself") as caught:
-            machine.consoles.wait_line("never", vigil=machine.vigil, what="nothing", total=60)
+            machine.consoles.wait_line("never", watchdog=machine.watchdog, what="nothing", total=60)
         assert time.monotonic() - began < 5
         assert (caught.value.verdict, caught.value.layer) == (Verdict.CRASH, "qemu")
 

@@ -109,7 +109,7 @@ def test_all_524287_channels_of_dom0(evh: Evh) -> None:
     (row,) = evh.record()["rows"]
     assert row["opened"] == 524_287
     assert row["sent"] == row["seen"] > 524_000
-    assert (row["lost"], row["doubled"]) == (0, 0)
+    assert (row["lost"], row["duplicated"]) == (0, 0)
 
 
 def test_wrong_answer_is_exit_1(evh: Evh) -> None:
@@ -190,7 +190,7 @@ def test_users_own_file_has_a_guests_life_under_load(evh: Evh) -> None:
             guest = start_guest(name="a", kind="pv64", vcpus=3, max_event_channels=4096)
             with load(dom0, guest, ports=300) as one:
                 one.go()
-                life.set_vcpus(guest, 1)
+                lifecycle.set_vcpus(guest, 1)
                 assert one.pause().exact
     """),
     )

@@ -4,10 +4,10 @@
 import os
 import subprocess
 
-from harness.build import recipes, source_of
-from harness.progress import Progress
-from harness.series import prepared
-from harness.store import Store
+from harness.build.recipes import recipes, source_of
+from harness.core.progress import Progress
+from harness.source.series import prepared
+from harness.store.artifacts import Store
 
 
 def test_of_the_series_itself() -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from harness.consoles import Consoles
-from harness.model import Accelerator, Built, GuestSpec, MachineSpec, Source
-from harness.run import Doors
-from harness.waits import MachineCrashed, MachineDied, Vigil
+from harness.core.records import Accelerator, Built, GuestSpec, MachineSpec, Source
+from harness.monitor.consoles import Consoles
+from harness.monitor.waits import MachineCrashed, MachineDied, Watchdog
+from harness.run.run import Backends
 
 BOOT = b"(XEN) Xen version 4.20\n(XEN) *** Serial input to DOM0\nLinux version 6.12\nevh: dom0 ready\n"
 PANIC = (
@@ -26,7 +26,7 @@ class FakeGuest:
     def __init__(self, machine: FakeMachine, spec: GuestSpec) -> None:
         self.machine, self.spec, self.destroyed = machine, spec, False
         self.ssh = SimpleNamespace(name=f"guest:{spec.name}")
-        self.vigil = Vigil(parent=machine.vigil)
+        self.watchdog = Watchdog(parent=machine.watchdog)
         self.say(b"Linux version 6.12\nevh: guest ready\n")
 
     def say(self, data: bytes) -> None:
@@ -52,7 +52,7 @@ class FakeMachine:
         self.spec, self.run_dir, self.log, self._at_boot = spec, folder, log, at_boot
         self.accelerator = accelerator or Accelerator(kind="tcg", reason="TCG: a test")
         self.boot_seconds = 0.25
-        self.vigil = Vigil()
+        self.watchdog = Watchdog()
         self.guests: dict[str, FakeGuest] = {}
         self.dom0 = SimpleNamespace(name="dom0", address=("127.0.0.1", 2222))
 
@@ -71,7 +71,7 @@ class FakeMachine:
             raise MachineCrashed("xen crashed", crash=crash)
 
     def dies(self) -> None:
-        self.vigil.lose(lambda: MachineDied("QEMU ended by itself: it was killed"))
+        self.watchdog.lose(lambda: MachineDied("QEMU ended by itself: it was killed"))
 
     def xen_panics(self) -> None:
         self.consoles.feed(Consoles.SERIAL, PANIC)
@@ -99,8 +99,8 @@ def fake_built() -> Built:
     )
 
 
-def fake_doors(log: list[str], *, at_boot: bytes = BOOT, build: Callable[[], Built] = fake_built) -> Doors:
-    return Doors(
+def fake_backends(log: list[str], *, at_boot: bytes = BOOT, build: Callable[[], Built] = fake_built) -> Backends:
+    return Backends(
         choose=lambda want: Accelerator(kind="tcg", reason="TCG: a test"),
         build=lambda request, progress, parts: build(),
         machine=lambda request, built, spec, folder, accelerator, progress: FakeMachine(
@@ -108,5 +108,6 @@ def fake_doors(log: list[str], *, at_boot: bytes = BOOT, build: Callable[[], Bui
         ),  # type: ignore[arg-type,return-value]
         xtf=lambda checkout, progress, jobs: checkout,
         kunit=lambda request, progress, kind: Path(kind),
+        guest=lambda machine, spec: machine.start_guest(spec),
         hold=lambda machine, folder: log.append("hold"),
     )

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Makes each artifact out of others, unless the store has it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from harness.build import images, linux, tools, xen
+from harness.build import make as making
+from harness.build.compilers import check_space, compiler
+from harness.build.recipes import Recipe, kernel_inputs, recipe_of, source_of
+from harness.core.progress import Progress
+from harness.core.records import Source
+from harness.source import bases, series
+from harness.source.series import prepared
+from harness.store.artifacts import Artifact, Store
+from harness.store.hashes import digest
+
+
+class Builder:
+    """One build: knows the store, the lanes, and what each artifact is made of."""
+
+    def __init__(
+        self, *, store: Store, progress: Progress, wanted: dict[str, Recipe], jobs: int
+    ) -> None:
+        self.store = store
+        self.progress = progress
+        self.wanted = wanted
+        self.jobs = jobs
+        self.images = bases.project_root() / "images"
+        self.guest_kernel = "linux"  # the artifact; another one where dom0 cannot boot the guests' kernel
+        self.artifacts: dict[str, Artifact] = {}
+        self.sources: dict[str, Source] = {}
+
+    def get(self, kind: str, inputs: Mapping[str, str], make: Callable[[Path], None]) -> Artifact:
+        """An artifact of the store, noted under its kind."""
+        self.artifacts[kind] = self.store.get(kind, inputs, make, self.progress)
+        return self.artifacts[kind]
+
+    def source(self, name: str) -> Source:
+        """The source of ``xen`` or ``linux``."""
+        source = source_of(self.wanted[name], store=self.store, progress=self.progress)
+        self.sources[name] = source
+        return source
+
+    def unpack_ahead(self, name: str, source: Source) -> None:
+        """Unpack a tree that will be compiled; nothing if its kernel is in the store."""
+        if source.tree is None and not self.store.has(name, self.inputs(name, source)):
+            series.unpack_early(source, store=self.store, progress=self.progress)
+
+    def of_xen(self, name: str) -> bool:
+        """Whether the kernel ``name`` is a hypervisor."""
+        return self.wanted[name].base.file.component == "xen"
+
+    def inputs(self, name: str, source: Source) -> dict[str, str]:
+        """Inputs of the kernel ``name``."""
+        module = xen if self.of_xen(name) else linux
+        return kernel_inputs(self.wanted[name], source, how=recipe_of(module, making))
+
+    def kernel(self, name: str, source: Source) -> Artifact:
+        """Build ``xen``, ``linux``, or another one of ``wanted``."""
+        recipe = self.wanted[name]
+        build: Callable[..., None] = xen.build_xen
+        if not self.of_xen(name):
+            build = functools.partial(linux.build_linux, arch=recipe.arch)
+        space = xen.SPACE_MIB if self.of_xen(name) else linux.SPACE_MIB
+
+        def make(dest: Path) -> None:
+            check_space(self.store.root, mib=space, what=f"building {name}")
+            with prepared(
+                source, recipe.patches, store=self.store, progress=self.progress
+            ) as tree:
+                build(
+                    tree, dest,
+                    fragments=recipe.fragments, jobs=self.jobs,
+                    progress=self.progress, stock=recipe.stock,
+                )
+
+        return self.get(name, self.inputs(name, source), make)
+
+    def tools(self) -> Artifact:
+        """The in-guest tools."""
+        folder = self.images / "tools"
+        inputs = tools.inputs_of(folder) | {"compiler": compiler()}
+
+        def make(dest: Path) -> None:
+            with self.progress.step("build the in-guest tools"):
+                tools.build_tools(folder, dest)
+
+        return self.get("tools", inputs, make)
+
+    def bare(self) -> Artifact:
+        """The bare guests."""
+        folder = self.images / "bare"
+        inputs = tools.inputs_of(folder, flags=tools.BARE_FLAGS) | {"compiler": compiler()}
+
+        def make(dest: Path) -> None:
+            with self.progress.step("build the bare guests"):
+                tools.build_bare(folder, dest)
+
+        return self.get("bare", inputs, make)
+
+    def keys(self) -> Artifact:
+        """The SSH keys."""
+        return self.get("keys", {"scheme": "ed25519"}, images.make_keys)
+
+    def rootfs(self, *, component: str = "") -> Artifact:
+        """dom0's packages, with those of ``images/dom0-COMPONENT``."""
+        include = images.packages(self.images / "dom0/packages")
+        if component:
+            include += images.packages(self.images / f"dom0-{component}/packages")
+        inputs = {
+            "packages": " ".join(include),
+            "suite": images.SUITE,
+            "without": digest(" ".join(images.UNWANTED)),
+        }
+
+        def make(dest: Path) -> None:
+            check_space(self.store.root, mib=images.SPACE_MIB, what="making dom0's root")
+            with self.progress.step("install dom0's packages (mmdebstrap)"):
+                images.make_rootfs(dest, include=include, log=dest / "build.log")
+
+        return self.get(kind("rootfs", component), inputs, make)
+
+    def guest(self) -> Artifact:
+        """The guests' initramfs, out of the artifacts made so far."""
+        rootfs, keys, tools = (self.artifacts[kind] for kind in ("rootfs", "keys", "tools"))
+        kernel = self.artifacts[self.guest_kernel]
+        inputs = self.common(rootfs, keys, tools, kernel) | {
+            "images/guest": images.hash_tree(self.images / "guest")
+        }
+
+        def make(dest: Path) -> None:
+            with self.progress.step("make the guests' initramfs"):
+                images.make_guest(
+                    dest,
+                    rootfs=rootfs.path / "rootfs.tar", keys=keys.path, tools=tools.path,
+                    modules=modules_of(kernel), images=self.images / "guest",
+                )  # fmt: skip
+
+        return self.get("guest", inputs, make)
+
+    def dom0(self, *, component: str = "") -> Artifact:
+        """dom0's disk image, with the guests' kernel and initramfs in it, out of the artifacts made so far.
+
+        Args:
+            component: whose packages it has, besides the plain ones.
+        """
+        rootfs = self.artifacts[kind("rootfs", component)]
+        keys, tools, linux, guest = (self.artifacts[kind] for kind in ("keys", "tools", "linux", "guest"))
+        guest_kernel = self.artifacts[self.guest_kernel]
+        inputs = self.common(rootfs, keys, tools, linux) | {
+            "images/dom0": images.hash_tree(self.images / "dom0"),
+            "kernel": guest_kernel.files["bzImage"],
+            "guest": guest.files["guest.cpio.gz"],
+        }
+
+        def make(dest: Path) -> None:
+            check_space(self.store.root, mib=images.SPACE_MIB, what="making dom0's image")
+            with self.progress.step("make dom0's disk image"):
+                images.make_dom0(
+                    dest,
+                    rootfs=rootfs.path / "rootfs.tar", keys=keys.path, tools=tools.path,
+                    modules=modules_of(linux), kernel=guest_kernel.path / "bzImage",
+                    guest=guest.path / "guest.cpio.gz", images=self.images / "dom0",
+                )  # fmt: skip
+
+        return self.get(kind("dom0", component), inputs, make)
+
+    @staticmethod
+    def common(rootfs: Artifact, keys: Artifact, tools: Artifact, linux: Artifact) -> dict[str, str]:
+        """What goes into both images."""
+        programs = {k: v for k, v in tools.files.items() if not k.endswith(".log")}
+        return {
+            "rootfs": rootfs.files["rootfs.tar"],
+            "keys": digest(keys.files["id_key.pub"] + keys.files["host_key"]),
+            "tools": digest(str(sorted(programs.items()))),
+            "modules": linux.files.get("modules.tar", "none"),
+            "recipe": recipe_of(images),
+        }
+
+
+def kind(name: str, component: str) -> str:
+    """The kind of an artifact that a component has its own one of."""
+    return f"{name}-{component}" if component else name
+
+
+def modules_of(linux: Artifact) -> Path | None:
+    """The kernel's modules (a tar), if it has any."""
+    return linux.path / "modules.tar" if "modules.tar" in linux.files else None
+

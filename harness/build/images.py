@@ -1,0 +1,371 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The two roots: dom0's ext4 image and the guests' initramfs.
+
+Four steps, each a store artifact of its own, so that a new tool or kernel
+costs seconds and only a new package list costs a download:
+keys, rootfs (mmdebstrap), guest (cpio), dom0 (ext4).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from harness.core import process
+from harness.core.errors import InfraError, UserError
+from harness.core.layout import GUEST_KERNEL, GUEST_RAMDISK, TOOLS_DIR
+from harness.source import apt
+from harness.store.hashes import digest, sha256_of
+
+SUITE = "trixie"
+# Sparse: what is not written costs nothing, on disk or in mke2fs' time.
+DOM0_SIZE = "1G"
+# MiB that making an image takes: the unpacked root and the image.
+SPACE_MIB = 1000
+# Of every file in an image; any constant does, two builds then differ only
+# where their content does.
+EPOCH = 1_735_689_600  # 2025-01-01
+# What no test reads. It halves what mke2fs has to copy at every new image.
+UNWANTED = (
+    "/usr/share/doc/*",
+    "/usr/share/man/*",
+    "/usr/share/locale/*",
+    "/usr/share/info/*",
+    "/usr/share/bash-completion/*",
+    "/usr/share/zoneinfo/*",
+    "/usr/lib/udev/hwdb.d/*",
+)
+
+
+def packages(listing: Path) -> tuple[str, ...]:
+    """Package names of ``listing``: one a line, ``#`` starts a comment."""
+    lines = (line.split("#")[0].strip() for line in listing.read_text().splitlines())
+    return tuple(line for line in lines if line)
+
+
+def make_keys(dest: Path) -> None:
+    """One key pair for the person who logs in, one for the hosts they log in to.
+
+    Both hosts and all guests share the host key: they live on one machine,
+    behind its loopback, and a known_hosts of one line can vouch for all.
+    """
+    for name in ("id_key", "host_key"):
+        key = Ed25519PrivateKey.generate()
+        private = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.OpenSSH,
+            serialization.NoEncryption(),
+        )
+        public = key.public_key().public_bytes(
+            serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+        )
+        path = dest / name
+        path.touch(mode=0o600)
+        path.write_bytes(private)
+        (dest / f"{name}.pub").write_bytes(public + b" evh\n")
+
+
+def make_rootfs(
+    dest: Path, *, include: Iterable[str], log: Path, variant: str = "apt", arch: str = ""
+) -> None:
+    """Packages as ``dest/rootfs.tar``, by mmdebstrap through the machine's mirror.
+
+    Args:
+        variant: mmdebstrap's: ``apt`` is a root that boots, ``extract`` files alone.
+        arch: Debian's word; empty: this machine's.
+
+    Raises:
+        InfraError: no mirror answers, or a package does not exist there.
+    """
+    mirror = apt.mirror()
+    mode = "root" if os.geteuid() == 0 else "unshare"
+    argv: list[str | Path] = [
+        process.need("mmdebstrap", package="mmdebstrap"),
+        f"--mode={mode}",
+        f"--variant={variant}",
+        *((f"--architectures={arch}",) if arch else ()),
+        "--format=tar",
+        f"--include={','.join(include)}",
+        *(f"--dpkgopt=path-exclude={pattern}" for pattern in UNWANTED),
+        # Recommends would pull in a device model, systemd and firmware.
+        "--aptopt=APT::Install-Recommends false",
+        SUITE,
+        dest / "rootfs.tar",
+    ]
+    if mirror is not None:
+        argv.append(mirror.line(SUITE))
+    # Without a Debian archive in apt's sources mmdebstrap takes its own default.
+    process.run(
+        argv,
+        what=f"get packages with mmdebstrap ({SUITE})",
+        env={"SOURCE_DATE_EPOCH": str(EPOCH), "TMPDIR": str(scratch())},
+        log=log,
+        hint=f"is the network up, and does the mirror carry {SUITE}? "
+        f"{apt.MIRROR_VARIABLE}=URI names another Debian mirror.",
+    )
+    status = process.run(
+        ["tar", "-xOf", dest / "rootfs.tar", "./var/lib/dpkg/status"], what="list dom0's packages"
+    )
+    (dest / "packages.txt").write_text(installed(status))
+
+
+def installed(status: str) -> str:
+    """``package version`` lines out of a dpkg status file: what was resolved, for the record."""
+    lines: list[str] = []
+    for paragraph in status.split("\n\n"):
+        fields = dict(
+            line.split(": ", 1) for line in paragraph.splitlines() if ": " in line and line[0] != " "
+        )
+        if "Package" in fields:
+            lines.append(f"{fields['Package']} {fields.get('Version', '')}\n")
+    return "".join(sorted(lines))
+
+
+@contextmanager
+def unpacked(rootfs: Path, dest: Path) -> Iterator[Path]:
+    """A throw-away directory with the content of ``rootfs`` (a tar), without /dev.
+
+    Below ``dest``, an artifact in the making: what a kill leaves there is
+    removed by the next maker.
+    """
+    with tempfile.TemporaryDirectory(dir=dest) as name:
+        root = Path(name) / "root"
+        root.mkdir()
+        extract: list[str | Path] = ["tar", "-C", root, "--exclude=./dev/*", "-xf", rootfs]
+        process.run(extract, what="unpack dom0's root")
+        yield root
+
+
+def scratch() -> Path:
+    """A directory on disk for a tree of 200 MB; /tmp may be small, or memory.
+
+    Not in the store: mmdebstrap's other users cannot enter a private home.
+    """
+    for candidate in (Path("/var/tmp"), Path(tempfile.gettempdir())):
+        if os.access(candidate, os.W_OK):
+            return candidate
+    raise UserError("neither /var/tmp nor the temporary directory is writable")
+
+
+def make_guest(
+    dest: Path,
+    *,
+    rootfs: Path,
+    keys: Path,
+    tools: Path | None,
+    images: Path,
+    modules: Path | None = None,
+    programs: Path | None = None,
+) -> None:
+    """The guests' user space as ``dest/guest.cpio.gz``: busybox, dropbear, our tools.
+
+    Args:
+        programs: a tar of another architecture's packages to take programs from, not ``rootfs``.
+        modules: the kernel's modules, a tar of ``lib/modules``.
+        images: the project's ``images/guest`` (init and overlay).
+    """
+    with unpacked(rootfs, dest) as debian, tempfile.TemporaryDirectory(dir=dest) as name:
+        root = Path(name)
+        copy_overlay(images / "overlay", root)
+        install(images / "init", root / "init", mode=0o755)
+        with unpacked(programs, dest) if programs else nullcontext(debian) as source:
+            install(source / "usr/bin/busybox", root / "bin/busybox", mode=0o755)
+            install(source / "usr/sbin/dropbear", root / "usr/sbin/dropbear", mode=0o755)
+            for library, inside in libraries(source, "usr/sbin/dropbear"):
+                install(library, root / inside.relative_to("/"), mode=0o755)
+        add_keys(root, debian=debian, keys=keys)
+        add_tools(root, tools)
+        add_modules(root, modules)
+        pack_cpio(root, dest / "guest.cpio.gz")
+
+
+def make_dom0(
+    dest: Path,
+    *,
+    rootfs: Path,
+    keys: Path,
+    tools: Path | None,
+    kernel: Path,
+    guest: Path,
+    images: Path,
+    modules: Path | None = None,
+) -> None:
+    """dom0's root as ``dest/dom0.ext4``, with the guests' kernel and initramfs inside.
+
+    Args:
+        modules: the kernel's modules, a tar of ``lib/modules``.
+        images: the project's ``images/dom0`` (init and overlay).
+    """
+    with unpacked(rootfs, dest) as root:
+        copy_overlay(images / "overlay", root)
+        # usrmerge: /sbin is a link to usr/sbin.
+        (root / "usr/sbin/init").unlink(missing_ok=True)
+        install(images / "init", root / "usr/sbin/init", mode=0o755)
+        install(kernel, root / GUEST_KERNEL.lstrip("/"), mode=0o644)
+        install(guest, root / GUEST_RAMDISK.lstrip("/"), mode=0o644)
+        add_keys(root, debian=root, keys=keys)
+        add_tools(root, tools)
+        add_modules(root / "usr", modules)
+        (root / "proc/xen").mkdir(parents=True, exist_ok=True)
+        pack_ext4(root, dest / "dom0.ext4")
+
+
+def hash_tree(folder: Path) -> str:
+    """Hash of names, modes and content of the files below ``folder``."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return digest(
+        "".join(
+            f"{path.relative_to(folder)} {path.stat().st_mode & 0o111:o} {sha256_of(path)}\n"
+            for path in files
+        )
+    )
+
+
+def install(source: Path, target: Path, *, mode: int) -> None:
+    """Copy a file, making its directory; follows links, sets the mode."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    target.chmod(mode)
+
+
+def copy_overlay(overlay: Path, root: Path) -> None:
+    """Lay the files of ``overlay`` over ``root``."""
+    if overlay.is_dir():
+        shutil.copytree(overlay, root, dirs_exist_ok=True, symlinks=True)
+
+
+def add_tools(root: Path, tools: Path | None) -> None:
+    """Our in-guest programs to /opt/evh/tools."""
+    target = root / TOOLS_DIR.lstrip("/")
+    target.mkdir(parents=True, exist_ok=True)
+    for tool in sorted(tools.iterdir()) if tools else ():
+        if tool.is_file() and os.access(tool, os.X_OK):
+            install(tool, target / tool.name, mode=0o755)
+
+
+def add_modules(root: Path, modules: Path | None) -> None:
+    """The kernel's modules, if it has any, to lib/modules."""
+    if modules is not None:
+        process.run(["tar", "-C", root, "-xf", modules], what="install the modules")
+
+
+def add_keys(root: Path, *, debian: Path, keys: Path) -> None:
+    """The host key in dropbear's own form, and who may log in as root."""
+    host_key = root / "etc/dropbear/host_key"
+    host_key.parent.mkdir(parents=True, exist_ok=True)
+    run_inside(
+        debian,
+        "usr/bin/dropbearconvert", "openssh", "dropbear", str(keys / "host_key"), str(host_key),
+        what="convert the host key",
+    )
+    host_key.chmod(0o600)
+    ssh = root / "root/.ssh"
+    ssh.mkdir(parents=True, exist_ok=True)
+    for directory in (ssh.parent, ssh):
+        directory.chmod(0o700)
+    install(keys / "id_key.pub", ssh / "authorized_keys", mode=0o600)
+
+
+def loader(debian: Path) -> list[str | Path]:
+    """The root's own dynamic loader with its own libraries: runs its programs without chroot."""
+    return [
+        debian / "usr/lib64/ld-linux-x86-64.so.2",
+        "--library-path",
+        debian / "usr/lib/x86_64-linux-gnu",
+    ]
+
+
+def run_inside(debian: Path, program: str, *args: str, what: str) -> str:
+    """Run a dynamic program of an unpacked root on this host, needing no privilege."""
+    return process.run([*loader(debian), debian / program, *args], what=what)
+
+
+def libraries(debian: Path, program: str) -> list[tuple[Path, Path]]:
+    """The loader and the shared objects that ``program`` needs, of any architecture.
+
+    Returns:
+        Of each the file in the unpacked root, and its path inside the guest.
+
+    Raises:
+        InfraError: the root lacks one of them.
+    """
+    readelf = process.need("readelf", package="binutils")
+    found: dict[Path, Path] = {}
+    todo = [debian / program]
+    while todo:
+        said = process.run([readelf, "-ld", todo.pop()], what=f"list the libraries of {program}")
+        needed = re.findall(r"\(NEEDED\).*\[(.+)\]", said)
+        if loader := re.search(r"program interpreter: (/.+)\]", said):
+            found[_library(debian, Path(loader[1]).name)] = Path(loader[1])
+        for name in needed:
+            library = _library(debian, name)
+            if library not in found:
+                found[library] = Path("/") / library.relative_to(debian)
+                todo.append(library)
+    return list(found.items())
+
+
+def _library(debian: Path, name: str) -> Path:
+    for path in sorted((debian / "usr/lib").glob(f"*-linux-gnu/{name}")):
+        return path
+    raise InfraError(f"{name} is not in the unpacked root", hint="a package is missing in its list")
+
+
+def as_root(argv: list[str]) -> list[str]:
+    """``argv`` so that files owned by us look owned by root.
+
+    One mapped uid is enough, so this needs neither /etc/subuid nor newuidmap.
+    """
+    if os.geteuid() == 0:
+        return argv
+    unshare = process.need("unshare", package="util-linux")
+    return [unshare, "--user", "--map-root-user", *argv]
+
+
+def set_times(root: Path) -> None:
+    """All times in ``root`` to EPOCH, links included."""
+    for directory, names, files in os.walk(root):
+        for name in (*names, *files, "."):
+            os.utime(Path(directory) / name, (EPOCH, EPOCH), follow_symlinks=False)
+
+
+def pack_cpio(root: Path, target: Path) -> None:
+    """``root`` as a gzip'ed newc archive, all owned by root."""
+    set_times(root)
+    process.need("cpio", package="cpio")
+    process.run(
+        ["sh", "-ec", "find . -mindepth 1 -print0 | LC_ALL=C sort -z |"
+         ' cpio --null --quiet --reproducible --owner=0:0 -H newc -o | gzip -n -6 >"$1"',
+         "sh", target],
+        what="pack the guest's initramfs",
+        cwd=root,
+    )
+
+
+def pack_ext4(root: Path, target: Path) -> None:
+    """``root`` as a sparse ext4 image, all owned by root."""
+    mke2fs = process.need("mke2fs", package="e2fsprogs")
+    with target.open("wb") as image:
+        image.truncate(0)
+    argv = [
+        mke2fs, "-q", "-t", "ext4", "-d", str(root), "-L", "dom0",
+        # Only dom0's own kernel reads it, and each machine throws its copy
+        # away: no journal to replay, no reserve, no lazy init in the background.
+        "-O", "^has_journal", "-m", "0",
+        "-E", "root_owner=0:0,lazy_itable_init=0,nodiscard,hash_seed=00000000-0000-4000-8000-000000000001",
+        "-U", "00000000-0000-4000-8000-000000000000",
+        str(target), DOM0_SIZE,
+    ]
+    process.run(
+        as_root(argv),
+        what="make dom0's ext4 image",
+        env={"SOURCE_DATE_EPOCH": str(EPOCH), "E2FSPROGS_FAKE_TIME": str(EPOCH)},
+    )

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The Linux series' own unit tests (KUnit), in a small kernel booted by QEMU with no Xen under it.
+
+What is pure in the kernel's part of the ABI (where a port's bits are, in which
+order they are looked for) needs neither hypervisor nor machine. Both widths:
+``kunit64`` is an x86-64 kernel, ``kunit32`` an i386 one. They are built from
+tinyconfig and the fragments in the base's ``config/kunit``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.build import linux
+from harness.build import make as making
+from harness.build.compilers import check_space, cores
+from harness.build.recipes import kernel_inputs, recipe_of, recipes, source_of
+from harness.core.progress import Progress
+from harness.plan.flavours import RELEASE
+from harness.source.series import prepared
+from harness.store.artifacts import Store
+from harness.store.hashes import digest
+
+ARCH = {"kunit64": "x86_64", "kunit32": "i386"}
+
+
+def fragments(folder: Path, arch: str, *, flavour: str = RELEASE) -> tuple[Path, ...]:
+    """Kconfig fragments of a KUnit kernel.
+
+    Args:
+        folder: the Linux base's.
+        arch: Kbuild's word.
+        flavour: of Linux; a release has nothing more.
+    """
+    config = folder / "config"
+    folders = (config / "kunit", config / "kunit" / arch, config / flavour)
+    return tuple(path for folder in folders for path in sorted(folder.glob("*.config")))
+
+
+def build_kernel(
+    kind: str,
+    *,
+    store: Store,
+    progress: Progress,
+    linux_tree: Path | None = None,
+    jobs: int | None = None,
+    flavour: str = RELEASE,
+) -> Path:
+    """Build a KUnit kernel, or find it in the store; gives its bzImage.
+
+    Args:
+        flavour: one of Linux adds its fragments; with any other it is a release.
+
+    Raises:
+        UserError: the configuration is not granted, or the tree does not compile.
+        InfraError: no network, no space, or a program is missing.
+    """
+    arch = ARCH[kind]
+    recipe = recipes(linux_tree=linux_tree, flavour=flavour)["linux"]
+    source = source_of(recipe, store=store, progress=progress)
+    wanted = fragments(recipe.base.folder, arch, flavour=recipe.flavour)
+
+    def make(dest: Path) -> None:
+        check_space(store.root, mib=linux.SPACE_MIB, what=f"building {kind}")
+        with prepared(source, recipe.patches, store=store, progress=progress) as tree:
+            linux.build_linux(
+                tree, dest,
+                fragments=wanted, jobs=jobs or cores(), progress=progress, arch=arch,
+            )  # fmt: skip
+
+    inputs = kernel_inputs(recipe, source, how=recipe_of(linux, making)) | {
+        "config": digest("".join(path.read_text() for path in wanted)),
+        "arch": arch,
+    }
+    return store.get(kind, inputs, make, progress).path / "bzImage"
+

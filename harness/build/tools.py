@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What our own C becomes: a static program for each file in images/tools, and the bare guests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.core import process
+from harness.core.errors import UserError
+from harness.store.hashes import sha256_of
+
+FLAGS = ("-O2", "-s", "-Wall", "-Wextra", "-Werror", "-static")
+# A kernel: no libc, no red zone (64-bit PV runs in ring 3, but Xen's frames
+# land on its stack), no vector registers (their state is not set up).
+BARE_FLAGS = (
+    "-O2", "-g", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-ffreestanding",
+    "-fno-pie", "-no-pie", "-fno-toplevel-reorder", "-mno-red-zone", "-mno-sse", "-mno-mmx",
+    "-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-fcf-protection=none",
+    "-nostdlib", "-static", "-Wl,-T,bare.lds", "-Wl,--build-id=none", "-Wl,--no-warn-rwx-segments",
+)  # fmt: skip
+
+
+def inputs_of(folder: Path, *, flags: tuple[str, ...] = FLAGS) -> dict[str, str]:
+    """Each source, header and linker script by name with its SHA-256, and the flags: the cache key."""
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".c", ".h", ".S", ".lds"))
+    return {path.name: sha256_of(path) for path in files} | {"flags": " ".join(flags)}
+
+
+# Compilers whose package is called otherwise.
+PACKAGES_OF = {"i686-linux-gnu-gcc": "gcc-i686-linux-gnu libc6-dev-i386-cross"}
+
+
+def compiler_of(gcc: str) -> str:
+    """Version of a compiler that is not the machine's own, for cache keys.
+
+    Raises:
+        InfraError: it is missing.
+    """
+    path = process.need(gcc, package=PACKAGES_OF.get(gcc, gcc))
+    return process.run([path, "--version"], what=f"ask {gcc} for its version").splitlines()[0]
+
+
+def build_tools(folder: Path, dest: Path, *, compiler: str = "gcc", only: Sequence[str] = ()) -> None:
+    """Compile every ``*.c`` of ``folder`` into ``dest``.
+
+    Args:
+        only: names of tools, where not all are wanted.
+        compiler: gcc, or a cross compiler of that family.
+
+    Raises:
+        UserError: a tool does not compile.
+    """
+    gcc = process.need(compiler, package=PACKAGES_OF.get(compiler, compiler))
+    log = dest / "build.log"
+    log.touch()
+    for source in sorted(folder.glob("*.c")):
+        if only and source.stem not in only:
+            continue
+        process.run(
+            [gcc, *FLAGS, "-I", folder, "-o", dest / source.stem, source],
+            what=f"build the tool {source.name}",
+            log=log,
+            error=UserError,
+            hint=f"correct images/tools/{source.name}.",
+        )
+
+
+def build_bare(folder: Path, dest: Path) -> None:
+    """Link the bare guests out of ``folder`` into ``dest``: ``bare-KIND``, each with its head-KIND.S.
+
+    Raises:
+        UserError: one does not compile.
+    """
+    gcc = process.need("gcc", package="gcc")
+    log = dest / "build.log"
+    log.touch()
+    for head in sorted(folder.glob("head-*.S")):
+        kind = head.stem.removeprefix("head-")
+        what = (f"-D{kind[:-2].upper()}", f"-m{kind[-2:]}")  # as in pvh32
+        process.run(
+            [gcc, *what, *BARE_FLAGS, "-o", dest / f"bare-{kind}", head, *sorted(folder.glob("*.c"))],
+            what=f"build the bare guest bare-{kind}",
+            cwd=folder,
+            log=log,
+            error=UserError,
+            hint="correct what the compiler names in images/bare.",
+        )

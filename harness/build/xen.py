@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The Xen hypervisor out of a tree: xen (multiboot ELF), xen-syms, xen.config.
+
+With CONFIG_COVERAGE also what gcov wants to know of the event channel code:
+``coverage/*.gcno``, the sources, and which lines of them the series adds.
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.build import kconfig
+from harness.build.make import Make, object_folder
+from harness.core import process
+from harness.core.errors import InfraError
+from harness.core.progress import Progress
+from harness.core.records import Tree
+from harness.source import series
+
+# MiB that sources and objects need beside each other.
+SPACE_MIB = 1500
+# What coverage is looked at of; below xen/.
+COVERED = "common/event_*.c"
+SERIES_DIFF = "series.diff"
+
+
+def build_xen(
+    tree: Tree,
+    dest: Path,
+    *,
+    fragments: Sequence[Path],
+    jobs: int,
+    progress: Progress,
+    stock: bool = False,
+) -> None:
+    """Build the hypervisor of ``tree`` into ``dest``.
+
+    Args:
+        fragments: Kconfig fragments on top of the defaults, each symbol checked afterwards.
+        jobs: compilers side by side.
+        stock: pass over symbols that only the series brings.
+
+    Raises:
+        UserError: the configuration is not granted, or the tree does not compile.
+        InfraError: no space, or a program is missing.
+    """
+    source = tree.path / "xen"
+    log = dest / "build.log"
+    requested = kconfig.merge(fragments)
+    with object_folder(tree, "xen") as objects:
+        config = objects / ".config"
+        config.write_text(kconfig.render(requested))
+        make = Make(
+            [f"O={objects}", "XEN_TARGET_ARCH=x86_64"],
+            cwd=source, log=log, jobs=jobs, progress=progress, name="xen", env=FIXED,
+        )
+        make("olddefconfig")
+        kconfig.check(config, requested, tree=source, stock=stock)
+        make("build" if (source / "build.mk").exists() else "")
+        shutil.copyfile(config, dest / "xen.config")
+        shutil.copyfile(objects / "xen-syms", dest / "xen-syms")
+        # QEMU's multiboot loader takes the unpacked 32-bit ELF, not the gzip.
+        with gzip.open(objects / "xen.gz") as packed, (dest / "xen").open("wb") as unpacked:
+            shutil.copyfileobj(packed, unpacked)
+        if (request := requested.get("CONFIG_COVERAGE")) and request.value == "y":
+            keep_notes(tree, objects, dest / "coverage")
+    if (dest / "xen").read_bytes()[:5] != b"\x7fELF\x01":
+        raise InfraError(
+            "the hypervisor that was built is not a 32-bit multiboot ELF",
+            hint="QEMU cannot load it; look at build.log beside it.",
+        )
+
+
+def keep_notes(tree: Tree, objects: Path, dest: Path) -> None:
+    """Keep what gcov needs beside the counters: its notes, the sources, and the series' own lines.
+
+    A developer's own tree has no base to compare with, so no ``series.diff``.
+    """
+    dest.mkdir()
+    for source in sorted((tree.path / "xen").glob(COVERED)):
+        notes = (objects / source.relative_to(tree.path / "xen")).with_suffix(".gcno")
+        if notes.exists():
+            shutil.copyfile(notes, dest / notes.name)
+            shutil.copyfile(source, dest / source.name)
+    if tree.source.tree is None:
+        command = ["git", "diff", "--no-color", "--unified=0", series.BASE_REF, "--", f"xen/{COVERED}"]
+        diff = process.run(command, cwd=tree.path, what="see which lines the series adds")
+        (dest / SERIES_DIFF).write_text(diff)
+
+
+# What Xen would take from the machine and the clock.
+FIXED = {
+    "XEN_BUILD_DATE": "2025-01-01",
+    "XEN_BUILD_TIME": "00:00:00",
+    "XEN_BUILD_HOST": "localhost",
+    "XEN_DOMAIN": "localdomain",
+    "XEN_WHOAMI": "evtchn-harness",
+    "SOURCE_DATE_EPOCH": "1735689600",
+}

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""XTF's own tests (the Xen Test Framework, xenbits' xtf.git) on our Xen, out of a checkout that is given.
+
+Its PV kernels are booted as dom0, as our bare guests are: no toolstack is
+needed, and a test takes a second or two. Its HVM ones need one, and are left out.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from harness.build.compilers import compiler, cores
+from harness.core import process
+from harness.core.errors import UserError
+from harness.core.progress import Progress
+from harness.store.artifacts import Store
+from harness.store.hashes import digest, sha256_of
+
+ENVIRONMENTS = ("pv64", "pv32pae")
+
+
+def files_of(checkout: Path) -> list[Path]:
+    """What a checkout consists of, without what was built in it; relative.
+
+    Raises:
+        UserError: it is no checkout of XTF.
+    """
+    if not (checkout / "xtf-runner").is_file() or not (checkout / "tests").is_dir():
+        raise UserError(
+            f"--xtf {checkout}: this is no checkout of XTF",
+            hint="It has tests/ and xtf-runner; get it from xenbits.xenproject.org, xtf.git.",
+        )
+    if (checkout / ".git").exists():
+        command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        names = process.run(command, cwd=checkout, what="list XTF's files").split("\0")
+        return sorted(Path(name) for name in names if name and (checkout / name).is_file())
+    built = {".o", ".d", ".cfg", ".lds"}
+    return sorted(
+        path.relative_to(checkout)
+        for path in checkout.rglob("*")
+        if path.is_file() and path.suffix not in built and not path.name.startswith("test-")
+    )
+
+
+def build(checkout: Path, *, store: Store, progress: Progress, jobs: int | None = None) -> Path:
+    """Build a copy of a checkout; gives the folder of its kernels, ``test-ENVIRONMENT-NAME``.
+
+    Raises:
+        UserError: it is no checkout, or does not compile.
+    """
+    names = files_of(checkout)
+    tree = digest("".join(f"{name} {sha256_of(checkout / name)}\n" for name in names))
+
+    def make(dest: Path) -> None:
+        with progress.step("build XTF"), tempfile.TemporaryDirectory(prefix="evh-xtf-") as folder:
+            copy = Path(folder) / "xtf"
+            for name in names:
+                (copy / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(checkout / name, copy / name)
+            process.run(
+                ["make", "-C", copy, f"-j{jobs or cores()}"],
+                what="build XTF", log=dest / "build.log", error=UserError,
+                hint="Does `make` succeed in the checkout itself?",
+            )  # fmt: skip
+            for environment in ENVIRONMENTS:
+                for kernel in copy.glob(f"tests/*/test-{environment}-*"):
+                    if kernel.suffix != ".cfg":
+                        shutil.copyfile(kernel, dest / kernel.name)
+
+    inputs = {"checkout": tree, "compiler": compiler(), "kinds": " ".join(ENVIRONMENTS)}
+    return store.get("xtf", inputs, make, progress).path
+
+
+def tests_in(kernels: Path) -> list[str]:
+    """Names of the tests in a folder of built kernels, e.g. ``pv64-xsa-317``."""
+    return sorted(path.name.removeprefix("test-") for path in kernels.glob("test-*"))
+

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command line, ``evh``.
+
+Progress and errors go to stderr, results to stdout. Heavy imports wait until
+a command needs them, so that ``--help`` is instant.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from harness.cli import build, host, run
+from harness.cli.options import BUG, tell
+from harness.core.errors import EvhError
+from harness.core.records import Verdict
+from harness.core.signals import Interrupted, signals_end_cleanly
+
+
+class _Group(TyperGroup):
+    """Shows an EvhError as message and hint, with its exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            with signals_end_cleanly(lambda text: print(f"evh: {text}", file=sys.stderr)):
+                return super().invoke(ctx)
+        except Interrupted as e:
+            print(f"evh: ended by {e}", file=sys.stderr)
+            raise typer.Exit(128 + e.number) from e
+        except EvhError as e:
+            tell(e)
+            verdict = getattr(e, "verdict", None)
+            if isinstance(verdict, Verdict) and verdict is not Verdict.ERROR:
+                from harness.run.judge import EXIT_CODES
+
+                raise typer.Exit(EXIT_CODES[verdict]) from e
+            raise typer.Exit(e.exit_code) from e
+        except BrokenPipeError as e:  # `evh report | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(141) from e
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""
+    Event channels on real, nested Xen: build it, boot it, test it, look inside.
+
+    Begin with [bold]evh run[/bold]: it gets and builds Xen and Linux with the
+    two patch series, boots them under QEMU, opens every event channel that
+    fits, and prints what arrived. The first time takes some 20 minutes, nearly
+    all of it compiling; afterwards what is built is used again.
+    """,
+    epilog="Exit codes: 0 pass, 1 fail, 2 wrong usage, 3 crash, 4 error of the harness or host, "
+    "5 hang, 6 nothing ran. "
+    "More: docs/verdicts.md, docs/troubleshooting.md.",
+)
+
+
+# In the order of the help page.
+for command in (
+    run.run, run.repro, build.build, build.boot, build.shell, host.doctor, host.clean, run.report,
+):  # fmt: skip
+    app.command()(command)
+
+
+def main() -> None:
+    """Entry point. What is no EvhError is a bug: a traceback, and exit code 4."""
+    try:
+        app()
+    except Exception:
+        traceback.print_exc()
+        print(
+            "evh: this is a bug in the harness; the traceback above and run.json say where",
+            file=sys.stderr,
+        )
+        sys.exit(BUG)
+

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The commands that build, boot and look inside: build, boot, shell."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.options import (
+    Accel,
+    AccelOption,
+    ConnectOption,
+    FlavourOption,
+    JobsOption,
+    LinuxTreeOption,
+    RunDirOption,
+    XenTreeOption,
+    checked_trees,
+    make_progress,
+)
+from harness.core.errors import UserError
+from harness.core.records import Abi
+from harness.plan.flavours import FLAVOURS, RELEASE
+
+if TYPE_CHECKING:
+    from harness.machine.ssh import SSH
+
+
+def build(
+    xen_tree: XenTreeOption = None,
+    linux_tree: LinuxTreeOption = None,
+    stock: Annotated[
+        bool, typer.Option("--stock", help="Without the two series: what they are compared with.")
+    ] = False,
+    flavour: FlavourOption = RELEASE,
+    guest: Annotated[
+        list[str] | None,
+        typer.Option("--guest", metavar="KIND", help="What this kind of guest needs too. May be repeated."),
+    ] = None,
+    jobs: JobsOption = None,
+) -> None:
+    """Get the sources and build Xen, Linux, the in-guest tools and the images.
+
+    What is in the store already is not built again; what is missing says which of its inputs changed.
+    """
+    trees = checked_trees(xen_tree, linux_tree)
+    if flavour not in FLAVOURS:
+        raise UserError(f"unknown flavour {flavour!r}", hint=f"Known: {', '.join(FLAVOURS)}.")
+    from harness.build.graph import build as do_build
+    from harness.dev.boot import components_of
+    from harness.store.artifacts import Store
+
+    with make_progress() as progress:
+        built = do_build(
+            store=Store(), progress=progress, stock=stock, jobs=jobs, flavour=flavour,
+            components=components_of(guest or ()), **trees,
+        )  # fmt: skip
+    for name, key in built.keys.items():
+        print(f"{name:<14} {key[:16]}  {'in the store already' if built.hits.get(name) else 'built now'}")
+    for name in ("xen", "kernel", "dom0_image", "guest_initrd"):
+        print(f"{name:<14} {getattr(built, name)}")
+
+
+def boot(
+    guest: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--guest", metavar="KIND", help="Start such a guest too: pv64, pvh64, pvh32. May be repeated."
+        ),
+    ] = None,
+    abi: Annotated[Abi, typer.Option("--abi", help="ABI that dom0 and the guests are told to use.")] = Abi.L3,
+    memory: Annotated[
+        int,
+        typer.Option("--memory", min=512, metavar="MIB", help="RAM of the machine; dom0 gets half."),
+    ] = 4096,
+    stock: Annotated[bool, typer.Option("--stock", help="Without the two series.")] = False,
+    accel: AccelOption = Accel.AUTO,
+    connect: ConnectOption = None,
+    xen_tree: XenTreeOption = None,
+    linux_tree: LinuxTreeOption = None,
+    jobs: JobsOption = None,
+    run_dir: RunDirOption = None,
+) -> None:
+    """Boot a machine and keep it up until Ctrl-C.
+
+    Then, in another terminal:
+
+    [bold]evh shell[/bold]                            dom0
+    [bold]evh shell pv64 -c 'dmesg | tail'[/bold]     one command in a guest
+    """
+    from harness.dev.attach import hold
+    from harness.dev.boot import booted
+
+    with make_progress() as progress, ExitStack() as stack:
+        machine, folder = booted(
+            stack,
+            progress,
+            guests=guest or [],
+            abi=abi,
+            memory=memory,
+            stock=stock,
+            accel=accel,
+            connect=connect,
+            jobs=jobs,
+            run_dir=run_dir,
+            **checked_trees(xen_tree, linux_tree),
+        )
+        hold(machine, folder, say=progress.say)
+
+
+def shell(
+    where: Annotated[str, typer.Argument(metavar="GUEST", help="dom0, or a guest's name.")] = "dom0",
+    command: Annotated[
+        str | None,
+        typer.Option(
+            "--command",
+            "-c",
+            help="Run this one command instead of a shell; its exit status is ours.",
+        ),
+    ] = None,
+    runs: Annotated[Path, typer.Option("--runs", help="Folder of run folders.")] = Path("runs"),
+    accel: AccelOption = Accel.AUTO,
+) -> None:
+    """A root shell in dom0 or in a guest.
+
+    It goes into the machine that [bold]evh boot[/bold] or [bold]evh run --keep[/bold] keeps up;
+    where there is none, it boots one for as long as the shell lasts.
+
+    [bold]evh shell[/bold]                            dom0
+    [bold]evh shell pv64[/bold]                       the guest of that name
+    [bold]evh shell -c 'xl list'[/bold]               one command
+    """
+    from harness.dev.attach import connect, running
+    from harness.dev.boot import booted
+
+    up = next(running(runs), None)
+    with ExitStack() as stack:
+        if up is not None:
+            print(f"evh: machine of {up[0]}", file=sys.stderr)
+            ssh = connect(up[1], where)
+        else:
+            if command is None and not sys.stdin.isatty():
+                raise UserError(
+                    "an interactive shell needs a terminal",
+                    hint="For one command: evh shell NAME --command 'xl list'.",
+                )
+            progress = stack.enter_context(make_progress())
+            machine, _ = booted(stack, progress, guests=[] if where == "dom0" else [where], accel=accel)
+            ssh = machine.dom0 if where == "dom0" else machine.guests[where].ssh
+        raise typer.Exit(_talk(ssh, command))
+
+
+def _talk(ssh: SSH, command: str | None) -> int:
+    from harness.dev.attach import interactive
+
+    if command is None:
+        return interactive(ssh)
+    with ssh.stream(command, timeout=24 * 3600) as stream:
+        stream.stdin_close()
+        for line in stream:
+            print(line, flush=True)
+    sys.stderr.write(stream.err)
+    return stream.rc
+

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The commands about this host: doctor, clean."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.options import BUG
+
+if TYPE_CHECKING:
+    pass
+
+
+def doctor() -> None:
+    """Look at this host: what a run needs, and the next step for what is missing."""
+    from harness.dev.doctor import doctor as checks
+
+    worst = 0
+    marks = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
+    for check in checks():
+        print(f"{marks.get(str(check.status), check.status)}  {check.name}: {check.text}")
+        if check.next_step and check.status != "ok":
+            print(f"      -> {check.next_step}")
+        worst = max(worst, {"fail": 1}.get(str(check.status), 0))
+    raise typer.Exit(BUG if worst else 0)
+
+
+def clean(
+    store: Annotated[bool, typer.Option("--store/--no-store", help="What was downloaded and built.")] = True,
+    runs: Annotated[bool, typer.Option("--runs/--no-runs", help="Run folders under ./runs.")] = True,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Show how much space the store and the run folders take, and remove them.
+
+    Folders of runs that are still under way stay.
+    """
+    from harness.dev.clean import is_run_dir, refuse_while_used, size_of, under_way
+    from harness.store.artifacts import Store
+
+    folders = [path for path in sorted(Path("runs").glob("*")) if is_run_dir(path)]
+    live = [path for path in folders if under_way(path)]
+    doomed: list[Path] = []
+    if store and (root := Store().root).is_dir():
+        refuse_while_used(root, live)
+        doomed += sorted(root.iterdir())
+    if runs:
+        doomed += [path for path in folders if path not in live]
+    if not doomed:
+        print("nothing to remove")
+        return
+    sizes = {path: size_of(path) for path in doomed}
+    for path, size in sizes.items():
+        print(f"{size / (1 << 20):10,.1f} MiB  {path}")
+    print(f"{sum(sizes.values()) / (1 << 20):10,.1f} MiB  in all")
+    if not yes and not (sys.stdin.isatty() and typer.confirm("Remove them?")):
+        print("nothing was removed; --yes removes without asking", file=sys.stderr)
+        return
+    for path in doomed:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    print(f"removed {len(doomed)}")
+

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where things are inside dom0 and the guests; images/dom0/init and images/guest/init agree with it."""
+
+from __future__ import annotations
+
+import ipaddress
+import shlex
+
+TOOLS_DIR = "/opt/evh/tools"
+# In dom0: what its guests boot.
+GUEST_KERNEL = "/opt/evh/bzImage"
+GUEST_RAMDISK = "/opt/evh/guest.cpio.gz"
+# In dom0: files of the store that its image does not hold are copied here at their first use.
+COPIED = "/var/lib/evh"
+CONSOLE_LOGS = "/var/log/xen/console"
+XL_LOGS = "/var/log/xen"
+BRIDGE = "xenbr0"
+# Of the bridge; dom0 itself is the first host.
+NETWORK = ipaddress.ip_network("192.168.77.0/24")
+DOM0_ADDRESS = str(next(NETWORK.hosts()))
+
+
+def tool_command(tool: str, *args: str) -> str:
+    """The shell command that runs an in-guest tool."""
+    return shlex.join([f"{TOOLS_DIR}/{tool}", *args])

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A machine that stays up, and how another process gets into it.
+
+``evh boot`` and ``evh run --keep`` leave ``attach.json`` and ``ssh_config``
+in their run folder while the machine is up; ``evh shell`` and plain ``ssh -F``
+use them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import sys
+import termios
+import tty
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from harness.core.errors import UserError
+from harness.run.record import alive
+
+if TYPE_CHECKING:
+    import paramiko
+
+    from harness.machine.machine import Machine
+    from harness.machine.ssh import SSH
+
+ATTACH_JSON = "attach.json"
+SSH_CONFIG = "ssh_config"
+HOST_ALIAS = "evh"  # dom0 and guests share one host key, whatever their port
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a host's SSH server listens, as seen from dom0, or for dom0 from here."""
+
+    host: str
+    port: int
+
+
+class AttachRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """How to get into a machine that another process keeps up.
+
+    Attributes:
+        pid: of the process that keeps it.
+        key: private key's path.
+        host_key: public host key's path.
+        endpoints: by name, ``dom0`` and each guest.
+    """
+
+    pid: int
+    key: str
+    host_key: str
+    endpoints: dict[str, Endpoint]
+
+
+@contextmanager
+def attachable(machine: Machine, run_dir: Path) -> Iterator[Path]:
+    """Let others in while the block runs.
+
+    Yields:
+        An ``ssh_config`` with the hosts ``dom0`` and every guest.
+    """
+    endpoints = {"dom0": Endpoint(host=machine.dom0.address[0], port=machine.dom0.address[1])}
+    for name, guest in machine.guests.items():
+        endpoints[name] = Endpoint(host=guest.ssh.address[0], port=guest.ssh.address[1])
+    record = AttachRecord(
+        pid=os.getpid(),
+        key=str(machine.built.ssh_key),
+        host_key=str(machine.built.host_key),
+        endpoints=endpoints,
+    )
+    config = run_dir / SSH_CONFIG
+    known = run_dir / "known_hosts"
+    known.write_text(f"{HOST_ALIAS} {Path(record.host_key).read_text().strip()}\n")
+    config.write_text(ssh_config(record, known_hosts=known))
+    path = run_dir / ATTACH_JSON
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(record)))
+    try:
+        yield config
+    finally:
+        for file in (path, config, known):
+            file.unlink(missing_ok=True)
+
+
+def ssh_config(record: AttachRecord, *, known_hosts: Path) -> str:
+    """For ``ssh -F``; guests are reached through dom0."""
+    lines = [
+        "Host *",
+        "  User root",
+        f'  IdentityFile "{record.key}"',
+        "  IdentitiesOnly yes",
+        f'  UserKnownHostsFile "{known_hosts}"',
+        f"  HostKeyAlias {HOST_ALIAS}",
+        "  LogLevel ERROR",
+    ]
+    for name, endpoint in record.endpoints.items():
+        lines += [f"Host {name}", f"  HostName {endpoint.host}", f"  Port {endpoint.port}"]
+        if name != "dom0":
+            # dropbear in dom0 forwards; ProxyJump would read another config for the jump.
+            lines += [f'  ProxyCommand ssh -F "{known_hosts.with_name(SSH_CONFIG)}" -W %h:%p dom0']
+    return "\n".join(lines) + "\n"
+
+
+def running(runs: Path) -> Iterator[tuple[Path, AttachRecord]]:
+    """Machines that are kept up now, the newest first.
+
+    Args:
+        runs: the folder of run folders.
+    """
+    for path in sorted(runs.glob(f"*/{ATTACH_JSON}"), key=lambda p: p.stat().st_mtime, reverse=True):
+        try:
+            record = msgspec.json.decode(path.read_bytes(), type=AttachRecord)
+        except (OSError, msgspec.DecodeError):
+            continue  # just being written, or just gone
+        if alive(record.pid):
+            yield path.parent, record
+
+
+def connect(record: AttachRecord, name: str) -> SSH:
+    """An SSH into a host of a machine that another process keeps up.
+
+    Raises:
+        UserError: no host of that name.
+        InfraError: keys that cannot be read.
+    """
+    from harness.machine.ssh import SSH, Keys
+    from harness.monitor.waits import Watchdog
+
+    if name not in record.endpoints:
+        raise UserError(f"the machine has no {name!r}", hint=f"It has: {', '.join(record.endpoints)}.")
+    watchdog = Watchdog()
+    keys = Keys.load(private=Path(record.key), host=Path(record.host_key))
+    endpoint = record.endpoints["dom0"]
+    dom0 = SSH(name="dom0", address=(endpoint.host, endpoint.port), keys=keys, watchdog=watchdog)
+    if name == "dom0":
+        return dom0
+    endpoint = record.endpoints[name]
+    return SSH(name=f"guest:{name}", address=(endpoint.host, endpoint.port), keys=keys, watchdog=watchdog, through=dom0)
+
+
+def hold(machine: Machine, run_dir: Path, *, say: Callable[[str], None] = print) -> None:
+    """Keep the machine up and attachable until Ctrl-C.
+
+    Raises:
+        MachineLost: it went down by itself.
+    """
+    with attachable(machine, run_dir) as config:
+        config = Path(os.path.relpath(config))
+        for name in ("dom0", *machine.guests):
+            say(f"  evh shell {name:<8} or: ssh -F {config} {name}")
+        say(f"  consoles: {os.path.relpath(machine.run_dir / 'consoles.log')}")
+        say("The machine stays up until Ctrl-C.")
+        watchdog = machine.watchdog
+        with contextlib.suppress(KeyboardInterrupt):
+            while True:
+                watchdog.check()
+                watchdog.poll(watchdog.alarms()[0], 3600)
+
+
+def interactive(ssh: SSH) -> int:
+    """Put this terminal into a login shell on the other side.
+
+    Returns:
+        The shell's exit status.
+
+    Raises:
+        UserError: stdin is not a terminal.
+    """
+    if not sys.stdin.isatty():
+        raise UserError(
+            "an interactive shell needs a terminal",
+            hint="For one command: evh shell NAME --command 'xl list'.",
+        )
+    size = shutil.get_terminal_size()
+    channel = ssh.shell(term=os.environ.get("TERM", "vt100"), width=size.columns, height=size.lines)
+    stdin = sys.stdin.fileno()
+    before = termios.tcgetattr(stdin)
+
+    def resized(number: int, frame: object) -> None:
+        now = shutil.get_terminal_size()
+        channel.resize_pty(now.columns, now.lines)
+
+    old = signal.signal(signal.SIGWINCH, resized)
+    try:
+        tty.setraw(stdin)
+        _pump(channel, stdin)
+    finally:
+        termios.tcsetattr(stdin, termios.TCSADRAIN, before)
+        signal.signal(signal.SIGWINCH, old)
+        # The status follows the last output; after close() there is none to be had.
+        channel.status_event.wait(5)
+        status = channel.exit_status
+        channel.close()
+    return max(status, 0)
+
+
+def _pump(channel: paramiko.Channel, stdin: int) -> None:
+    while True:
+        both: list[Any] = [channel, stdin]
+        ready, _, _ = select.select(both, [], [])
+        if channel in ready:
+            data = channel.recv(64 << 10)
+            if not data:
+                return
+            os.write(sys.stdout.fileno(), data)
+        if stdin in ready:
+            data = os.read(stdin, 4096)
+            if not data:
+                return
+            channel.sendall(data)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A machine for a person to look into: built, booted, with the guests that they asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.core.errors import UserError
+from harness.core.records import LINUX, Abi, GuestSpec, MachineSpec
+from harness.plan.guests import KINDS
+
+if TYPE_CHECKING:
+    from harness.core.progress import Progress
+    from harness.machine.machine import Machine
+
+
+def components_of(guests: Sequence[str]) -> frozenset[str]:
+    """What has to be built for these kinds of guest.
+
+    Raises:
+        UserError: one is not known.
+    """
+    for kind in guests:
+        if kind not in KINDS:
+            raise UserError(f"unknown guest {kind!r}", hint=f"Known: {', '.join(KINDS)}.")
+    return frozenset({LINUX}).union(*(KINDS[kind].components for kind in guests))
+
+
+def booted(
+    stack: ExitStack,
+    progress: Progress,
+    *,
+    guests: Sequence[str],
+    abi: Abi = Abi.L3,
+    memory: int = 4096,
+    stock: bool = False,
+    accel: str = "auto",
+    connect: str | None = None,
+    jobs: int | None = None,
+    run_dir: Path | None = None,
+    xen_tree: Path | None = None,
+    linux_tree: Path | None = None,
+) -> tuple[Machine, Path]:
+    """A machine that is up, with guests named after their kinds; the stack closes it.
+
+    Args:
+        memory: MiB of the machine; dom0 gets half.
+
+    Returns:
+        The machine, and its run folder.
+
+    Raises:
+        UserError, InfraError, MachineLost.
+    """
+    components = components_of(guests)
+    from harness.build.graph import build
+    from harness.guest.guest import Guest
+    from harness.machine.accelerator import choose_accelerator
+    from harness.machine.machine import Machine
+    from harness.run.run import make_run_dir
+    from harness.store.artifacts import Store
+
+    accelerator = choose_accelerator(want=accel)
+    progress.say(f"accelerator: {accelerator.reason}")
+    built = build(
+        store=Store(), progress=progress, stock=stock, jobs=jobs, components=components,
+        xen_tree=xen_tree, linux_tree=linux_tree,
+    )  # fmt: skip
+    folder = make_run_dir(run_dir)
+    root = next((KINDS[kind].dom0 for kind in guests if KINDS[kind].dom0), "")
+    spec = MachineSpec(abi=abi, memory_mib=memory, dom0_mib=memory // 2, dom0_image=root)
+    with progress.step(f"boot (dom0 {abi})"):
+        machine = stack.enter_context(
+            Machine(built, spec, run_dir=folder, accelerator=accelerator, progress=progress, uri=connect)
+        )
+        machine.boot()
+    progress.say(f"dom0 answers over SSH, {machine.boot_seconds:.1f} s after QEMU's start")
+    for number, kind in enumerate(guests):
+        name = kind if kind not in guests[:number] else f"{kind}-{number}"
+        with progress.step(f"start guest {name}"):
+            Guest(machine, GuestSpec(name=name, kind=kind, abi=abi, max_event_channels=(1 << 19) - 1)).start()
+    return machine, folder

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`evh repro`: one cell of an earlier run again, with what that run was built of.
+
+What was built is taken out of the store by the keys in run.json, so that the
+hypervisor under test is the very same; where it is gone it is built again
+from this tree, and what differs is said. A deterministic cell is then
+compared with the recorded console, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.build.built import recorded
+from harness.build.components import components_in
+from harness.build.graph import build
+from harness.core.errors import UserError
+from harness.core.records import Built, Source, Verdict
+from harness.dev import gdb
+from harness.plan.flavours import RELEASE
+from harness.plan.selection import select
+from harness.plan.suites import XTF
+from harness.run import judge
+from harness.run.record import RUN_JSON, BootRecord, RunRecord, TestResult, load
+from harness.run.run import Backends, RunRequest, describe_harness, make_run_dir, real_backends, run
+from harness.store.artifacts import Store
+
+if TYPE_CHECKING:
+    from harness.core.progress import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Earlier:
+    """A cell in a run that had it."""
+
+    folder: Path
+    record: RunRecord
+    test: TestResult
+
+    @property
+    def boot(self) -> BootRecord | None:
+        """The bare guest's boot that it looked at."""
+        return boot_of(self.record, self.test)
+
+
+def boot_of(record: RunRecord, test: TestResult) -> BootRecord | None:
+    """The bare guest's boot that a test looked at."""
+    return next((boot for boot in record.boots if boot.number == test.boot), None)
+
+
+def find(cell: str, *, where: Path | None, runs: Path = Path("runs")) -> Earlier | None:
+    """The newest run that has a cell.
+
+    Args:
+        where: a run folder; None looks through ``runs``.
+
+    Raises:
+        UserError: ``where`` is no run, or has not that cell.
+    """
+    folders = [where] if where else [path.parent for path in runs.glob(f"*/{RUN_JSON}")]
+    found = []
+    for folder in folders:
+        try:
+            path, record = load(folder)
+        except UserError:
+            if where:
+                raise
+            continue  # half-written by a full disk, or of another version
+        for test in record.tests:
+            if test.cell == cell and test.verdict is not None:
+                found.append(Earlier(folder=path, record=record, test=test))
+    if where and not found:
+        raise UserError(f"{where} has no cell {cell}", hint="Its run.json and its report name those it has.")
+    return max(found, key=lambda earlier: earlier.record.started, default=None)
+
+
+def request_of(cell: str, earlier: Earlier | None) -> RunRequest:
+    """A request for that one cell, with the options of the run that had it.
+
+    Raises:
+        UserError: it is no cell id, or of a file that is not there.
+    """
+    record = earlier.record if earlier else None
+    files = record.plan.get("files", "") if record else ""
+    options = record.options if record else {}
+    return RunRequest(
+        selection=select(
+            cell=cell,
+            files=files.split(",") if files else (),
+            minutes=float(options.get("minutes", 0)),
+            xtf=Path(options["xtf"]) if "xtf" in options and f"/{XTF}::" in cell else None,
+        ),
+        accelerator=options.get("accel", "auto"),
+        uri=options.get("connect"),
+        xen_tree=Path(options["xen_tree"]) if "xen_tree" in options else None,
+        linux_tree=Path(options["linux_tree"]) if "linux_tree" in options else None,
+        command=("evh", "repro", cell),
+    )
+
+
+def keys_of(record: RunRecord) -> dict[str, str]:
+    """Store keys of what a run had, by kind."""
+    return {artifact.name: artifact.key for artifact in record.artifacts}
+
+
+def same_inputs(
+    earlier: Earlier, *, say: Callable[[str], None]
+) -> Callable[[RunRequest, Progress, frozenset[str]], Built]:
+    """A door to the build that gives what ``earlier`` had, or says what differs."""
+
+    def get(request: RunRequest, progress: Progress, components: frozenset[str]) -> Built:
+        before = keys_of(earlier.record)
+        sources = {
+            s.name: Source(name=s.name, version=s.version, origin=s.origin, sha256=s.sha256, note=s.note)
+            for s in earlier.record.sources
+        }
+        found = recorded(before, sources, store=Store(), progress=progress)
+        if found is not None and components <= components_in(before):
+            say(f"booting what {earlier.folder.name} booted, out of the store")
+            return found
+        built = build(
+            store=Store(), progress=progress, xen_tree=request.xen_tree, linux_tree=request.linux_tree,
+            flavour=request.selection.flavour or RELEASE, components=components,
+        )  # fmt: skip
+        other = sorted(kind for kind, key in built.keys.items() if before.get(kind, key) != key)
+        name = earlier.folder.name
+        if other:
+            say(f"not what {name} booted, which is gone from the store: this tree's {', '.join(other)}")
+        else:
+            say(f"built again: the same as {name} booted")
+        return built
+
+    return get
+
+
+def differences(before: str, after: str, *, cut: bool = False) -> str:
+    """Where two consoles differ first; empty if they are the same.
+
+    Args:
+        cut: one of them was ended by a deadline, so the shorter one need only be the other's beginning.
+    """
+    one, two = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    if cut:
+        # Its last line may be half.
+        length = min(len(one), len(two)) - 1
+        one, two = one[:length], two[:length]
+    for number, (a, b) in enumerate(zip_longest(one, two, fillvalue=""), 1):
+        if a != b:
+            return f"line {number}: it was {a.rstrip()!r}, it is {b.rstrip()!r}"
+    return ""
+
+
+def compare(earlier: Earlier, folder: Path, record: RunRecord) -> tuple[bool, str]:
+    """Compare a repeated cell's console with the recorded one.
+
+    Returns:
+        False where they had to be the same and are not; and what to say.
+    """
+    before = earlier.boot
+    after = boot_of(record, record.tests[0]) if record.tests else None
+    if before is None or after is None:
+        return True, "no bare guest, so no console that had to be the same"
+    if not before.deterministic:
+        return True, "this cell is not deterministic: its console was not compared"
+    old, new = keys_of(earlier.record), keys_of(record)
+    if other := [kind for kind in ("xen", "bare") if old.get(kind) != new.get(kind)]:
+        return True, f"another {' and another '.join(other)}: the consoles were not compared"
+    if (before.args, before.xen_args, before.vcpus) != (after.args, after.xen_args, after.vcpus):
+        return True, f"the test boots otherwise now ({after.args!r}): the consoles were not compared"
+    path = earlier.folder / before.console
+    try:
+        said = path.read_text(errors="replace")
+    except OSError as error:
+        return True, f"the recorded console is gone ({error.strerror}): nothing to compare with"
+    cut = Verdict.HANG in (before.verdict, after.verdict)
+    if where := differences(said, (folder / after.console).read_text(errors="replace"), cut=cut):
+        return False, f"the console DIFFERS from {path}: {where}"
+    return True, f"the console is bit-identical with {path}"
+
+
+def repro(
+    cell: str,
+    *,
+    where: Path | None = None,
+    progress: Progress,
+    backends: Backends | None = None,
+) -> tuple[Path, RunRecord]:
+    """Run one cell again and compare it with the run that had it.
+
+    Returns:
+        As ``run.run``; the comparison is in the record's notes. A
+        deterministic console that differs makes the exit code that of ``error``.
+
+    Raises:
+        UserError: no such run or cell.
+    """
+    earlier = find(cell, where=where)
+    request = request_of(cell, earlier)
+    backends = backends or real_backends()
+    if earlier is None:
+        progress.say("no run under ./runs has this cell: running it from this tree")
+    else:
+        progress.say(f"again: {cell} of {earlier.folder.name}, which was: {earlier.test.verdict}")
+        here = describe_harness().get("commit", "")
+        if (then := earlier.record.harness.get("commit", "")) and then != here:
+            progress.say(f"its harness and tests were those of {then}, these are of {here or 'no commit'}")
+        backends = replace(backends, build=same_inputs(earlier, say=progress.say))
+    folder, record = run(request, progress=progress, backends=backends)
+    if earlier is not None and record.state == "finished":
+        same, said = compare(earlier, folder, record)
+        record.notes.append(said)
+        progress.say(said)
+        if not same:
+            record.verdict, record.exit_code = Verdict.ERROR, judge.EXIT_CODES[Verdict.ERROR]
+    return folder, record
+
+
+def repro_in_gdb(
+    cell: str, *, where: Path | None = None, progress: Progress, commands: Sequence[str] = ()
+) -> int:
+    """gdb on the boot of a bare guest that a cell looked at.
+
+    Returns:
+        gdb's exit code.
+
+    Raises:
+        UserError: no run has the cell, or it is not of a bare guest.
+    """
+    earlier = find(cell, where=where)
+    if earlier is None:
+        raise UserError(
+            f"no run under ./runs has the cell {cell}",
+            hint=f"Run it first (evh run --cell '{cell}'), or name the run's folder by --run.",
+        )
+    boot = earlier.boot
+    if boot is None:
+        raise UserError(
+            f"{cell} boots no bare guest: there is nothing that could be made to happen again exactly",
+            hint="For a machine with Linux: evh run --keep, evh shell.",
+        )
+    if not boot.deterministic:
+        progress.say("this cell was not deterministic: gdb gets a deterministic run of the same test")
+    built = same_inputs(earlier, say=progress.say)(request_of(cell, earlier), progress, frozenset())
+    folder = make_run_dir(earlier.folder / f"gdb-{len(list(earlier.folder.glob('gdb-*'))) + 1}")
+    progress.say(f"gdb in {folder}")
+    try:
+        done = gdb.debug(boot, built=built, folder=folder, commands=commands, say=progress.say)
+    finally:
+        gdb.clear(folder)
+    same_xen = keys_of(earlier.record).get("xen") == built.keys.get("xen")
+    if done.recorded is not None and boot.deterministic and same_xen:
+        said = (earlier.folder / boot.console).read_text(errors="replace")
+        where_not = differences(said, done.recorded.read_text(errors="replace"))
+        progress.say(
+            f"the recording DIFFERS from the run: {where_not}"
+            if where_not
+            else "the recording's console is bit-identical with the run's"
+        )
+    return done.code

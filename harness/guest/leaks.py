@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Free memory of Xen and dom0, compared with a moment before."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.machine.ssh import SSH
+
+PAGE_KIB = 4
+# Both are given back late: Xen's by a tasklet and RCU, Linux's by a work queue and RCU.
+SETTLE_SECONDS = 30.0
+NOISE_KIB = 64  # what a page here and there comes and goes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Free memory, in KiB, of Xen and of dom0's Linux."""
+
+    xen: int
+    dom0: int
+
+
+class Leaks:
+    """Compares free memory with what it was at a moment before."""
+
+    def __init__(self, dom0: SSH) -> None:
+        self._dom0 = dom0
+        self.before = self.now()
+
+    def now(self) -> Memory:
+        """Free memory now. dom0's caches don't count: they are dropped."""
+        from harness.guest.tools import run_tool
+
+        self._dom0.run("sync; echo 3 > /proc/sys/vm/drop_caches", timeout=60)
+        got = run_tool(self._dom0, "xen-free", timeout=60).result
+        return Memory(xen=got.free_pages * PAGE_KIB, dom0=got.mem_free_kib)
+
+    def leaked(self, *, xen_kib: int, dom0_kib: int) -> Memory:
+        """What is still taken once no more than the given is, and for two seconds nothing more came back."""
+        end = time.monotonic() + SETTLE_SECONDS * self._dom0.watchdog.time_scale
+        least, still = None, 0
+        while True:
+            now = self.now()
+            lost = Memory(xen=self.before.xen - now.xen, dom0=self.before.dom0 - now.dom0)
+            taken = lost.xen + lost.dom0
+            still = 0 if least is None or taken < least - NOISE_KIB else still + 1
+            least = taken if least is None else min(taken, least)
+            enough = lost.xen <= xen_kib and lost.dom0 <= dom0_kib and still >= 4
+            if enough or time.monotonic() > end:
+                return lost
+            time.sleep(0.5)
+

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which layer hangs, found by asking from the outside in, and the report on it.
+
+A silent guest may be silent because dom0 is, which carries its console and its
+network, and dom0 because Xen is. So each of them is asked something small.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from typing import TYPE_CHECKING
+
+from harness.core.errors import EvhError
+from harness.monitor import hang_report
+from harness.monitor.waits import TimedOut
+
+if TYPE_CHECKING:
+    from harness.machine.machine import Machine
+
+# Seconds at reference speed.
+DOM0_SECONDS = 15
+XEN_SECONDS = 10
+LOOK_SECONDS = 20.0  # for each command of the hang report
+
+
+def hung_guest(machine: Machine, layer: str) -> str:
+    """The layer to blame for a guest's silence: the guest, if dom0 answers.
+
+    Args:
+        layer: the guest's.
+    """
+    try:
+        machine.dom0.run("true", timeout=DOM0_SECONDS)
+    except TimedOut as error:
+        return error.layer or "dom0"
+    except EvhError:
+        return ""  # the machine is lost, and its own error says so
+    domids = [guest.domid for guest in machine.guests.values()]
+    hang_report.write(
+        machine.run_dir, layer, domids=domids, say=machine.progress.say,
+        ask_dom0=lambda command: _ask_dom0(machine, command),
+        ask_xen=lambda keys: _ask_xen(machine, keys),
+    )  # fmt: skip
+    return layer
+
+
+def hung_dom0(machine: Machine) -> str:
+    """The layer to blame for dom0's silence: dom0, if Xen answers its debug key for help."""
+    since = machine.consoles.next_number
+    try:
+        machine.xen_keys("h")
+        machine.consoles.wait_line(
+            r"\(XEN\)",
+            since=since,
+            watchdog=machine.watchdog,
+            what="Xen's answer to a debug key",
+            total=XEN_SECONDS,
+        )
+    except TimedOut:
+        return "xen"
+    except EvhError:
+        return ""
+    hang_report.write(
+        machine.run_dir, "dom0", say=machine.progress.say,
+        ask_dom0=None, ask_xen=lambda keys: _ask_xen(machine, keys),
+    )  # fmt: skip
+    return "dom0"
+
+
+def _ask_dom0(machine: Machine, command: str) -> str:
+    """The output of a command in dom0; of a failure, its message."""
+    try:
+        # With a deadline of its own in dom0: a command that never ends must not outlive us.
+        done = machine.dom0.run(
+            f"timeout {LOOK_SECONDS:.0f} sh -c {shlex.quote(command)}", timeout=LOOK_SECONDS + 5, check=False
+        )
+    except EvhError as error:
+        return f"not available: {error}"
+    return done.out + (f"({command}: status {done.rc} {done.err.strip()})" if done.rc else "")
+
+
+def _ask_xen(machine: Machine, keys: str) -> str:
+    """What Xen prints for debug keys, one after the other."""
+    since = machine.consoles.next_number
+    for key in keys:
+        with contextlib.suppress(EvhError):
+            machine.xen_keys(key)
+            # The longest answers take their time on an emulated serial line.
+            machine.consoles.settle(quiet=1.0 * machine.watchdog.time_scale, most=20.0)
+    said = machine.consoles.lines(layer="xen", since=since)
+    return "\n".join(line.text for line in said) or "no answer"

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The libvirt domain of a machine: QEMU with Xen and dom0, as XML."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+
+import jinja2
+
+from harness.core.errors import UserError
+from harness.core.records import Accelerator, MachineSpec
+
+NET_ALIAS = "ua-net0"
+
+
+def render_domain(
+    *,
+    name: str,
+    spec: MachineSpec,
+    accelerator: Accelerator,
+    xen: str,
+    kernel: str,
+    initrd: str = "",
+    disk: str,
+    serial: str,
+    emulator: str = "",
+    secmodels: Sequence[str] = (),
+) -> str:
+    """The libvirt domain XML of a machine.
+
+    Args:
+        xen, kernel, initrd, disk, serial: paths; the first three without spaces (QEMU
+            splits the module string at the first one), no comma in the kernel's
+            (QEMU's list of modules is split at commas).
+        secmodels: security models of libvirt's daemon: under each QEMU is to be
+            ours, with our own user's rights and no file relabelled.
+    Raises: UserError: a path or an argument that QEMU would take apart.
+    """
+    for path in (xen, kernel, initrd):
+        if set(path) & set(" ,"):
+            raise UserError(f"a path with a space or a comma cannot be booted: {path}")
+    module = f"{kernel} {dom0_arguments(spec)}"
+    return _templates().get_template("domain.xml.j2").render(
+        name=name,
+        cpus=cpus(spec, accelerator),
+        spec=spec,
+        accelerator=accelerator,
+        xen=xen,
+        # A comma separates modules; a duplicated one is a comma (hw/i386/multiboot.c).
+        module=module.replace(",", ",,") + (f",{initrd}" if initrd else ""),
+        xen_args=xen_arguments(spec),
+        disk=disk,
+        serial=serial,
+        net_alias=NET_ALIAS,
+        emulator=emulator,
+        secmodels=secmodels,
+        uid=os.getuid(),
+        gid=os.getgid(),
+    )
+
+
+def cpus(spec: MachineSpec, accelerator: Accelerator) -> int:
+    """CPUs of the machine.
+
+    An emulated one has one more than dom0 has vCPUs: HVM and PVH guests keep off the first (guests.py).
+    """
+    return spec.vcpus + (accelerator.kind == "tcg")
+
+
+def xen_arguments(spec: MachineSpec) -> str:
+    """Xen's command line.
+
+    `noreboot` keeps a panic on the screen. No scrubbing: QEMU's memory is zero, and
+    to touch all of it costs the host that much. The spec's words come last, and win.
+    """
+    words = [
+        "console=com1",
+        f"dom0_mem={spec.dom0_mib}M,max:{spec.dom0_mib}M",
+        f"dom0_max_vcpus={spec.vcpus}",
+        "loglvl=all guest_loglvl=all conring_size=256k bootscrub=0",
+        "noreboot",
+        spec.xen_args,
+    ]
+    return " ".join(word for word in words if word)
+
+
+def dom0_arguments(spec: MachineSpec) -> str:
+    """Dom0's kernel command line."""
+    words = ["console=hvc0 root=/dev/vda rw panic=-1", spec.abi.kernel_args, spec.dom0_args]
+    return " ".join(word for word in words if word)
+
+
+@functools.cache
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("harness.machine"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -1,0 +1,464 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""SSH into dom0, and through it into guests; every wait ends when the machine is lost.
+
+Host keys are known (the image build makes them) and nothing else is accepted.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import shlex
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import paramiko
+
+from harness.core.errors import EvhError, InfraError
+from harness.monitor.waits import Watchdog, no_answer, wait
+
+_CHUNK = 64 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completed:
+    """A command that has ended.
+
+    Attributes:
+        rc: its exit status; -1 if a signal ended it.
+        out, err: what it printed.
+    """
+
+    rc: int
+    out: str
+    err: str
+
+
+class CommandFailed(EvhError):
+    """A command in dom0 or a guest ended with a status other than 0."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, completed: Completed, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.completed = completed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keys:
+    """What both ends know of each other before they meet.
+
+    Attributes:
+        user: our private key.
+        host: the one host key that is accepted.
+    """
+
+    user: paramiko.PKey
+    host: paramiko.PKey
+
+    @classmethod
+    def load(cls, *, private: Path, host: Path | str) -> Keys:
+        """Read them.
+
+        Args:
+            private: OpenSSH private key, Ed25519 or RSA.
+            host: the host's public key: a path, or the text itself
+                ("ssh-ed25519 AAAA... comment").
+        Raises: InfraError: a key is missing or broken.
+        """
+        try:
+            text = host if isinstance(host, str) and " " in host else Path(host).read_text()
+            kind, blob, *_ = text.split()
+            return cls(
+                user=paramiko.PKey.from_path(private),
+                host=paramiko.PKey.from_type_string(kind, base64.b64decode(blob)),
+            )
+        except (OSError, ValueError, paramiko.SSHException) as error:
+            raise InfraError(
+                f"SSH keys of the images cannot be read ({private}, {host}): {error}",
+                hint="build the images again: evh clean, then evh build",
+            ) from error
+
+
+class SSH:
+    """A root shell on one host: dom0, or a guest through dom0.
+
+    It connects at the first use. Several threads may use it at a time; each
+    command has a channel of its own.
+
+    Args:
+        name: for messages ("dom0", "guest:a").
+        address: host and port; as seen from `through`, where that is given.
+        watchdog: what ends a wait early.
+        through: another SSH that forwards to `address`.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        address: tuple[str, int],
+        keys: Keys,
+        watchdog: Watchdog,
+        through: SSH | None = None,
+        user: str = "root",
+    ) -> None:
+        self.name = name
+        self.address = address
+        self.watchdog = watchdog
+        self.through = through
+        self._keys = keys
+        self._user = user
+        self._transport: paramiko.Transport | None = None
+        self._lock = threading.Lock()
+
+    # Connecting.
+
+    def connect(self, *, timeout: float = 30.0) -> None:
+        """Connect, if that is not done yet.
+
+        An attempt that fails is tried again until the deadline: between the
+        kernel's answer and the server's there is a moment of "connection
+        refused".
+
+        Args:
+            timeout: seconds at reference speed.
+        Raises: MachineLost; InfraError: a host key that is not ours.
+        """
+        with self._lock:
+            if self._transport is not None and self._transport.is_active():
+                return
+            last: list[str] = []
+
+            def attempt(seconds: float) -> paramiko.Transport | None:
+                try:
+                    return self._open_transport(seconds)
+                except (OSError, EOFError, paramiko.SSHException) as error:
+                    if isinstance(error, paramiko.BadHostKeyException):
+                        raise InfraError(
+                            f"{self.name} answers with a host key that is not its image's",
+                            hint="image and keys are of two builds: evh build",
+                        ) from error
+                    last[:] = [str(error) or type(error).__name__]
+                    with contextlib.suppress(OSError):
+                        self.watchdog.poll(self.watchdog.alarms()[0], min(0.1, seconds))
+                    return None
+
+            try:
+                self._transport = wait(
+                    attempt, watchdog=self.watchdog, what=f"SSH to {self.name}", total=timeout
+                )
+            except EvhError as error:
+                if last:
+                    error.hint = error.hint or f"the last attempt said: {last[0]}"
+                raise
+
+    def _open_transport(self, seconds: float) -> paramiko.Transport:
+        link: Any
+        if self.through is None:
+            link = socket.create_connection(self.address, timeout=seconds)
+        else:
+            link = self.through.tunnel(self.address, timeout=seconds)
+        with self.watchdog.on_loss(link.close):
+            transport = paramiko.Transport(link, default_window_size=8 << 20)
+            # The cheapest that both ends know: each is paid for under emulation.
+            options = transport.get_security_options()
+            options.ciphers = [c for c in ("aes128-ctr",) if c in options.ciphers]
+            options.kex = [k for k in options.kex if k.startswith("curve25519")] or options.kex
+            options.digests = [d for d in options.digests if d == "hmac-sha2-256"] or options.digests
+            transport.banner_timeout = transport.handshake_timeout = seconds
+            transport.auth_timeout = transport.channel_timeout = seconds
+            try:
+                transport.start_client(timeout=seconds)
+                seen = transport.get_remote_server_key()
+                if seen != self._keys.host:
+                    raise paramiko.BadHostKeyException(self.name, seen, self._keys.host)
+                transport.auth_publickey(self._user, self._keys.user)
+            except BaseException:
+                transport.close()
+                raise
+            return transport
+
+    @property
+    def alive(self) -> bool:
+        """Whether the connection stands."""
+        return self._transport is not None and self._transport.is_active()
+
+    def tunnel(self, address: tuple[str, int], *, timeout: float) -> paramiko.Channel:
+        """A direct-tcpip channel to `address` as this host sees it."""
+        self.connect()
+        assert self._transport is not None
+        return self._transport.open_channel(
+            "direct-tcpip", address, ("127.0.0.1", 0), timeout=timeout
+        )
+
+    # Commands.
+
+    def run(
+        self,
+        cmd: str,
+        *,
+        timeout: float,
+        stdin: bytes = b"",
+        check: bool = True,
+    ) -> Completed:
+        """Run a shell command to its end.
+
+        Args:
+            cmd: for the remote shell.
+            timeout: seconds at reference speed.
+            stdin: what it reads, then end of file.
+            check: raise for a status other than 0.
+        Raises: CommandFailed, MachineLost.
+        """
+        with self.stream(cmd, timeout=timeout) as stream:
+            if stdin:
+                stream.stdin_write(stdin)
+            stream.stdin_close()
+            out = "".join(line + "\n" for line in stream)
+            if stream.unended and out:
+                out = out[:-1]
+            done = Completed(rc=stream.rc, out=out, err=stream.err)
+        if check and done.rc:
+            tail = "\n".join((done.err or done.out).strip().splitlines()[-8:])
+            raise CommandFailed(
+                f"{self.name}: `{cmd if len(cmd) < 200 else cmd[:200] + '...'}` ended with status {done.rc}"
+                + (f":\n{tail}" if tail else ""),
+                completed=done,
+                hint=f"try it by hand: evh shell {self.name.removeprefix('guest:')}",
+            )
+        return done
+
+    def stream(self, cmd: str, *, timeout: float, silence: float | None = None) -> Stream:
+        """Start a shell command, and give its lines as they come.
+
+        Args:
+            timeout: seconds at reference speed, for the whole of it.
+            silence: the longest pause in its output, seconds at reference
+                speed.
+        """
+        self.connect()
+        assert self._transport is not None
+        self.watchdog.check()
+        with self.watchdog.on_loss(self._transport.close):
+            try:
+                channel = self._transport.open_session(timeout=timeout * self.watchdog.time_scale)
+                channel.exec_command(cmd)
+            except (EOFError, OSError, paramiko.SSHException) as error:
+                # It has no class of its own; the connection is there, and nobody answers.
+                if "Timeout opening channel" in str(error):
+                    self.watchdog.check()
+                    what = f"{self.name} to begin: {cmd}"
+                    raise no_answer(what, watchdog=self.watchdog, total=timeout) from error
+                self._explain(error)
+        return Stream(self, cmd, channel, timeout=timeout, silence=silence)
+
+    def shell(self, *, term: str, width: int, height: int) -> paramiko.Channel:
+        """An interactive login shell on a terminal of its own.
+
+        Args:
+            term: value of TERM.
+            width, height: in characters.
+        Raises: MachineLost; InfraError: the connection broke.
+        """
+        self.connect()
+        assert self._transport is not None
+        try:
+            channel = self._transport.open_session(timeout=30 * self.watchdog.time_scale)
+            channel.get_pty(term, width, height)
+            channel.invoke_shell()
+        except (EOFError, OSError, paramiko.SSHException) as error:
+            self._explain(error)
+        return channel
+
+    def put(self, data: bytes, path: str, *, mode: int = 0o644, timeout: float = 60.0) -> None:
+        """Write a file."""
+        quoted = shlex.quote(path)
+        self.run(
+            f"cat > {quoted}.new && chmod {mode:o} {quoted}.new && mv {quoted}.new {quoted}",
+            timeout=timeout,
+            stdin=data,
+        )
+
+    def _explain(self, error: Exception) -> None:
+        """A broken connection is mostly the machine's end, seen from here first."""
+        end = time.monotonic() + 1.0
+        while not self.watchdog.lost and (left := end - time.monotonic()) > 0:
+            self.watchdog.poll(self.watchdog.alarms()[-1], left)
+        self.watchdog.check()
+        raise InfraError(
+            f"the SSH connection to {self.name} broke: {error or type(error).__name__}",
+            hint="see the consoles in the run folder for what its SSH server or kernel said",
+        ) from error
+
+    def close(self) -> None:
+        """End the connection, and every command on it."""
+        if self._transport is not None:
+            self._transport.close()
+            self._transport = None
+
+
+class Stream:
+    """A running command: iterate over its stdout lines, write to its stdin.
+
+    A context manager; leaving it ends the command's channel.
+    """
+
+    def __init__(
+        self,
+        ssh: SSH,
+        cmd: str,
+        channel: paramiko.Channel,
+        *,
+        timeout: float,
+        silence: float | None,
+    ) -> None:
+        self._ssh = ssh
+        self._cmd = cmd
+        self._channel = channel
+        self._silence = silence
+        self._clock = ssh.watchdog.clock
+        self._started = self._clock()
+        self._timeout = timeout
+        self._heard = self._started
+        self._buffer = b""
+        self._stderr = bytearray()
+        self._ended = False
+        self.unended = False
+        channel.settimeout(0.0)
+        # Asked for now: it opens the pipe that tells of data from here on.
+        self._descriptor = channel.fileno()
+
+    # stdin.
+
+    def stdin_write(self, data: bytes) -> None:
+        """Give the command input; waits while its window is full."""
+        with self._ssh.watchdog.on_loss(self._channel.close):
+            self._channel.settimeout(self._left() * self._ssh.watchdog.time_scale)
+            try:
+                sent = 0
+                while sent < len(data):
+                    sent += self._channel.send(data[sent : sent + _CHUNK])
+            except OSError as error:
+                self._ssh.watchdog.check()
+                raise InfraError(
+                    f"{self._ssh.name}: `{self._cmd}` takes no more input: {error or 'timed out'}"
+                ) from error
+            finally:
+                self._channel.settimeout(0.0)
+
+    def stdin_close(self) -> None:
+        """End of the command's input."""
+        with contextlib.suppress(OSError, EOFError):
+            self._channel.shutdown_write()
+
+    def _left(self) -> float:
+        """Seconds of the command's time that are left, at reference speed."""
+        used = (self._clock() - self._started) / self._ssh.watchdog.time_scale
+        return max(0.0, self._timeout - used)
+
+    # stdout.
+
+    def __iter__(self) -> Iterator[str]:
+        while (line := self.readline()) is not None:
+            yield line
+
+    def readline(self) -> str | None:
+        """The next stdout line without its end; None after the last.
+
+        Raises: MachineLost.
+        """
+        while True:
+            line, newline, rest = self._buffer.partition(b"\n")
+            if newline:
+                self._buffer = rest
+                return line.decode("utf-8", "replace")
+            data = self._read()
+            if data:
+                self._buffer += data
+                continue
+            if self._buffer:
+                self.unended = True
+                line, self._buffer = self._buffer, b""
+                return line.decode("utf-8", "replace")
+            return None
+
+    def read(self) -> bytes:
+        """Stdout bytes as they came, lines or not; empty at the end.
+
+        Raises: MachineLost.
+        """
+        if self._buffer:
+            data, self._buffer = self._buffer, b""
+            return data
+        return self._read()
+
+    def _read(self) -> bytes:
+        """More stdout bytes; empty at the end."""
+        if self._ended:
+            return b""
+
+        def answer(seconds: float) -> bytes | None:
+            got = self._take()
+            if got is not None:
+                return got
+            if self._channel.eof_received:
+                # The pipe is readable for ever now; only the status is missing.
+                self._channel.status_event.wait(min(0.1, seconds))
+            else:
+                self._ssh.watchdog.poll(self._descriptor, seconds)
+            return self._take()
+
+        return wait(
+            answer,
+            watchdog=self._ssh.watchdog,
+            what=f"`{self._cmd[:120]}` in {self._ssh.name}",
+            total=self._left(),
+            silence=self._silence,
+            last_sound=lambda: self._heard,
+            hint="see the last lines of its console in the run folder",
+        )
+
+    def _take(self) -> bytes | None:
+        channel = self._channel
+        while channel.recv_stderr_ready():
+            self._stderr += channel.recv_stderr(_CHUNK)
+            self._heard = self._clock()
+        if channel.recv_ready():
+            self._heard = self._clock()
+            return channel.recv(_CHUNK)
+        if not (channel.eof_received or channel.closed) or not channel.exit_status_ready():
+            return None
+        if channel.recv_ready() or channel.recv_stderr_ready():
+            return None  # it came while we looked
+        if channel.closed and not self._ssh.alive:
+            self._ssh._explain(EOFError("closed in the middle of a command"))
+        self._ended = True
+        return b""
+
+    # The end.
+
+    @property
+    def rc(self) -> int:
+        """Exit status; read all lines before asking."""
+        return self._channel.recv_exit_status() if self._ended else -1
+
+    @property
+    def err(self) -> str:
+        """What it printed to stderr so far."""
+        return self._stderr.decode("utf-8", "replace")
+
+    def close(self) -> None:
+        """Let go of the command; its input and output are closed."""
+        self._channel.close()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

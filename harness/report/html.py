@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a run found, for people: tables on the terminal, one HTML page.
+
+Both are made from ``run.json`` and the console files beside it alone, so a
+run can be reported again at any time, on any machine.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from harness.report.tables import (
+    COVERAGE_HEAD,
+    COVERAGE_TXT,
+    LIMITS_HEAD,
+    MEANING,
+    PATHS,
+    REPORT_HTML,
+    count,
+    coverage_cells,
+    duration,
+    folded,
+    headline,
+    limits_cells,
+    metric_cells,
+    schedules_line,
+    time_split,
+)
+from harness.run.pool import tail
+from harness.run.record import RunRecord
+
+CONSOLE_LINES = 400
+# ECMA-48: control sequences, and the two-byte escapes.
+ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsoleView:
+    """A console as the page shows it."""
+
+    layer: str
+    machine: int | None
+    size: int
+    text: str
+    cut: bool
+
+
+def _consoles(run_dir: Path, record: RunRecord) -> list[ConsoleView]:
+    views = []
+    for console in record.consoles:
+        path = run_dir / console.file
+        if not path.is_file():
+            continue
+        text = printable(tail(path, lines=CONSOLE_LINES, most=256 << 10))
+        views.append(
+            ConsoleView(
+                layer=console.layer,
+                machine=console.machine,
+                size=path.stat().st_size,
+                text=text,
+                cut=text.count("\n") + 1 >= CONSOLE_LINES,
+            )
+        )
+    return views
+
+
+def printable(text: str) -> str:
+    """Without terminal escapes and control characters, which a console may hold and a page cannot show."""
+    plain = ESCAPES.sub("", text).replace("\r", "")
+    return "".join(c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in plain)
+
+
+def _text_of(path: Path) -> str:
+    return path.read_text(errors="replace") if path.is_file() else ""
+
+
+def write_html(run_dir: Path, record: RunRecord) -> Path:
+    """Write the one self-contained page of a run.
+
+    Returns:
+        Its path, ``report.html`` in the run folder.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("harness.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"count": count, "duration": duration, "printable": printable}
+    page = environment.get_template("report.html.j2").render(
+        run=record,
+        headline=headline(record),
+        meaning=MEANING,
+        tests=folded(record.tests),
+        schedules=schedules_line(record),
+        metrics=metric_cells(record),
+        coverage_head=COVERAGE_HEAD,
+        coverage=coverage_cells(record),
+        uncovered=_text_of(run_dir / COVERAGE_TXT),
+        limits_head=LIMITS_HEAD,
+        limits=limits_cells(record),
+        paths={p: t for p, t in PATHS.items() if any(row.path == p for row in record.rows)},
+        command=shlex.join(record.command),
+        time=time_split(record),
+        steps=[step for step in record.steps if step.seconds >= 1],
+        consoles=_consoles(run_dir, record),
+        console_lines=CONSOLE_LINES,
+    )
+    path = run_dir / REPORT_HTML
+    fresh = path.with_suffix(".html.new")
+    fresh.write_text(page, encoding="utf-8")
+    fresh.replace(path)
+    return path
+

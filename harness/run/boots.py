@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The bare guests of one run: each is booted once, and noted in run.json."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.core.records import Accelerator, Built
+from harness.machine import bare
+from harness.machine.bare import BareRun, BareSpec
+from harness.machine.rescue import Rescue
+from harness.machine.xtf import XtfRun, boot
+from harness.monitor.gcov import measure, write_listing
+from harness.plan.flavours import FLAVOURS
+from harness.run.record import BootRecord, ConsoleRecord, CoverageRecord
+from harness.run.recorder import Recorder
+
+if TYPE_CHECKING:
+    from harness.core.progress import Progress
+
+LISTING = "coverage.txt"
+
+
+class BareBoots:
+    """Boots what a test asks for, unless it was booted before.
+
+    Args:
+        flavour: of Xen; with ``coverage`` each boot leaves Xen's counters in the run folder until
+            ``close`` has made metrics of them.
+    """
+
+    def __init__(
+        self,
+        *,
+        built: Built,
+        accelerator: Accelerator,
+        recorder: Recorder,
+        progress: Progress,
+        flavour: str,
+    ) -> None:
+        self._built = built
+        self._accelerator = accelerator
+        self._recorder = recorder
+        self._progress = progress
+        self._covered = FLAVOURS[flavour].gcov
+        self._runs: dict[BareSpec, tuple[BareRun, int]] = {}
+        self._memories: list[Path] = []
+
+    def get(self, kind: str, **words: Any) -> tuple[BareRun, int]:
+        """What came of a boot, and its number in run.json.
+
+        Args:
+            words: fields of ``BareSpec``.
+
+        Raises:
+            UserError: there is no such bare guest. InfraError: QEMU could not be started.
+        """
+        spec = BareSpec(kind=kind, **words)
+        if spec not in self._runs:
+            title = f"boot {kind} {spec.args}".rstrip()
+            with self._recorder.doing(title), self._progress.step(title, announce_end=False):
+                self._runs[spec] = self._boot(spec)
+        return self._runs[spec]
+
+    def _boot(self, spec: BareSpec) -> tuple[BareRun, int]:
+        record, run_dir = self._recorder.record, self._recorder.run_dir
+        number = len(record.boots) + 1
+        name = spec.name
+        if any(boot.console == f"console-{name}.log" for boot in record.boots):
+            name = f"{name}-{number}"
+        rescue = None
+        if self._covered:
+            memory = run_dir / f"coverage-{number}.memory"
+            rescue = Rescue(syms=self._built.xen_syms, dest=memory)
+        run = bare.boot_spec(
+            spec,
+            xen=self._built.xen,
+            guests=self._built.bare,
+            accelerator=self._accelerator,
+            run_dir=run_dir,
+            name=name,
+            coverage=rescue,
+        )
+        if rescue is not None and not rescue.problem:
+            self._memories.append(memory)
+        elif rescue is not None:
+            # A machine that hung was ended by us: its counters are gone, and its verdict says why.
+            record.notes.append(f"no coverage of {name}: {rescue.problem}")
+        file = str(run.console.relative_to(run_dir))
+        record.boots.append(
+            BootRecord(
+                number=number,
+                kind=spec.kind,
+                args=spec.args,
+                seed=spec.seed,
+                deterministic=spec.deterministic,
+                vcpus=spec.vcpus,
+                memory_mib=spec.memory_mib,
+                xen_args=spec.xen_args,
+                verdict=run.verdict,
+                reason=run.reason,
+                seconds=run.seconds,
+                console=file,
+            )
+        )
+        record.consoles.append(ConsoleRecord(layer=name, file=file, bytes=run.console.stat().st_size))
+        self._recorder.save()
+        return run, number
+
+    def xtf(self, test: str, kernels: Path) -> XtfRun:
+        """Boot one of XTF's tests.
+
+        Args:
+            kernels: folder of what was built of it.
+
+        Raises:
+            InfraError: QEMU could not be started.
+        """
+        run_dir = self._recorder.run_dir
+        run = boot(
+            test, kernels=kernels, xen=self._built.xen, accelerator=self._accelerator, run_dir=run_dir
+        )
+        self._recorder.record.consoles.append(
+            ConsoleRecord(layer=f"xtf-{test}", file=run.console.name, bytes=run.console.stat().st_size)
+        )
+        return run
+
+    def close(self) -> None:
+        """Make coverage metrics of what the boots left, and remove that.
+
+        Raises:
+            InfraError: gcov is missing, or does not understand its input.
+        """
+        if not self._memories:
+            return
+        with (
+            self._recorder.doing("measure coverage"),
+            self._progress.step("measure coverage", announce_end=False),
+            tempfile.TemporaryDirectory() as work,
+        ):
+            files = measure(
+                syms=self._built.xen_syms,
+                notes=self._built.xen_syms.parent / "coverage",
+                memories=self._memories,
+                work=Path(work),
+            )
+            write_listing(self._recorder.run_dir / LISTING, files)
+            self._recorder.record.coverage = [
+                CoverageRecord(
+                    file=file.file,
+                    what=file.what,
+                    lines=file.lines,
+                    covered=file.covered,
+                    uncovered=[number for number, _ in file.uncovered],
+                )
+                for file in files
+            ]
+            for memory in self._memories:
+                memory.unlink()

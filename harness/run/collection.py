@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a collected test is and wants: its cell, its machine, the components that have to be built for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from harness.core.records import LINUX, Abi, MachineSpec
+from harness.plan.cells import Cell
+from harness.plan.flavours import RELEASE
+from harness.plan.guests import KINDS
+
+
+def spec_of(item: pytest.Item, *, default_abi: Abi = Abi.L3) -> MachineSpec:
+    """The machine that a test's ``machine`` marker asks for.
+
+    Args:
+        default_abi: dom0's ABI where neither the marker nor, for a test of
+            dom0, a parameter ``abi`` says it.
+
+    Raises:
+        pytest.UsageError: the marker has a word that MachineSpec has not.
+    """
+    asked: dict[str, Any] = {}
+    for marker in reversed(list(item.iter_markers("machine"))):  # the closest wins
+        if marker.args:
+            raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.machine takes keywords only, e.g. abi='3l'")
+        asked.update(marker.kwargs)
+    known = {f.name for f in fields(MachineSpec)}
+    if unknown := sorted(asked.keys() - known):
+        raise pytest.UsageError(
+            f"{item.nodeid}: @pytest.mark.machine does not know {', '.join(unknown)}; "
+            f"it knows {', '.join(sorted(known))}"
+        )
+    if "abi" not in asked and guest_of(item) == "dom0" and (abi := _param(item, "abi")):
+        asked["abi"] = abi
+    asked["abi"] = abi_word(item, asked.get("abi", default_abi))
+    if (kind := KINDS.get(guest_of(item))) and kind.dom0:
+        asked.setdefault("dom0_image", kind.dom0)
+    return MachineSpec(**asked)
+
+
+def abi_word(item: pytest.Item, word: str) -> Abi:
+    """An ABI out of a test's own words.
+
+    Raises:
+        pytest.UsageError: there is none of this name.
+    """
+    try:
+        return Abi(word)
+    except ValueError as e:
+        raise pytest.UsageError(f"{item.nodeid}: {e}; known: {', '.join(Abi)}") from e
+
+
+def _param(item: pytest.Item, *names: str) -> str:
+    callspec = getattr(item, "callspec", None)
+    for name in names:
+        if callspec is not None and isinstance(value := callspec.params.get(name), str):
+            return str(value)
+    return ""
+
+
+def guest_of(item: pytest.Item) -> str:
+    """The kind of guest that a test is about."""
+    marker = item.get_closest_marker("cell")
+    told = str(marker.kwargs.get("guest", "")) if marker else ""
+    return told or _param(item, "guest", "kind", "guest_kind") or "dom0"
+
+
+# A seed as it stands in a test's id, before, between or behind other parameters; a cell has a field for it.
+SEED = re.compile(r"seed=\d+-|-?seed=\d+(?=\])")
+
+
+def cell_of(
+    item: pytest.Item, *, base: str, default_abi: Abi = Abi.L3, flavour: str = RELEASE
+) -> Cell:
+    """The cell a test is. Guest and ABI come from the ``cell`` marker, else from parameters
+    called ``guest`` (or ``kind``) and ``abi``, else it is dom0 with its machine's ABI."""
+    marker = item.get_closest_marker("cell")
+    abi = str(marker.kwargs.get("abi", "")) if marker else ""
+    abi = abi or _param(item, "abi") or spec_of(item, default_abi=default_abi).abi
+    test = (
+        item.nodeid.rpartition("::")[2]
+        if "[" not in item.nodeid
+        else item.nodeid[item.nodeid.rindex("::", 0, item.nodeid.index("[")) + 2 :]
+    )
+    return Cell(
+        base=base,
+        guest=guest_of(item),
+        abi=str(Abi(abi)),
+        suite=item.path.stem.removeprefix("test_"),
+        test=SEED.sub("", test).replace("[]", ""),
+        flavour=flavour,
+        seed=callspec.params["seed"] if (callspec := seeded(item)) else 1,
+    )
+
+
+def seeded(item: pytest.Item) -> Any:
+    """The parameters of a test that draws from a seed; None for any other."""
+    callspec = getattr(item, "callspec", None)
+    return callspec if callspec is not None and isinstance(callspec.params.get("seed"), int) else None
+
+
+def components_of(items: Iterable[pytest.Item]) -> frozenset[str]:
+    """What has to be built for these tests: Linux where one wants a machine, and what its guest
+    or its ``needs`` marker asks for."""
+    components: set[str] = set()
+    for item in items:
+        if "machine" not in getattr(item, "fixturenames", ()):
+            continue
+        kind = KINDS.get(guest_of(item))
+        components |= kind.components if kind else {LINUX}
+        for marker in item.iter_markers("needs"):
+            components.update(marker.args)
+        for marker in item.iter_markers("machine"):
+            components.update(filter(None, map(marker.kwargs.get, ("dom0_kernel", "dom0_image", "xen"))))
+    return frozenset(components)

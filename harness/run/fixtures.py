@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The fixtures that tests on a nested Xen use (docs/writing-tests.md lists them).
+
+Under a plain ``pytest`` there is no session, and a test that asks for a
+machine says how to get one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.core.errors import UserError
+from harness.core.records import GuestSpec, Verdict
+from harness.guest import kmemleak
+from harness.guest.leaks import Leaks
+from harness.run.collection import abi_word, spec_of
+from harness.run.pool import tail
+from harness.run.record import Row
+from harness.run.session import EVIDENCE_LINES, SESSION, running_of, session_of
+
+if TYPE_CHECKING:
+    from harness.guest.guest import Guest
+    from harness.guest.load import Load
+    from harness.guest.tools import ToolResult
+    from harness.machine.bare import BareRun
+    from harness.machine.machine import Machine
+    from harness.machine.ssh import SSH
+    from harness.monitor.ktap import Case
+
+STORM_SECONDS = 8.0
+
+
+@pytest.fixture
+def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """A booted machine as the test's ``machine`` marker asks: Xen, and dom0 that answers.
+
+    It is shared with other tests that ask for an equal one, so leave it as
+    you found it. After a crash or a hang the next test gets a fresh one.
+    """
+    session = session_of(request)
+    spec = spec_of(request.node, default_abi=session.selection.default_abi)
+    running = session.running
+    assert running is not None
+    if not session.machines.fits(spec):
+        # Set before it boots: a crash while booting is found in the consoles of this machine.
+        running.result.machine = session.machines.next_number
+    machine = session.machines.get(spec)
+    running.result.machine = session.machines.number
+    yield machine
+    if session.asks_kmemleak:
+        kmemleak.ask(machine.dom0)
+
+
+@pytest.fixture
+def dom0(machine: Machine) -> SSH:
+    """SSH into dom0."""
+    return machine.dom0
+
+
+@pytest.fixture
+def start_guest(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Callable[..., Guest]]:
+    """A function that starts a guest and waits until it answers over SSH.
+
+    Give it a ``GuestSpec``, or a GuestSpec's fields as keywords. Guests are
+    destroyed after the test, the last one first.
+    """
+    session = session_of(request)
+    running = session.running
+    assert running is not None
+    started: list[Guest] = []
+    with ExitStack() as guests:
+
+        def start(spec: GuestSpec | None = None, **words: Any) -> Guest:
+            if words.get("abi") is not None:
+                words["abi"] = abi_word(request.node, words["abi"])
+            spec = GuestSpec(**words) if spec is None else replace(spec, **words)
+            running.guests.append(spec.name)
+            with session.recorder.doing(f"start guest {spec.name}"):
+                guest = session.start_guest(machine, spec)
+            guests.callback(guest.destroy)
+            started.append(guest)
+            return guest
+
+        yield start
+        for guest in filter(kmemleak.asked, started if session.asks_kmemleak else ()):
+            kmemleak.ask(guest.ssh)
+        kept = session.keep and running.went_wrong
+        if kept or session.signals or session.machines.find_crash() is not None:
+            # A look inside was asked for; or the machine is torn down at once, which is quicker, and a
+            # dead one cannot destroy anything.
+            guests.pop_all()
+
+
+@pytest.fixture
+def tool() -> Callable[..., ToolResult]:
+    """Run an in-guest tool: ``tool(where, name, *args, timeout=seconds)``.
+
+    ``where`` is a guest, or an SSH such as ``dom0``.
+    """
+    from harness.guest.tools import run_tool
+
+    def run(
+        where: Guest | SSH, name: str, *args: object, timeout: float = 600, stdin: bytes = b""
+    ) -> ToolResult:
+        ssh = where.ssh if hasattr(where, "ssh") else where
+        return run_tool(ssh, name, *(str(arg) for arg in args), timeout=timeout, stdin=stdin)
+
+    return run
+
+
+@pytest.fixture
+def bare(request: pytest.FixtureRequest) -> Callable[..., BareRun]:
+    """What a bare guest said: ``bare("bare-pv64", suite="race", seed=seed).case(name)``.
+
+    The words are ``bare.BareSpec``'s fields. Equal ones are booted once a run.
+    """
+    session = session_of(request)
+    running = session.running
+    assert running is not None
+
+    def note(case: Case) -> None:
+        metrics = running.result.metrics
+        for name, value in case.metrics.items():
+            metrics[name] = metrics.get(name, 0) + value
+
+    def run(kind: str, **words: Any) -> BareRun:
+        if session.bare is None:
+            raise UserError(f"no {kind} was built", hint="Run it by `evh run`.")
+        running.bare, running.result.boot = session.bare.get(kind, **words)
+        return replace(running.bare, heard=note)
+
+    return run
+
+
+@pytest.fixture
+def xtf(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Boot a test of XTF's by its name, and end as it ends."""
+    from harness.machine.xtf import XtfFailed
+
+    session = session_of(request)
+    running = session.running
+    assert running is not None
+
+    def run(test: str) -> None:
+        assert session.bare is not None and session.xtf is not None
+        got = session.bare.xtf(test, session.xtf)
+        if got.verdict is not Verdict.PASS:
+            running.result.evidence = tail(got.console, lines=EVIDENCE_LINES)
+        if got.verdict is Verdict.SKIP:
+            pytest.skip(got.reason)
+        if got.verdict is not Verdict.PASS:
+            raise XtfFailed(got.verdict, got.layer, got.reason, got.console)
+
+    return run
+
+
+@pytest.fixture
+def row(request: pytest.FixtureRequest) -> Callable[..., Row]:
+    """Add a line to the limits table; its arguments are ``record.Row``'s fields.
+
+    A line that tells of a lost or duplicated event makes the test fail.
+    """
+    session = session_of(request)
+    running = session.running
+    assert running is not None
+
+    def add(**words: Any) -> Row:
+        line = Row(test=running.result.cell, **words)
+        running.rows.append(line)
+        session.recorder.record.rows.append(line)
+        session.recorder.save()
+        number = len(running.rows)
+        metrics = {name: getattr(line, name) for name in line.__struct_fields__ if name != "test"}
+        request.node.user_properties += [
+            (f"row{number}.{name}", value) for name, value in metrics.items() if value not in (None, "")
+        ]
+        return line
+
+    return add
+
+@pytest.fixture
+def load() -> Iterator[Callable[..., Load]]:
+    """Events that keep flying: ``load(a, b, ports=, seed=, late=)`` between two domains (a guest, or
+    ``dom0``), ``load(a, ports=)`` inside one. See ``load.Load``; closed after the test."""
+    from harness.guest.load import Load
+
+    with ExitStack() as stack:
+
+        def start(ping: Guest | SSH, echo: Guest | SSH | None = None, **words: Any) -> Load:
+            return stack.enter_context(
+                Load(
+                    _ssh(ping),
+                    None if echo is None else _ssh(echo),
+                    ping_domid=getattr(ping, "domid", 0),
+                    echo_domid=getattr(echo, "domid", 0),
+                    **words,
+                )
+            )
+
+        yield start
+
+
+def _ssh(where: Guest | SSH) -> SSH:
+    return where.ssh if hasattr(where, "ssh") else where
+
+
+@pytest.fixture
+def metric(request: pytest.FixtureRequest) -> Callable[[str, float], None]:
+    """Put a number into the report: ``metric("p99 us", 12)``."""
+    metrics = running_of(request).result.metrics
+
+    def note(name: str, value: float) -> None:
+        metrics[name] = round(value)
+
+    return note
+
+
+@pytest.fixture
+def storm_seconds(request: pytest.FixtureRequest) -> float:
+    """How long a storm lasts: `--minutes`, or some seconds."""
+    session = request.config.stash.get(SESSION, None)
+    return (session.selection.minutes * 60 if session else 0) or STORM_SECONDS
+
+
+@pytest.fixture
+def leaks(dom0: SSH) -> Callable[[], Leaks]:
+    """``since = leaks()`` notes free memory; ``since.leaked(xen_kib=, dom0_kib=)`` what is gone for good."""
+    return lambda: Leaks(dom0)
+

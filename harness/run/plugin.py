@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The pytest plugin: which tests run, in what order, and what is recorded of each.
+
+``evh run`` hands pytest a ``SessionPlugin`` that puts a ``Session`` into the
+config's stash; the hooks here read it from there. Under a plain ``pytest``
+there is none, and they do nothing.
+
+Markers: ``machine(abi=, memory_mib=, dom0_mib=, vcpus=, xen_args=,
+dom0_args=)``, ``cell(guest=, abi=)``, ``needs(*components)``, ``core``. A
+parameter ``seed`` gets each seed of ``--seeds``.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Generator
+
+import pytest
+
+from harness.core.records import MachineSpec, Verdict
+from harness.core.signals import Interrupted
+from harness.monitor.symbols import with_places
+from harness.plan.selection import in_selected_suite
+from harness.run import judge
+from harness.run.collection import components_of, seeded, spec_of
+from harness.run.pool import tail
+from harness.run.record import TestResult
+from harness.run.session import EVIDENCE_LINES, SESSION, Running, Session
+
+pytest_plugins = ("harness.run.fixtures",)
+
+
+# Which tests.
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "machine(abi, memory_mib, dom0_mib, vcpus, xen_args, dom0_args): the machine a test wants",
+    )
+    config.addinivalue_line(
+        "markers", "cell(guest, abi): what a test is about, where its parameters do not say it"
+    )
+    config.addinivalue_line("markers", "needs(*components): what else has to be built for a test")
+    config.addinivalue_line("markers", "core: belongs to the default plan of `evh run`")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """``seed`` is each that was asked for, ``xtf_test`` each of XTF's tests."""
+    if "xtf_test" in metafunc.fixturenames:
+        from harness.build.xtf import tests_in
+
+        ours = metafunc.config.stash.get(SESSION, None)
+        metafunc.parametrize("xtf_test", tests_in(ours.xtf) if ours and ours.xtf else [])
+    if "seed" in metafunc.fixturenames:
+        session = metafunc.config.stash.get(SESSION, None)
+        seeds = (session.selection.seeds if session else ()) or (1,)
+        metafunc.parametrize("seed", seeds, ids=[f"seed={seed}" for seed in seeds])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the cells that were asked for, and put those of one machine side by side."""
+    session = config.stash.get(SESSION, None)
+    if session is None:
+        return
+    selection = session.selection
+    keep: list[pytest.Item] = []
+    drop: list[pytest.Item] = []
+    for item in items:
+        chosen = in_selected_suite(selection, path=item.path, markers={m.name for m in item.iter_markers()})
+        chosen = chosen and selection.keeps(session.cell(item))
+        (keep if chosen else drop).append(item)
+    if drop:
+        config.hook.pytest_deselected(items=drop)
+    first_seen: dict[MachineSpec, int] = {}
+    specs = {id(item): spec_of(item, default_abi=selection.default_abi) for item in keep}
+    for item in keep:
+        first_seen.setdefault(specs[id(item)], len(first_seen))
+    items[:] = sorted(keep, key=lambda item: first_seen[specs[id(item)]])
+    if selection.seeds and not selection.cell and items and not any(map(seeded, items)):
+        raise pytest.UsageError("a seed was given, and no test that was selected draws from one")
+    session.components = components_of(items)
+    session.recorder.record.planned = len(items)
+    session.recorder.save()
+
+
+# What a test leaves behind.
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
+    session = item.config.stash.get(SESSION, None)
+    if session is None:
+        return (yield)
+    if session.signals:
+        # What it raised was lost: a clean-up that failed on its way out took its place.
+        raise Interrupted(session.signals[0])
+    blame_late_crash(session, item.config)
+    cell = session.cell(item)
+    result = TestResult(
+        cell=cell.id,
+        test=cell.test,
+        suite=cell.suite,
+        guest=cell.guest,
+        abi=cell.abi,
+        seed=cell.seed,
+        reproduce=f"{session.reproduce} {shlex.quote(cell.id)}",
+    )
+    item.user_properties.append(("cell", cell.id))
+    running = session.running = Running(result)
+    session.recorder.record.tests.append(result)
+    title = f"{cell.suite}::{cell.test}"
+    try:
+        with (
+            session.recorder.doing(f"test {title}"),
+            session.progress.step(f"test {title}", announce_end=False),
+        ):
+            out = yield
+        _conclude(session, running)
+        return out
+    except BaseException:
+        result.seconds = round(time.monotonic() - running.started, 3)
+        result.reason = result.reason or "interrupted"
+        session.recorder.save()
+        raise
+    finally:
+        session.running = None
+        if result.machine is not None:
+            session.last = result
+
+
+def _conclude(session: Session, running: Running) -> None:
+    result = running.result
+    judgement = judge.judge_cell(endings=running.endings, crash=running.crash, rows=running.rows)
+    result.verdict, result.layer, result.reason = (
+        judgement.verdict,
+        judgement.layer,
+        judgement.reason,
+    )
+    result.seconds = round(time.monotonic() - running.started, 3)
+    if judgement.verdict in (Verdict.CRASH, Verdict.HANG):
+        session.machines.lose(judgement.reason)
+    session.recorder.save()
+    _say(session, result)
+
+
+def _say(session: Session, result: TestResult) -> None:
+    whose = f" ({result.layer})" if result.layer else ""
+    seed = f" seed {result.seed}" if result.seed != 1 else ""
+    cell = f"{result.suite}::{result.test}  {result.abi} {result.guest}{seed}"
+    session.progress.say(f"{result.verdict}{whose}: {cell}  {result.seconds:.1f} s")
+    if result.verdict is Verdict.PASS:
+        return
+    session.progress.say(f"  {result.reason}")
+    if result.verdict is Verdict.SKIP:
+        return
+    for text in result.evidence.splitlines()[-8:]:
+        session.progress.say(f"  | {text}")
+    session.progress.say(f"  again: {result.reproduce}")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    session = item.config.stash.get(SESSION, None)
+    if session is None or session.running is None:
+        return report
+    running = session.running
+    if report.outcome == "skipped":
+        running.endings.append(judge.Ending(verdict=Verdict.SKIP, reason=_skip_reason(report)))
+    elif report.outcome == "failed" and call.excinfo is not None:
+        running.endings.append(judge.classify(call.excinfo.value))
+    elif report.outcome == "failed":  # a strict xfail that passed has no exception
+        running.endings.append(judge.Ending(verdict=Verdict.FAIL, reason=report.longreprtext.strip()[:300]))
+    elif report.when == "call" and (problem := next(filter(None, map(judge.row_problem, running.rows)), "")):
+        _fail(report, f"the test passed, its metrics do not: {problem}")
+
+    if (
+        running.crash is None
+        and running.result.machine is not None
+        and (crash := session.machines.find_crash())
+    ):
+        running.crash = crash
+        _fail(report, f"crash in {crash.layer}: {crash.line.strip()}\n\n{crash.excerpt}")
+    if report.outcome == "failed" and running.result.machine is not None:
+        _attach_consoles(session, running, report)
+    elif report.outcome == "failed" and running.bare is not None and not running.result.evidence:
+        said = tail(running.bare.console, lines=EVIDENCE_LINES)
+        report.sections.append((f"console of {running.bare.console.stem}", said))
+        running.result.evidence = with_places(said, syms=session.xen_syms) if session.xen_syms else said
+    return report
+
+
+def _fail(report: pytest.TestReport, text: str) -> None:
+    """Make pytest and its JUnit see what judge sees."""
+    if report.outcome != "failed":
+        report.outcome = "failed"
+        report.longrepr = text
+
+
+def _skip_reason(report: pytest.TestReport) -> str:
+    if hasattr(report, "wasxfail"):
+        return f"expected failure: {report.wasxfail or 'no reason given'}"
+    if isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2]).removeprefix("Skipped: ")
+    return report.longreprtext
+
+
+def _attach_consoles(session: Session, running: Running, report: pytest.TestReport) -> None:
+    """Last console lines into the report; those of the guilty layer into run.json too."""
+    tails = session.machines.tails(lines=EVIDENCE_LINES)
+    guilty = running.crash.layer if running.crash else next((e.layer for e in running.endings if e.layer), "")
+    guilty = guilty or (f"guest:{running.guests[-1]}" if running.guests else "dom0")
+    for layer in sorted(tails, key=lambda layer: layer != guilty):
+        report.sections.append((f"console of {layer}, last {EVIDENCE_LINES} lines", tails[layer]))
+    if not running.result.evidence:
+        running.result.evidence = _evidence(session, tails, guilty)
+
+
+def _evidence(session: Session, tails: dict[str, str], guilty: str) -> str:
+    text = session.machines.excerpt() or tails.get(guilty) or tails.get("dom0", "")
+    spec = session.machines.spec
+    ours = session.xen_syms if spec is None or not spec.xen else None
+    return with_places(text, syms=ours) if ours else text
+
+
+def blame_late_crash(session: Session, config: pytest.Config) -> None:
+    """A crash line that reached its console after the last test had ended belongs to that test.
+
+    Guests' consoles come through two daemons, so the line may be late.
+    """
+    last = session.last
+    if last is None or last.machine != session.machines.number or session.machines.lost:
+        return
+    if last.verdict in (Verdict.CRASH, None):
+        return
+    crash = session.machines.find_crash()
+    if crash is None:
+        return
+    last.verdict, last.layer, last.reason = (
+        Verdict.CRASH,
+        crash.layer,
+        f"{crash.line.strip()[:300]} (seen after the test ended)",
+    )
+    last.evidence = crash.excerpt
+    session.machines.lose(last.reason)
+    session.recorder.save()
+    # JUnit has closed the test's case by now; this opens one more under the same name.
+    config.hook.pytest_runtest_logreport(
+        report=pytest.TestReport(
+            nodeid=f"{last.suite}::{last.test}",
+            location=(last.suite, None, last.test),
+            keywords={},
+            outcome="failed",
+            longrepr=f"crash in {crash.layer} after the test had ended: {crash.line}\n\n{crash.excerpt}",
+            when="teardown",
+        )
+    )
+    _say(session, last)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    ours = session.config.stash.get(SESSION, None)
+    if ours is not None:
+        blame_late_crash(ours, session.config)
+

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One machine at a time, shared by the tests that want an equal one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.core.records import Accelerator, MachineSpec
+from harness.monitor.waits import Crash, MachineLost
+from harness.run.record import AcceleratorRecord, ConsoleRecord, MachineRecord
+from harness.run.recorder import Recorder
+
+if TYPE_CHECKING:
+    from harness.core.progress import Progress
+    from harness.machine.machine import Machine
+
+BOOT_ATTEMPTS = 2  # of machines that are alike; then each further test would only wait for the same end
+
+
+class Machines:
+    """Boots what a test asks for, unless the machine at hand is equal and well.
+
+    Args:
+        make: gives a Machine that is not booted yet, for a spec, a folder
+            and an accelerator.
+        accelerator: what was chosen; a machine's boot may prove it wrong, and
+            later ones then start with what it found.
+        recorder: its run folder gets one folder per machine.
+    """
+
+    def __init__(
+        self,
+        *,
+        make: Callable[[MachineSpec, Path, Accelerator], Machine],
+        accelerator: Accelerator,
+        recorder: Recorder,
+        progress: Progress,
+    ) -> None:
+        self._make = make
+        self.accelerator = accelerator
+        self._recorder = recorder
+        self._progress = progress
+        self._stack = ExitStack()
+        self._failures: dict[MachineSpec, list[BaseException]] = {}
+        self.current: Machine | None = None
+        self.spec: MachineSpec | None = None
+        self.dir: Path | None = None  # also of a machine that is gone
+        self.number = 0
+        self.lost = ""
+
+    @property
+    def next_number(self) -> int:
+        return self.number + 1
+
+    def fits(self, spec: MachineSpec) -> bool:
+        """Whether ``get`` would give the machine at hand."""
+        return self.current is not None and self.spec == spec and not self.lost
+
+    def get(self, spec: MachineSpec) -> Machine:
+        """A booted machine of this spec.
+
+        Raises:
+            MachineLost: it did not come up; after ``BOOT_ATTEMPTS`` such
+                failures the last one again, at once.
+        """
+        if self.fits(spec):
+            assert self.current is not None
+            return self.current
+        self.close()
+        failures = self._failures.setdefault(spec, [])
+        if len(failures) >= BOOT_ATTEMPTS:
+            raise failures[-1]
+        self.number += 1
+        self.spec, self.lost = spec, ""
+        self.dir = self._recorder.run_dir / f"machine-{self.number}"
+        self.dir.mkdir(parents=True, exist_ok=True)
+        entry = MachineRecord(number=self.number, **asdict(spec))
+        self._recorder.record.machines.append(entry)
+        title = f"boot machine {self.number} (dom0 {spec.abi}, {spec.memory_mib} MiB)"
+        try:
+            with self._recorder.doing(title), self._progress.step(title):
+                self.current = self._stack.enter_context(self._make(spec, self.dir, self.accelerator))
+                self.current.boot()
+        except Exception as e:
+            failures.append(e)
+            self.lose(str(e))
+            raise
+        entry.boot_seconds = round(self.current.boot_seconds, 3)
+        self.accelerator = self.current.accelerator
+        self._recorder.record.accelerator = AcceleratorRecord(
+            kind=self.accelerator.kind, reason=self.accelerator.reason
+        )
+        self._recorder.save()
+        return self.current
+
+    def find_crash(self) -> Crash | None:
+        """First crash line in any console of the machine at hand, or its death.
+
+        A test may have caught what told it of the death, or never have waited
+        for the machine again.
+        """
+        if self.current is None:
+            return None
+        crash = self.current.consoles.find_crash()
+        if crash is None and self.current.watchdog.lost:
+            try:
+                self.current.watchdog.check()
+            except MachineLost as e:
+                crash = Crash(layer=e.layer or "qemu", line=e.message, seconds=0.0, excerpt=e.hint)
+        return crash
+
+    def excerpt(self) -> str:
+        crash = self.find_crash()
+        return crash.excerpt if crash else ""
+
+    def tails(self, *, lines: int) -> dict[str, str]:
+        """Last lines of each console, by layer; also of a machine that is gone."""
+        return {layer: tail(path, lines=lines) for layer, path in console_files(self.dir)} if self.dir else {}
+
+    def lose(self, reason: str) -> None:
+        """Tear the machine down now; the next ``get`` boots a fresh one."""
+        if self.number and not self.lost:
+            self.lost = reason or "lost"
+            for entry in self._recorder.record.machines:
+                if entry.number == self.number:
+                    entry.lost = self.lost
+        self.close()
+
+    def close(self) -> None:
+        """Tear the machine down and list its consoles in run.json."""
+        stack, self._stack, self.current = self._stack, ExitStack(), None
+        try:
+            stack.close()
+        finally:
+            self.list_consoles()
+
+    def list_consoles(self) -> None:
+        if self.dir is None:
+            return
+        record = self._recorder.record
+        record.consoles = [c for c in record.consoles if c.machine != self.number]
+        for layer, path in console_files(self.dir):
+            name = str(path.relative_to(self._recorder.run_dir))
+            record.consoles.append(
+                ConsoleRecord(layer=layer, file=name, bytes=path.stat().st_size, machine=self.number)
+            )
+        self._recorder.save()
+
+
+def console_files(folder: Path) -> list[tuple[str, Path]]:
+    """Layers and raw files of a machine's recorded consoles (consoles.py names them)."""
+    return [
+        (path.stem.removeprefix("console-").replace("guest-", "guest:", 1), path)
+        for path in sorted(folder.glob("console-*.log"))
+    ]
+
+
+def tail(path: Path, *, lines: int, most: int = 64 << 10) -> str:
+    """Last lines of a console that may be large and may hold any bytes.
+
+    Args:
+        most: bytes read from its end.
+    """
+    with path.open("rb") as f:
+        f.seek(0, 2)
+        f.seek(max(0, f.tell() - most))
+        text = f.read().decode(errors="replace")
+    return "\n".join(line.rstrip("\r") for line in text.split("\n")[-lines - 1 :]).strip("\n")

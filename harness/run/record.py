@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``run.json``: what one run is, does and found, current at every moment.
+
+The schema is the Structs below; ``docs/run.json.md`` explains it for people.
+The file is replaced whole by an atomic rename at each change, so whoever
+reads it, also after SIGKILL of the run, sees a complete document.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.core.errors import UserError
+from harness.core.records import Verdict
+
+SCHEMA = 2
+RUN_JSON = "run.json"
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the limits table; every count comes from the receiver.
+
+    Attributes:
+        opened: ports open at once.
+        sent: events sent, at most one per port and round, so none may merge.
+        seen: events the receiving side counted.
+        lost: ports that were sent to and not seen.
+        duplicated: events seen once more than they were sent.
+        seconds: wall-clock time of opening, sending and receiving.
+        guest_bytes_per_port, xen_bytes_per_port: memory that opening took,
+            divided by ``opened``; None where it was not measured.
+    """
+
+    test: str = ""
+    abi: str
+    guest: str
+    path: str
+    opened: int
+    sent: int
+    seen: int
+    lost: int
+    duplicated: int
+    seconds: float
+    guest_bytes_per_port: float | None = None
+    xen_bytes_per_port: float | None = None
+    note: str = ""
+
+
+class TestResult(msgspec.Struct, kw_only=True):
+    """How one cell ended. ``layer`` says whose crash it was."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of the name
+
+    cell: str
+    test: str
+    suite: str
+    guest: str
+    abi: str
+    verdict: Verdict | None = None  # None while it runs
+    layer: str = ""
+    reason: str = ""
+    seconds: float = 0.0
+    machine: int | None = None
+    evidence: str = ""  # last lines of the guilty console
+    reproduce: str = ""
+    seed: int = 1
+    boot: int | None = None  # of a bare guest
+    metrics: dict[str, int] = msgspec.field(default_factory=dict)  # what a bare guest's test counted
+
+
+class SourceRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A pristine tree as it was resolved."""
+
+    name: str
+    version: str
+    origin: str
+    sha256: str = ""
+    note: str = ""
+
+
+class ArtifactRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Something out of the store. ``hit``: it was there already."""
+
+    name: str
+    key: str
+    hit: bool | None = None
+
+
+class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A step that ended, and its wall-clock seconds."""
+
+    step: str
+    seconds: float
+
+
+class MachineRecord(msgspec.Struct, kw_only=True):
+    """A machine that was booted for this run."""
+
+    number: int
+    abi: str
+    memory_mib: int
+    dom0_mib: int
+    vcpus: int
+    xen_args: str = ""
+    dom0_args: str = ""
+    dom0_image: str = ""
+    dom0_kernel: str = ""
+    xen: str = ""
+    boot_seconds: float | None = None  # None: never came up
+    lost: str = ""  # why it was given up, if it was
+
+
+class BootRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A bare guest that was booted for this run, and how it ended.
+
+    A deterministic one gives the same console each time, as long as these
+    words and the artifacts ``xen`` and ``bare`` are the same.
+    """
+
+    number: int
+    kind: str
+    args: str
+    seed: int | None
+    deterministic: bool
+    vcpus: int
+    memory_mib: int
+    xen_args: str
+    verdict: Verdict
+    reason: str
+    seconds: float
+    console: str  # relative to the run folder
+
+
+class CoverageRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Lines of one source file of Xen that have code, and those that ran."""
+
+    file: str
+    what: str
+    lines: int
+    covered: int
+    uncovered: list[int]
+
+
+class ConsoleRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A recorded console; ``file`` is relative to the run folder."""
+
+    layer: str
+    file: str
+    bytes: int
+    machine: int | None = None
+
+
+class ErrorRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What ended the run itself, as opposed to a test in it."""
+
+    kind: str
+    message: str
+    hint: str = ""
+
+
+class AcceleratorRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """``kvm`` or ``tcg``, and why."""
+
+    kind: str
+    reason: str
+
+
+class RunRecord(msgspec.Struct, kw_only=True):
+    """The document. A field that is renamed gets a new SCHEMA, and ``load`` goes on reading the old one."""
+
+    id: str
+    command: list[str]
+    reproduce: str
+    started: str
+    schema: int = SCHEMA
+    state: str = "running"  # running, finished, interrupted, failed
+    doing: str = ""
+    pid: int = 0
+    updated: str = ""
+    ended: str | None = None
+    seconds: float = 0.0
+    verdict: Verdict | None = None
+    exit_code: int | None = None
+    error: ErrorRecord | None = None
+    accelerator: AcceleratorRecord | None = None
+    host: dict[str, str] = msgspec.field(default_factory=dict)
+    harness: dict[str, str] = msgspec.field(default_factory=dict)
+    plan: dict[str, str] = msgspec.field(default_factory=dict)
+    flavour: str = "release"
+    options: dict[str, str] = msgspec.field(default_factory=dict)
+    sources: list[SourceRecord] = msgspec.field(default_factory=list)
+    artifacts: list[ArtifactRecord] = msgspec.field(default_factory=list)
+    machines: list[MachineRecord] = msgspec.field(default_factory=list)
+    boots: list[BootRecord] = msgspec.field(default_factory=list)
+    planned: int = 0  # cells that were selected
+    tests: list[TestResult] = msgspec.field(default_factory=list)
+    rows: list[Row] = msgspec.field(default_factory=list)
+    coverage: list[CoverageRecord] = msgspec.field(default_factory=list)
+    timings: list[StepRecord] = msgspec.field(default_factory=list)  # add up to ``seconds``
+    steps: list[StepRecord] = msgspec.field(default_factory=list)  # as progress showed them; may nest
+    consoles: list[ConsoleRecord] = msgspec.field(default_factory=list)
+    notes: list[str] = msgspec.field(default_factory=list)
+
+
+def load(where: Path) -> tuple[Path, RunRecord]:
+    """Read a run back.
+
+    Args:
+        where: a run folder, or its run.json.
+
+    Returns:
+        The run folder and the record. A run that claims to be running though
+        its process is gone is given back as ``killed``.
+
+    Raises:
+        UserError: there is no run, or it is not one of ours.
+    """
+    path = where / RUN_JSON if where.is_dir() else where
+    try:
+        record = msgspec.convert(upgraded(msgspec.json.decode(path.read_bytes())), type=RunRecord)
+    except OSError as e:
+        raise UserError(
+            f"no run at {where}: {e.strerror}",
+            hint="Name a run folder, e.g. runs/<timestamp>-<id>; `ls runs` lists them.",
+        ) from e
+    except (msgspec.DecodeError, msgspec.ValidationError) as e:
+        raise UserError(
+            f"{path} is not a run record that this version understands: {e}",
+            hint="docs/run.json.md has the schema; an older harness may be able to read it.",
+        ) from e
+    if record.state == "running" and not alive(record.pid):
+        record.state = "killed"
+        record.verdict = Verdict.ERROR
+    return path.parent, record
+
+
+# What fields of schema 1 are called since: by list, old name and new name.
+RENAMED_IN_2 = (("rows", "doubled", "duplicated"), ("tests", "figures", "metrics"))
+
+
+def upgraded(document: Any) -> Any:
+    """A decoded run.json of any schema as one of the present schema."""
+    if not isinstance(document, dict) or document.get("schema", 1) != 1:
+        return document
+    for name, old, new in RENAMED_IN_2:
+        for entry in document.get(name, ()):
+            if isinstance(entry, dict) and old in entry:
+                entry[new] = entry.pop(old)
+    return document | {"schema": SCHEMA}
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of that id exists on this host."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What one run shares with its tests: the session, and the test that is running."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.core.errors import UserError
+from harness.core.records import GuestSpec, Verdict
+from harness.plan.cells import Cell
+from harness.plan.flavours import FLAVOURS
+from harness.plan.selection import Selection
+from harness.run import judge
+from harness.run.collection import cell_of
+from harness.run.pool import Machines
+from harness.run.record import Row, TestResult
+from harness.run.recorder import Recorder
+
+if TYPE_CHECKING:
+    from harness.core.progress import Progress
+    from harness.guest.guest import Guest
+    from harness.machine.bare import BareRun
+    from harness.machine.machine import Machine
+    from harness.run.boots import BareBoots
+
+SESSION = pytest.StashKey["Session"]()
+EVIDENCE_LINES = 40
+
+
+class Session:
+    """What one ``evh run`` shares with its tests.
+
+    Args:
+        machines: boots them, at most one at a time.
+        recorder: results and rows go here as they happen.
+        selection: what was asked for.
+        base: name of the base that was built, for cell ids.
+        reproduce: words to put before a cell's id, to replay it.
+        start_guest: starts a guest on a machine and waits until it answers.
+        keep: leave the guests of a failed test as they are.
+        bare: boots bare guests; None before they are built.
+    """
+
+    def __init__(
+        self,
+        *,
+        machines: Machines,
+        recorder: Recorder,
+        progress: Progress,
+        selection: Selection,
+        base: str,
+        start_guest: Callable[[Machine, GuestSpec], Guest],
+        reproduce: str = "evh repro",
+        keep: bool = False,
+    ) -> None:
+        self.machines = machines
+        self.recorder = recorder
+        self.progress = progress
+        self.selection = selection
+        self.base = base
+        self.start_guest = start_guest
+        self.reproduce = reproduce
+        self.keep = keep
+        self.bare: BareBoots | None = None  # once they are built
+        self.components: frozenset[str] = frozenset()  # of what can be built, those that a selected test wants
+        self.xtf: Path | None = None  # folder of its kernels, where it was asked for
+        self.xen_syms: Path | None = None  # once it is built
+        self.collect_errors: list[str] = []
+        self.signals: list[int] = []  # that came to end the run
+        self.running: Running | None = None
+        self.last: TestResult | None = None  # that used a machine
+
+    @property
+    def asks_kmemleak(self) -> bool:
+        """Whether Linux has it here, and what it says is not about a test that went wrong already."""
+        if self.running is None:
+            return False  # fixtures end after their test where a signal has ended the run
+        return FLAVOURS[self.selection.flavour].kmemleak and not self.running.went_wrong
+
+    def cell(self, item: pytest.Item) -> Cell:
+        """The cell a test is, in this run."""
+        return cell_of(
+            item,
+            base=self.base,
+            default_abi=self.selection.default_abi,
+            flavour=self.selection.flavour,
+        )
+
+
+class Running:
+    """One test from its start to its verdict."""
+
+    def __init__(self, result: TestResult) -> None:
+        self.result = result
+        self.endings: list[judge.Ending] = []
+        self.crash: judge.CrashLike | None = None
+        self.rows: list[Row] = []
+        self.guests: list[str] = []
+        self.bare: BareRun | None = None
+        self.started = time.monotonic()
+
+    @property
+    def went_wrong(self) -> bool:
+        return self.crash is not None or any(e.verdict is not Verdict.SKIP for e in self.endings)
+
+
+class SessionPlugin:
+    """Takes a Session into pytest: ``pytest.main([...], plugins=[SessionPlugin(session)])``."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.stash[SESSION] = self._session
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._session.collect_errors.append(f"{report.nodeid}: {report.longreprtext.strip()}")
+
+
+# Fixtures.
+
+
+def session_of(request: pytest.FixtureRequest) -> Session:
+    session = request.config.stash.get(SESSION, None)
+    if session is None or session.running is None:
+        raise UserError(
+            "this test wants a nested Xen, which plain pytest does not build or boot",
+            hint="Run it by `evh run FILE`.",
+        )
+    return session
+
+
+def running_of(request: pytest.FixtureRequest) -> Running:
+    """The test that a fixture is asked for by, in a run.
+
+    Raises:
+        UserError: this is a plain pytest.
+    """
+    running = session_of(request).running
+    assert running is not None
+    return running
+

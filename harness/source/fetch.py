@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Pristine source trees, verified: Debian's archive, upstream, or a tree of your own.
+
+A tarball is an artifact in the store. What was resolved stands beside it in
+``source.json``, so that later runs need no network and take the same one.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from harness.core.errors import InfraError
+from harness.core.progress import Progress
+from harness.core.records import Source
+from harness.source import apt
+from harness.source.bases import Base
+from harness.source.debian import from_debian, from_pool
+from harness.source.download import Unavailable
+from harness.source.upstream import from_git, from_upstream
+from harness.store.artifacts import Store
+from harness.store.hashes import digest
+
+RECORD = "source.json"
+
+
+def fetch(base: Base, *, store: Store, progress: Progress) -> Source:
+    """The pristine tarball of ``base``, out of the store or the network.
+
+    Raises:
+        InfraError: no place has it; each place and what it answered is listed.
+    """
+    inputs = {"base": base.name, "base.toml": digest(base.text)}
+    name = base.file.component
+
+    def make(dest: Path) -> None:
+        with progress.step(f"download {base.name}"):
+            source = download(base, dest, say=progress.say)
+        record = asdict(source) | {"tarball": source.tarball.name if source.tarball else ""}
+        (dest / RECORD).write_text(json.dumps(record, indent=1) + "\n")
+
+    artifact = store.get(f"source-{name}", inputs, make, progress)
+    record = json.loads((artifact.path / RECORD).read_text())
+    record["tarball"] = artifact.path / record["tarball"]
+    return Source(**record)
+
+
+def download(base: Base, dest: Path, *, say: Callable[[str], None]) -> Source:
+    """Download and verify the tarball of ``base`` into ``dest`` from the first place that has it."""
+    refused: list[str] = []
+    places: list[tuple[str, Callable[[], Source]]] = []
+    mirror = apt.mirror()
+    if mirror is None:
+        refused.append("Debian: apt has no Debian archive among its sources")
+    else:
+        for known in base.file.debian.known:
+            place = functools.partial(from_pool, base, known, mirror, dest)
+            places.append((f"Debian's pool, {known.version}", place))
+        for suite in base.file.debian.suites:
+            place = functools.partial(from_debian, base, suite, mirror, dest, say=say)
+            places.append((f"Debian {suite}", place))
+    for upstream in base.file.upstream:
+        take_from = from_git if upstream.commit else from_upstream
+        place = functools.partial(take_from, base, upstream, dest)
+        places.append((upstream.url, place))
+    for where, take in places:
+        try:
+            source = take()
+        except Unavailable as error:
+            refused.append(f"{where}: {error.message}")
+            say(f"{base.name}: {refused[-1]}")
+            continue
+        note = "; ".join(filter(None, [*refused, source.note]))
+        return Source(**{**source.__dict__, "note": note})
+    raise InfraError(
+        f"no place has the source of {base.name}:\n" + "\n".join(refused),
+        hint=f"check the network, set {apt.MIRROR_VARIABLE} to a Debian mirror, "
+        f"or give a tree of your own: --{base.file.component}-tree PATH.",
+    )
+

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Patch series applied to pristine trees, as commits on a detached HEAD.
+
+    ROOT/trees/NAME-VERSION-SHA/    a git work tree; refs/evh/base is the pristine tarball
+
+The tree is kept: unpacking and committing Linux takes half a minute, switching
+to another series a second or two. It is only valid while its lock is held.
+"""
+
+from __future__ import annotations
+
+import email
+import email.header
+import email.policy
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.core import process
+from harness.core.errors import InfraError, UserError
+from harness.core.progress import Progress
+from harness.core.records import Source, Tree
+from harness.source.trees import content_of, git_dir, is_git, write_tree
+from harness.store.artifacts import Store
+from harness.store.files import MAKING, discard
+from harness.store.hashes import digest, sha256_of
+
+BASE_REF = "refs/evh/base"
+# Fixed, so that the same tarball and series give the same commits everywhere.
+IDENTITY = {
+    "GIT_AUTHOR_NAME": "evtchn-harness",
+    "GIT_AUTHOR_EMAIL": "evtchn-harness@localhost",
+    "GIT_AUTHOR_DATE": "1735689600 +0000",
+    "GIT_COMMITTER_NAME": "evtchn-harness",
+    "GIT_COMMITTER_EMAIL": "evtchn-harness@localhost",
+    "GIT_COMMITTER_DATE": "1735689600 +0000",
+    # Nobody's hooks, signing keys, autocrlf or ignore files.
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_SYSTEM": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+}
+
+
+def subject_of(patch: Path) -> str:
+    """The patch's subject without ``[PATCH n/m]``."""
+    message = email.message_from_bytes(patch.read_bytes(), policy=email.policy.default)
+    subject = " ".join(str(message["Subject"] or patch.stem).split())
+    return re.sub(r"^\[[^\]]*\]\s*", "", subject)
+
+
+def digest_of(source: Source, patches: Sequence[Path]) -> str:
+    """Hash of a tree's content: the pristine source and every patch, in order."""
+    pristine = source.sha256 or (content_of(source.tree) if source.tree else "")
+    return digest("\n".join([pristine, *(sha256_of(patch) for patch in patches)]))
+
+
+def tree_path(store: Store, source: Source) -> Path:
+    """Where the work tree of a tarball, or the copy of an own tree, is kept."""
+    if source.tree is not None:
+        return store.root / "trees" / f"{source.name}-own-{digest(str(source.tree))[:12]}"
+    return store.root / "trees" / f"{source.name}-{source.version}-{source.sha256[:12]}"
+
+
+@contextmanager
+def prepared(
+    source: Source, patches: Sequence[Path], *, store: Store, progress: Progress
+) -> Iterator[Tree]:
+    """The tree with ``patches`` applied; locked while the context lasts.
+
+    Objects of earlier builds (ignored files) are gone from it.
+
+    Raises:
+        UserError: a patch does not apply; the tree is back at its pristine state then.
+        InfraError: the tarball cannot be unpacked.
+    """
+    path = tree_path(store, source)
+    with store.lock(f"tree-{path.name}", what=f"{path.name}: in use by another run", say=progress.say):
+        if source.tree is not None:
+            export(source.tree, path)
+        else:
+            unpack(source, path, progress)
+            apply(path, patches, progress)
+        yield Tree(
+            source=source,
+            path=path,
+            series=tuple(subject_of(patch) for patch in patches),
+            digest=digest_of(source, patches),
+        )
+
+
+def unpack_early(source: Source, *, store: Store, progress: Progress) -> None:
+    """Unpack ahead of :func:`prepared`, while the processor has nothing better to do."""
+    path = tree_path(store, source)
+    if source.tree is None:
+        with store.lock(f"tree-{path.name}", what=f"{path.name}: in use by another run", say=progress.say):
+            unpack(source, path, progress)
+
+
+def git(path: Path, *args: str | Path, what: str) -> str:
+    """Run git in ``path`` as nobody in particular."""
+    return process.run(["git", "-C", path, *args], what=what, env=IDENTITY)
+
+
+def unpack(source: Source, path: Path, progress: Progress) -> None:
+    """Unpack a tarball as a git tree at ``path``, whole or not at all."""
+    if (path / ".git").is_dir():
+        return
+    assert source.tarball is not None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f"{MAKING}{path.name}-*"):
+        discard(left)
+    making = Path(tempfile.mkdtemp(prefix=f"{MAKING}{path.name}-", dir=path.parent))
+    try:
+        with progress.step(f"unpack {source.name} {source.version}") as step:
+            process.run(
+                ["tar", "-C", making, "--strip-components=1", "-xf", source.tarball],
+                what=f"unpack {source.tarball.name}",
+                hint="is there space left? `evh clean` frees some.",
+            )
+            step.update("commit")
+            commit_pristine(making, f"{source.name} {source.version}")
+        making.chmod(0o755)
+        making.rename(path)
+    finally:
+        if making.exists():
+            discard(making)
+
+
+def commit_pristine(path: Path, title: str) -> None:
+    """Make ``path`` a git repository whose detached HEAD and BASE_REF are its present content."""
+    git(path, "init", "--quiet", what="make a git tree")
+    for name, value in {
+        # A cache that can be made again: neither small nor synced, but fast.
+        "core.looseCompression": "1",
+        "core.fsync": "none",
+        "gc.auto": "0",
+        "core.autocrlf": "false",
+        "am.threeWay": "false",
+    }.items():
+        git(path, "config", name, value, what="configure a git tree")
+    # --force: what the tree's own .gitignore names is pristine content too.
+    git(path, "add", "--all", "--force", ".", what="record the pristine tree")
+    git(path, "commit", "--quiet", "--no-verify", "-m", title, what="record the pristine tree")
+    git(path, "update-ref", BASE_REF, "HEAD", what="record the pristine tree")
+    git(path, "checkout", "--quiet", "--detach", BASE_REF, what="record the pristine tree")
+
+
+def reset(path: Path) -> None:
+    """Back to the pristine tree, whatever state a killed run left it in."""
+    # git's own locks are files: ours is held, so whoever made them is dead.
+    (path / ".git/index.lock").unlink(missing_ok=True)
+    (path / ".git/HEAD.lock").unlink(missing_ok=True)
+    shutil.rmtree(path / ".git/rebase-apply", ignore_errors=True)
+    git(path, "checkout", "--quiet", "--force", "--detach", BASE_REF, what="reset the tree")
+    git(path, "clean", "-ffdxq", what="clean the tree")
+
+
+def apply(path: Path, patches: Sequence[Path], progress: Progress) -> None:
+    """``git am`` the patches in order on the pristine tree.
+
+    Raises:
+        UserError: naming the patch and the file that it does not fit.
+    """
+    reset(path)
+    if not patches:
+        return
+    with progress.step(f"apply {len(patches)} patches") as step:
+        for patch in patches:
+            step.update(patch.name)
+            try:
+                git(path, "am", "--quiet", "--no-3way", "--keep-cr", patch, what=f"apply {patch.name}")
+            except InfraError as error:
+                reset(path)
+                raise misfit(patch, error.message) from error
+
+
+def misfit(patch: Path, said: str) -> UserError:
+    """The error for a patch that ``git am`` refused, out of what it said."""
+    places = re.findall(r"^error: patch failed: (\S+)$", said, re.MULTILINE)
+    places += re.findall(r"^error: (\S+): (?:does not exist in index|already exists in \S+(?: \S+)?)$",
+                         said, re.MULTILINE)
+    if places:
+        why = f"does not fit {', '.join(dict.fromkeys(places))}"
+    elif corrupt := re.search(r"corrupt patch at (?:line |\S+:)(\d+)", said):
+        why = f"is corrupt at line {corrupt[1]}"
+    elif "Patch is empty" in said or "format detection failed" in said:
+        why = "holds no patch"
+    else:
+        why = f"was refused: {process.tail(said, 3)}"
+    return UserError(
+        f"the patch {patch} {why}",
+        hint="rebase the series onto this version "
+        f"(`git am {patch.name}` in a tree with the patches before it shows the conflict), "
+        "or build a tree of your own with --xen-tree or --linux-tree.",
+    )
+
+
+def export(tree: Path, path: Path) -> None:
+    """Bring the copy at ``path`` up to the present content of an own tree.
+
+    Only files that changed are written, so that make builds only those again.
+    Ignored files stay out: a tree with objects in it is no obstacle.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    if not is_git(tree):
+        rsync = process.need("rsync", package="rsync")
+        process.run([rsync, "--archive", "--delete", f"{tree}/", f"{path}/"], what=f"copy {tree}")
+        return
+    if not (path / ".git").is_dir():
+        git(path, "init", "--quiet", what=f"copy {tree}")
+    objects = path / ".git/objects"
+    (objects / "info/alternates").write_text(f"{git_dir(tree) / 'objects'}\n")
+    present = write_tree(tree, objects)
+    (path / ".git/index.lock").unlink(missing_ok=True)
+    git(path, "read-tree", "--reset", "-u", present, what=f"copy {tree}")
+    git(path, "clean", "-ffdxq", what=f"copy {tree}")

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a person sees while something takes long, where there is no terminal."""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+
+import pytest
+
+from harness.core import progress as module
+from harness.core.progress import Progress, clock
+
+
+@pytest.fixture
+def out() -> io.StringIO:
+    return io.StringIO()
+
+
+def test_short_steps_are_timed_but_not_shown(out: io.StringIO) -> None:
+    progress = Progress(out)
+    with progress.step("quick"):
+        pass
+    assert out.getvalue() == ""
+    assert [name for name, _ in progress.timings] == ["quick"]
+
+
+def test_long_steps_are_shown_while_they_last_and_at_their_end(
+    out: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "QUIET", 0.05)
+    monkeypatch.setattr(module, "HEARTBEAT", 0.1)
+    progress = Progress(out)
+    with progress.step("compile") as step:
+        step.update("7 objects")
+        assert seen(out, r"\[ +\d+\.\ds\] compile: \d+\.\d s, 7 objects\n")
+        step.update("9 objects")
+        assert seen(out, r"9 objects\n")
+    assert out.getvalue().splitlines()[-1].split("] ")[1].startswith("compile: done in ")
+
+
+def test_a_failure_is_shown_as_one(out: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUIET", 0.0)
+    with pytest.raises(ValueError), Progress(out).step("compile"):
+        raise ValueError
+    assert "compile: failed after" in out.getvalue()
+
+
+def test_lines_of_several_threads_stay_whole(out: io.StringIO) -> None:
+    progress = Progress(out)
+
+    def talk(name: str) -> None:
+        for _ in range(200):
+            progress.say(name * 20)
+
+    threads = [threading.Thread(target=talk, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 400
+    assert all(re.fullmatch(r"\[ +\d+\.\ds\] (a{20}|b{20})", line) for line in lines)
+
+
+def seen(out: io.StringIO, pattern: str) -> bool:
+    """Whether ``pattern`` shows up within five seconds."""
+    pause = threading.Event()
+    return any(re.search(pattern, out.getvalue()) or pause.wait(0.02) for _ in range(250))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.04, "0.0 s"), (59.94, "59.9 s"), (60, "1 min 00 s"), (185.4, "3 min 05 s")]
+)
+def test_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which run a cell is repeated of, and what is said of its console."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.core.errors import UserError
+from harness.core.records import Verdict
+from harness.dev import gdb, repro
+from harness.plan.cells import EXAMPLE_CELL, Cell
+from harness.run.record import ArtifactRecord, BootRecord, RunRecord, TestResult
+from harness.run.recorder import Recorder
+
+CELL = Cell(base="b", flavour="debug", guest="bare-pv64", abi="3l", suite="smoke", test="t", seed=3)
+BOOT = BootRecord(
+    number=1,
+    kind="bare-pvh64",
+    args="seed=3 domu=bare-pvh64",
+    seed=3,
+    deterministic=True,
+    vcpus=2,
+    memory_mib=1024,
+    xen_args="",
+    verdict=Verdict.FAIL,
+    reason="",
+    seconds=3.0,
+    console="console-a.log",
+)
+
+
+def run_in(folder: Path, *, started: str, console: str = "one\ntwo\n", **words: object) -> repro.Earlier:
+    folder.mkdir(parents=True)
+    (folder / BOOT.console).write_text(console)
+    test = TestResult(
+        cell=CELL.id, test="t", suite="smoke", guest="bare-pv64", abi="3l", verdict=Verdict.FAIL, boot=1
+    )
+    fields = {
+        "tests": [test],
+        "boots": [BOOT],
+        "artifacts": [ArtifactRecord(name="xen", key="x"), ArtifactRecord(name="bare", key="b")],
+        "state": "finished",
+    }
+    record = RunRecord(
+        id=folder.name, command=["evh"], reproduce="evh", started=started, **(fields | words)
+    )  # type: ignore[arg-type]
+    Recorder(run_dir=folder, record=record).save()
+    return repro.Earlier(folder=folder, record=record, test=test)
+
+
+def test_the_newest_run_that_has_the_cell(tmp_path: Path) -> None:
+    run_in(tmp_path / "b", started="2026-01-01T00:00:02+00:00")
+    run_in(tmp_path / "a", started="2026-01-01T00:00:09+00:00")
+    run_in(tmp_path / "c", started="2026-01-01T00:00:11+00:00", tests=[])
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "run.json").write_text("{")
+    found = repro.find(CELL.id, where=None, runs=tmp_path)
+    assert found is not None and found.folder.name == "a"
+    assert repro.find(EXAMPLE_CELL.id, where=None, runs=tmp_path) is None
+    with pytest.raises(UserError):
+        repro.find(EXAMPLE_CELL.id, where=tmp_path / "a")
+
+
+def test_it_is_asked_for_with_that_runs_options(tmp_path: Path) -> None:
+    file = tmp_path / "smoke.py"
+    file.touch()
+    words = {"options": {"accel": "kvm", "xen_tree": "/x"}, "plan": {"files": str(file)}}
+    earlier = run_in(tmp_path / "a", started="2026-01-01T00:00:02+00:00", **words)
+    request = repro.request_of(CELL.id, earlier)
+    assert (request.accelerator, request.xen_tree, request.linux_tree) == ("kvm", Path("/x"), None)
+    assert request.selection.cell == CELL
+    assert (request.selection.files, request.selection.flavour) == ((str(file),), "debug")
+
+
+def test_where_consoles_part() -> None:
+    assert repro.differences("a\nb\n", "a\nb\n") == ""
+    assert repro.differences("a\nb\n", "a\nc\n") == "line 2: it was 'b', it is 'c'"
+    assert repro.differences("a\n", "a\nc\n").startswith("line 2")
+    assert repro.differences("a\nb\nc", "a\nb\ncd\ne", cut=True) == ""
+    assert repro.differences("a\nb\nc", "a\nx\ncd\ne", cut=True).startswith("line 2")
+
+
+@pytest.mark.parametrize(
+    ("words", "console", "same", "said"),
+    [
+        ({}, "one\ntwo\n", True, "bit-identical"),
+        ({}, "one\n2\n", False, "DIFFERS"),
+        ({"artifacts": [ArtifactRecord(name="xen", key="y")]}, "2\n", True, "another xen"),
+        ({"boots": []}, "2\n", True, "no bare guest"),
+    ],
+)
+def test_comparison(
+    tmp_path: Path, words: dict[str, object], console: str, same: bool, said: str
+) -> None:
+    earlier = run_in(tmp_path / "a", started="2026-01-01T00:00:02+00:00")
+    again = run_in(tmp_path / "b", started="2026-01-01T00:00:03+00:00", console=console, **words)
+    got = repro.compare(earlier, again.folder, again.record)
+    assert got[0] is same and said in got[1]
+
+
+def test_what_is_not_deterministic_is_not_compared(tmp_path: Path) -> None:
+    import msgspec
+
+    boots = [msgspec.structs.replace(BOOT, deterministic=False)]
+    earlier = run_in(tmp_path / "a", started="2026-01-01T00:00:02+00:00", boots=boots)
+    again = run_in(tmp_path / "b", started="2026-01-01T00:00:03+00:00", console="2\n", boots=boots)
+    assert repro.compare(earlier, again.folder, again.record)[0] is True
+
+
+def test_gdb_wants_a_bare_guest(tmp_path: Path) -> None:
+    run_in(tmp_path / "a", started="2026-01-01T00:00:02+00:00", boots=[])
+    with pytest.raises(UserError, match="no bare guest"):
+        repro.repro_in_gdb(CELL.id, where=tmp_path / "a", progress=None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("commands", [(), ("break f", "continue")])
+def test_script_for_gdb(commands: tuple[str, ...]) -> None:
+    script = gdb.render(
+        xen_syms=Path("/s/xen-syms"), kernel=Path("/s/k"), console="c.log", qemu=["qemu", "a b"],
+        recorded=True, commands=commands,
+    )  # fmt: skip
+    assert 'QEMU = r"""qemu \'a b\'"""' in script
+    assert "file /s/xen-syms\n" in script and "add-symbol-file /s/k\n" in script
+    assert script.endswith("break f\ncontinue\npython end()\nquit\n") is bool(commands)
+    assert ("reverse-stepi" in script) is not bool(commands), "said to a person only"

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The accelerator's choice, on made-up hosts; doctor on this one."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from harness.core.errors import UserError
+from harness.dev.doctor import doctor
+from harness.machine.accelerator import choose_accelerator
+
+
+def make_host(
+    root: Path, *, kvm: bool = True, flags: str = "fpu svm npt", module: str = "kvm_amd", nested: str = "1"
+) -> Path:
+    (root / "proc").mkdir()
+    (root / "proc/cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t:\n")
+    (root / "dev").mkdir()
+    if kvm:
+        (root / "dev/kvm").touch()
+    if module:
+        (root / f"sys/module/{module}/parameters").mkdir(parents=True)
+        (root / f"sys/module/{module}/parameters/nested").write_text(f"{nested}\n")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"kvm": False}, "there is no /dev/kvm"),
+        ({"flags": "fpu sse svm_lock", "module": "kvm_pvm"}, "no svm/vmx flag in /proc/cpuinfo"),
+        ({"module": "kvm_pvm"}, "neither kvm_intel nor kvm_amd"),
+        ({"nested": "0"}, "nested=0"),
+        ({"module": "kvm_intel", "flags": "vmx", "nested": "N"}, "nested=N"),
+    ],
+)
+def test_tcg_and_why(tmp_path: Path, options: dict[str, str | bool], words: str) -> None:
+    root = make_host(tmp_path, **options)  # type: ignore[arg-type]
+    chosen = choose_accelerator(root=root)
+    assert chosen.kind == "tcg"
+    assert chosen.reason.startswith("TCG: ")
+    assert words in chosen.reason
+    with pytest.raises(UserError, match="KVM cannot run nested Xen here"):
+        choose_accelerator(want="kvm", root=root)
+
+
+def test_software_back_end_is_named(tmp_path: Path) -> None:
+    root = make_host(tmp_path, flags="fpu sse", module="kvm_pvm")
+    assert choose_accelerator(root=root).reason == (
+        "TCG: /dev/kvm is there but no svm/vmx flag in /proc/cpuinfo"
+        " (a software back end cannot nest Xen)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("module", "flags", "nested"), [("kvm_amd", "svm", "1"), ("kvm_intel", "vmx ept", "Y")]
+)
+def test_kvm_has_to_be_proven_unless_asked_for(
+    tmp_path: Path, module: str, flags: str, nested: str
+) -> None:
+    root = make_host(tmp_path, module=module, flags=flags, nested=nested)
+    chosen = choose_accelerator(root=root)
+    assert (chosen.kind, chosen.proven) == ("kvm", False)
+    assert chosen.reason.startswith(f"KVM: {module}")
+    assert choose_accelerator(want="kvm", root=root).proven
+
+
+def test_tcg_when_asked_for(tmp_path: Path) -> None:
+    assert choose_accelerator(want="tcg", root=make_host(tmp_path)).kind == "tcg"
+
+
+def test_unknown_accelerator() -> None:
+    with pytest.raises(UserError, match="'hvf' is not known"):
+        choose_accelerator(want="hvf")
+
+
+def test_doctor_gives_a_next_step_for_whatever_is_not_well(tmp_path: Path) -> None:
+    root = make_host(tmp_path, kvm=False)
+    (root / "proc/meminfo").write_text("MemTotal: 9 kB\nMemAvailable:    3145728 kB\n")
+    checks = {check.name: check for check in doctor(store=tmp_path, root=root)}
+    assert {"qemu", "libvirt", "memory", "disk", "cores", "accelerator", "sources"} <= set(checks)
+    for check in checks.values():
+        assert check.status in ("ok", "warn", "fail")
+        assert check.text
+        assert check.status == "ok" or check.next_step
+    assert checks["memory"].status == "fail"
+    assert checks["memory"].text.startswith("3.0 GiB")
+    assert dataclasses.is_dataclass(checks["disk"])

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""KUnit's console (nested KTAP), recorded and made up, and what becomes of it when it is cut or red."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.build.kunit import ARCH, fragments
+from harness.core.records import Verdict
+from harness.machine.kunit import SUITE, judge, qemu_words, read
+from harness.plan.guests import KUNIT_KERNELS
+from harness.run import cases
+from harness.source import bases
+
+LOGS = Path(__file__).parents[1] / "logs"
+NAMES = [case for kind, case in cases.kunit_cases() if kind == "kunit64"]
+
+
+def log(*, red: str = "") -> list[str]:
+    lines = ["Linux version 6.12.107", "KTAP version 1", "1..1", "    KTAP version 1"]
+    lines += [f"    # Subtest: {SUITE}", "    # module: events_3l", f"    1..{len(NAMES)}"]
+    for number, name in enumerate(NAMES, 1):
+        if name == red:
+            lines += [
+                f"    # {name}: EXPECTATION FAILED at drivers/xen/events/events_3l_kunit.c:200",
+                "    Expected t->nr_seen == n, but",
+                "        t->nr_seen == 3 (0x3)",
+            ]
+        lines += [f"    {'not ' if name == red else ''}ok {number} {name}"]
+    lines += [f"# {SUITE}: pass:{len(NAMES)} fail:0 skip:0 total:{len(NAMES)}"]
+    lines += [f"{'not ' if red else ''}ok 1 {SUITE}", "reboot: Restarting system"]
+    return [f"{line}\r\n" for line in lines]
+
+
+def judged(lines: list[str], *, problem: str = "", late: bool = False) -> tuple[Verdict, str, str]:
+    results, whole = read(lines)
+    return judge(lines, results, whole=whole, problem=problem, late=late)
+
+
+def recorded(name: str) -> list[str]:
+    return (LOGS / f"{name}.log").read_text().splitlines(keepends=True)
+
+
+@pytest.mark.parametrize("kind", KUNIT_KERNELS)
+def test_recorded(kind: str) -> None:
+    assert judged(recorded(kind)) == (Verdict.PASS, "", "")
+    results, _ = read(recorded(kind))
+    assert [case.name for case in results.cases] == [name for its, name in cases.kunit_cases() if its == kind]
+
+
+def test_recorded_with_a_scan_that_forgets_the_start() -> None:
+    results, _ = read(recorded("kunit64-red"))
+    red = {case.name: case.diagnostics[0] for case in results.cases if not case.ok}
+    assert list(red) == ["each_port", "order", "all_ports", "not_ours", "raised_meanwhile"]
+    assert all("ASSERTION FAILED" in told for told in red.values())
+    assert judged(recorded("kunit64-red"))[:2] == (Verdict.FAIL, "linux")
+
+
+def test_all_green() -> None:
+    assert judged(log()) == (Verdict.PASS, "", "")
+    results, _ = read(log())
+    assert [case.name for case in results.cases] == NAMES
+    assert all(case.ok for case in results.cases)
+
+
+def test_a_red_one_is_told_with_what_it_said() -> None:
+    results, _ = read(log(red="order"))
+    red = [case for case in results.cases if not case.ok]
+    assert [case.name for case in red] == ["order"]
+    assert "EXPECTATION FAILED" in red[0].diagnostics[0]
+    assert judged(log(red="order")) == (Verdict.FAIL, "linux", "failed: order")
+
+
+def test_without_the_last_word_it_is_never_a_pass() -> None:
+    lines = log()
+    total = next(i for i, line in enumerate(lines) if line.startswith(f"ok 1 {SUITE}"))
+    cut = lines[:total]
+    assert judged(cut)[:2] == (Verdict.CRASH, "linux")
+    assert judged(cut, late=True)[:2] == (Verdict.HANG, "linux")
+    assert judged(cut, problem="no QEMU")[:2] == (Verdict.ERROR, "qemu")
+
+
+def test_a_result_that_is_missing_is_missed() -> None:
+    lines = [line for line in log() if " order" not in line]
+    assert judged(lines)[0] is Verdict.CRASH
+
+
+def test_another_suite_is_none_of_ours() -> None:
+    lines = [line.replace(SUITE, "another") for line in log()]
+    assert judged(lines)[:2] == (Verdict.CRASH, "linux")
+
+
+def test_a_crash_line_wins() -> None:
+    lines = [*log(), "BUG: sleeping function called from invalid context at mm/slab.h:1\n"]
+    assert judged(lines)[:2] == (Verdict.CRASH, "linux")
+
+
+def test_cases_are_those_of_the_series_for_both_widths() -> None:
+    found = cases.kunit_cases()
+    assert {kind for kind, _ in found} == set(KUNIT_KERNELS) == set(ARCH)
+    assert len(set(found)) == len(found) >= 2 * 8
+
+
+@pytest.mark.parametrize("arch", ARCH.values())
+def test_fragments_of_each_width(arch: str) -> None:
+    base = bases.default("linux")
+    assert [path.parent.name for path in fragments(base, arch)] == ["kunit", arch]
+    debug = fragments(base, arch, flavour="linux-debug")
+    assert [path.parent.name for path in debug] == ["kunit", arch, "linux-debug"]
+
+
+def test_the_machine_ends_with_the_tests() -> None:
+    words = qemu_words("tcg")
+    assert "-no-reboot" in words and "kunit_shutdown=reboot" in words[-1]

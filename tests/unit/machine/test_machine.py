@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What libvirt and xl are told, with characters that could break it."""
+
+import os
+import xml.etree.ElementTree as ElementTree
+from typing import Any
+
+import pytest
+
+from harness.core.errors import UserError
+from harness.core.records import Abi, Accelerator, GuestSpec, MachineSpec
+from harness.guest.xlconfig import render_config, xl_string
+from harness.machine.domain import render_domain
+
+TCG = Accelerator(kind="tcg", reason="TCG: asked for")
+
+
+def domain(**changes: Any) -> ElementTree.Element:
+    values: dict[str, Any] = {
+        "name": "evh-1",
+        "spec": MachineSpec(),
+        "accelerator": TCG,
+        "xen": "/r/xen",
+        "kernel": "/r/kernel",
+        "disk": "/runs/a b/<&>'\".qcow2",
+        "serial": "/r/serial",
+    }
+    return ElementTree.fromstring(render_domain(**(values | changes)))
+
+
+def test_under_a_daemon_qemu_is_ours() -> None:
+    labels = domain(secmodels=["dac", "apparmor"]).findall("seclabel")
+    assert [(x.get("model"), x.get("type")) for x in labels] == [("dac", "static"), ("apparmor", "none")]
+    assert labels[0].findtext("label") == f"+{os.getuid()}:+{os.getgid()}"
+    assert domain().find("seclabel") is None
+
+
+def test_xen_is_the_kernel_and_dom0_its_module_with_arguments() -> None:
+    spec = MachineSpec(abi=Abi.FIFO, memory_mib=8192, dom0_mib=6144, vcpus=3)
+    tree = domain(spec=spec)
+    assert tree.findtext("os/kernel") == "/r/xen"
+    assert tree.findtext("os/initrd") == (
+        "/r/kernel console=hvc0 root=/dev/vda rw panic=-1 xen.fifo_events=1"
+    )
+    cmdline = (tree.findtext("os/cmdline") or "").split()
+    assert {"console=com1", "noreboot", "dom0_mem=6144M,max:6144M", "dom0_max_vcpus=3"} <= set(cmdline)
+    assert tree.findtext("memory") == "8192"
+    assert tree.findtext("on_reboot") == tree.findtext("on_crash") == "destroy"
+
+
+@pytest.mark.parametrize(("accelerator", "want"), [("tcg", "4"), ("kvm", "3")])
+def test_an_emulated_machine_has_a_cpu_for_hvm_guests_to_keep_off(accelerator: str, want: str) -> None:
+    tree = domain(spec=MachineSpec(vcpus=3), accelerator=Accelerator(kind=accelerator, reason="asked for"))
+    assert tree.findtext("vcpu") == want
+    assert "dom0_max_vcpus=3" in (tree.findtext("os/cmdline") or "")
+
+
+def test_special_characters_survive() -> None:
+    spec = MachineSpec(xen_args="a=<b>&\"c'", dom0_args="x=\"1 2\" y=1,2 z=<&>")
+    tree = domain(spec=spec)
+    disk = tree.find("devices/disk/source")
+    assert disk is not None and disk.get("file") == "/runs/a b/<&>'\".qcow2"
+    assert (tree.findtext("os/cmdline") or "").endswith("a=<b>&\"c'")
+    # QEMU takes a single comma for the end of a module, a duplicated one for a comma.
+    assert (tree.findtext("os/initrd") or "").endswith('x="1 2" y=1,,2 z=<&>')
+
+
+@pytest.mark.parametrize("kernel", ["/a b/kernel", "/a,b/kernel"])
+def test_path_that_qemu_would_take_apart_is_refused(kernel: str) -> None:
+    with pytest.raises(UserError, match="cannot be booted"):
+        domain(kernel=kernel)
+
+
+def test_tcg_gets_svm_and_kvm_the_hosts_cpu() -> None:
+    tcg, kvm = domain(), domain(accelerator=Accelerator(kind="kvm", reason="KVM"))
+    assert (tcg.get("type"), kvm.get("type")) == ("qemu", "kvm")
+    assert tcg.findtext("cpu/model") == "qemu64"
+    assert {f.get("name") for f in tcg.findall("cpu/feature")} == {"svm", "npt", "rdrand"}
+    cpu = kvm.find("cpu")
+    assert cpu is not None and cpu.get("mode") == "host-passthrough"
+
+
+def test_guest_config() -> None:
+    spec = GuestSpec(
+        name="a-1", kind="pvh64", max_event_channels=131073, extra_args='x="a\\b" y'
+    )
+    lines = dict(
+        line.split(" = ", 1)
+        for line in render_config(spec, address="192.168.77.10/24").splitlines()
+        if " = " in line
+    )
+    assert lines["name"] == '"a-1"'
+    assert lines["type"] == '"pvh"'
+    assert lines["max_event_channels"] == "131073"
+    assert lines["extra"] == (
+        '"console=hvc0 panic=-1 evh.ip=192.168.77.10/24 evh.name=a-1'
+        ' xen.3l_events=1 x=\\"a\\\\b\\" y"'
+    )
+    assert lines["vif"].startswith('[ "bridge=xenbr0')
+
+
+def test_guest_config_leaves_xls_default() -> None:
+    config = render_config(GuestSpec(name="a", kind="pv64"), address="192.168.77.10/24")
+    assert "max_event_channels" not in config
+    assert 'type = "pv"\n' in config
+
+
+@pytest.mark.parametrize(
+    ("kind", "emulated", "off", "shadow"),
+    [
+        ("pv64", True, False, False),
+        ("pvh64", True, True, False),
+        ("hvm64", True, True, False),
+        ("pvh32", True, True, True),
+        ("pvh64", False, False, False),
+        ("pvh32", False, False, False),
+    ],
+)
+def test_guests_keep_clear_of_the_emulation(kind: str, emulated: bool, off: bool, shadow: bool) -> None:
+    lines = render_config(
+        GuestSpec(name="a", kind=kind), address="192.168.77.10/24", emulated=emulated
+    ).splitlines()
+    assert ('cpus = "all,^0"' in lines, "hap = 0" in lines) == (off, shadow)
+
+
+def test_guest_that_is_told_no_abi() -> None:
+    config = render_config(GuestSpec(name="a", kind="pv64", abi=None), address="192.168.77.10/24")
+    assert "xen." not in config.split("extra")[1].splitlines()[0]
+
+
+@pytest.mark.parametrize("name", ["", "7", "a b", "../a", "a;b", "-a", "a" * 62])
+def test_guest_name_that_cannot_be(name: str) -> None:
+    with pytest.raises(UserError, match="cannot be"):
+        render_config(GuestSpec(name=name, kind="pv64"), address="192.168.77.10/24")
+
+
+def test_guest_kind_that_is_not_known() -> None:
+    with pytest.raises(UserError, match="'vax' is not known"):
+        render_config(GuestSpec(name="a", kind="vax"), address="192.168.77.10/24")
+
+
+def test_xl_string() -> None:
+    assert xl_string('a"b\\c\nd') == '"a\\"b\\\\c\\nd"'
+    with pytest.raises(UserError):
+        xl_string("\x1b[2J")

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""KTAP off a recorded console of a bare guest, whole and broken."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.core.records import Verdict
+from harness.machine import bare
+from harness.monitor import ktap
+from harness.run import cases
+
+LOG = (Path(__file__).parents[1] / "logs" / "bare-pv64.log").read_text().splitlines()
+
+
+def at(text: str) -> int:
+    return next(number for number, line in enumerate(LOG) if text in line)
+
+
+def test_a_whole_log() -> None:
+    results = ktap.parse(LOG)
+    assert results.planned == len(results.cases) == 34
+    assert all(case.ok for case in results.cases)
+    assert results.problem == ""
+    assert "all_ports_open_and_each_is_delivered" in {c.name for c in results.cases}
+    assert bare._judge(LOG, results, problem="", late="") == (Verdict.PASS, "", "")
+
+
+def test_a_failed_test_and_its_diagnostics() -> None:
+    log = list(LOG)
+    where = at("ok 3 ")
+    log[where : where + 1] = ["# line 7: a == b: got 1, want 2", "not " + LOG[where]]
+    results = ktap.parse(log)
+    assert [c.name for c in results.cases if not c.ok] == [LOG[where].split()[-1]]
+    assert results.cases[2].diagnostics == ("line 7: a == b: got 1, want 2",)
+    assert bare._judge(log, results, problem="", late="")[0] is Verdict.FAIL
+
+
+def test_cut_short_is_never_a_pass() -> None:
+    log = LOG[: at("ok 12 ")]
+    results = ktap.parse(log)
+    assert results.problem.startswith("11 of 34")
+    assert bare._judge(log, results, problem="", late="")[0] is Verdict.CRASH
+    assert bare._judge(log, results, problem="", late="60 s")[0] is Verdict.HANG
+
+
+@pytest.mark.parametrize("gone", ["1..34", "ok 5 "])
+def test_a_lost_line_is_never_a_pass(gone: str) -> None:
+    log = [line for line in LOG if not line.startswith(gone)]
+    assert ktap.parse(log).problem
+
+
+def test_a_crash_of_xen_wins() -> None:
+    log = [*LOG, "(XEN) Assertion 'unreachable' failed at common/event_3l.c:93"]
+    verdict, layer, reason = bare._judge(log, ktap.parse(log), problem="", late="")
+    assert (verdict, layer) == (Verdict.CRASH, "xen")
+    assert "Assertion" in reason
+
+
+def test_names_in_the_source_are_those_on_the_console() -> None:
+    recorded = {case.name for case in ktap.parse(LOG).cases}
+    assert recorded <= {name for _, name in cases.bare_cases("conformance", ("bare-pv64",))}
+
+
+def test_figures_are_no_diagnostics() -> None:
+    log = [
+        "KTAP version 1", "# seed 7", "1..2",
+        "# metric rounds 100", "# metric cost -3", "# metric rounds 5", "# metric bad x", "# seed 9",
+        "ok 1 a",
+        "ok 2 b",
+    ]  # fmt: skip
+    results = ktap.parse(log)
+    assert results.seed == 7
+    assert results.cases[0].metrics == {"rounds": 105, "cost": -3}
+    assert results.cases[0].diagnostics == ("metric bad x", "seed 9")
+    assert results.cases[1].metrics == {}
+
+
+def test_no_seed_told() -> None:
+    assert ktap.parse([line for line in LOG if "# seed" not in line]).seed is None

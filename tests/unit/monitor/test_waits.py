@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A wait ends for the first of four reasons; the clock is the test's."""
+
+import os
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from harness.core.records import Verdict
+from harness.monitor.waits import Crash, MachineCrashed, MachineDied, Silence, TimedOut, Watchdog, wait
+
+
+class World:
+    """A clock, and what happens at which of its seconds."""
+
+    def __init__(self, events: dict[float, Callable[[], object]] | None = None) -> None:
+        self.now = 0.0
+        self.heard = 0.0
+        self.got: str | None = None
+        self.events = dict(events or {})
+        self.watchdog = Watchdog(clock=lambda: self.now)
+
+    def answer(self, seconds: float) -> str | None:
+        due = [at for at in self.events if at <= self.now + seconds]
+        if not due:
+            self.now += seconds
+            return None
+        self.now = max(self.now, min(due))
+        self.events.pop(min(due))()
+        return self.got
+
+    def wait(self, *, total: float, silence: float | None = None) -> str:
+        return wait(
+            self.answer,
+            watchdog=self.watchdog,
+            what="the answer",
+            total=total,
+            silence=silence,
+            last_sound=lambda: self.heard,
+        )
+
+    def give(self) -> None:
+        self.got = "yes"
+
+    def sound(self) -> None:
+        self.heard = self.now
+
+    def crash(self) -> None:
+        crash = Crash(layer="xen", line="Panic on CPU 0:", seconds=self.now)
+        self.watchdog.lose(lambda: MachineCrashed("xen crashed", crash=crash))
+
+
+def test_answer() -> None:
+    world = World()
+    world.events = {3.0: world.give}
+    assert world.wait(total=10) == "yes"
+    assert world.now == 3.0
+
+
+def test_total_deadline() -> None:
+    world = World()
+    world.events = {11.0: world.give}
+    with pytest.raises(TimedOut, match="no answer for 10 s while waiting for the answer") as caught:
+        world.wait(total=10)
+    assert world.now == 10.0
+    assert caught.value.verdict is Verdict.HANG
+    assert not isinstance(caught.value, Silence)
+
+
+def test_silence_is_counted_from_the_last_sound() -> None:
+    world = World()
+    world.events = {2.0: world.sound, 4.0: world.sound}
+    with pytest.raises(Silence):
+        world.wait(total=100, silence=3)
+    assert world.now == 7.0
+
+
+def test_sounds_do_not_move_the_total_deadline() -> None:
+    world = World()
+    world.events = {float(at): world.sound for at in range(1, 20)}
+    with pytest.raises(TimedOut) as caught:
+        world.wait(total=10, silence=3)
+    assert world.now == 10.0
+    assert not isinstance(caught.value, Silence)
+
+
+def test_slowness_stretches_both_deadlines_and_is_said() -> None:
+    world = World()
+    world.watchdog.time_scale = 4.0
+    with pytest.raises(Silence, match=r"12 s \(3 s at reference speed, times 4.0"):
+        world.wait(total=100, silence=3)
+    assert world.now == 12.0
+
+
+def test_crash_ends_the_wait_before_the_answer() -> None:
+    world = World()
+    world.events = {1.0: world.crash, 2.0: world.give}
+    with pytest.raises(MachineCrashed) as caught:
+        world.wait(total=10)
+    assert world.now == 1.0
+    assert caught.value.layer == "xen"
+    assert caught.value.verdict is Verdict.CRASH
+
+
+def test_the_first_loss_counts_and_every_later_wait_has_it() -> None:
+    world = World()
+    world.crash()
+    assert world.watchdog.lose(lambda: MachineDied("QEMU ended")) is False
+    for _ in range(2):
+        with pytest.raises(MachineCrashed):
+            world.wait(total=10)
+
+
+def test_guest_is_lost_with_its_machine_not_the_other_way_round() -> None:
+    machine = Watchdog()
+    first, second = Watchdog(parent=machine), Watchdog(parent=machine)
+    first.lose(lambda: TimedOut("first"))
+    assert first.lost and not machine.lost and not second.lost
+    machine.lose(lambda: MachineDied("QEMU ended"))
+    with pytest.raises(MachineDied):
+        second.check()
+
+
+def test_poll_tells_data_from_alarm() -> None:
+    machine = Watchdog()
+    guest = Watchdog(parent=machine)
+    read, write = os.pipe()
+    try:
+        assert guest.poll(read, 0.0) is False
+        machine.lose(lambda: MachineDied("QEMU ended"))
+        assert guest.poll(read, 60.0) is False  # at once, or this test hangs
+        os.write(write, b"x")
+        assert guest.poll(read, 60.0) is True
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+def test_listener_hears_a_loss_within_its_block_only() -> None:
+    watchdog = Watchdog()
+    heard = []
+    with watchdog.on_loss(lambda: heard.append("early")):
+        pass
+    with watchdog.on_loss(lambda: heard.append("within")):
+        watchdog.lose(lambda: MachineDied("x"))
+    with watchdog.on_loss(lambda: heard.append("after")):
+        pass
+    assert heard == ["within", "after"]
+
+
+def test_a_deadline_asks_who_hangs_and_is_not_asked_by_who_asks() -> None:
+    world = World()
+
+    def suspect() -> str:
+        with pytest.raises(TimedOut) as inner:
+            world.wait(total=5.0)  # the question itself gets no answer
+        assert inner.value.layer == ""
+        return "dom0"
+
+    world.watchdog.find_hung_layer = suspect
+    with pytest.raises(TimedOut) as caught:
+        world.wait(total=10.0)
+    assert caught.value.layer == "dom0"
+
+
+def test_deadlines_of_two_threads_are_both_blamed() -> None:
+    watchdog = Watchdog()
+    both = threading.Barrier(2)
+    asked = []
+
+    def suspect() -> str:
+        asked.append(watchdog.hung())  # by who asks: no answer
+        return "dom0"
+
+    watchdog.find_hung_layer = suspect
+    blamed = []
+
+    def wait() -> None:
+        both.wait()
+        blamed.append(watchdog.hung())
+
+    threads = [threading.Thread(target=wait) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (blamed, asked) == (["dom0", "dom0"], ["", ""])

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""base.toml is read strictly; the folders of the project are read as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.build.recipes import recipes
+from harness.core.errors import UserError
+from harness.plan.flavours import FLAVOURS
+from harness.source import bases
+
+KNOWN = f"""\
+[[debian.known]]
+version = "4.20.2"
+sha256 = "{"f" * 64}"
+"""
+GOOD = f"""\
+component = "xen"
+series = "4.20"
+[debian]
+package = "xen"
+suites = ["trixie"]
+{KNOWN}
+[[upstream]]
+version = "4.20.1"
+url = "https://example.org/xen-4.20.1.tar.gz"
+sha256 = "{"0" * 64}"
+"""
+
+
+def load(tmp_path: Path, text: str) -> bases.Base:
+    (tmp_path / "base.toml").write_text(text)
+    return bases.load(tmp_path)
+
+
+def test_a_good_one(tmp_path: Path) -> None:
+    base = load(tmp_path, GOOD)
+    assert base.name == "xen-4.20"
+    assert base.file.upstream[0].version == "4.20.1"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('package = "xen"', 'package = "xen"\nmirror = "x"', "unknown field `mirror`"),
+        ('series = "4.20"', 'series = "4.20"\nserie = "x"', "unknown field `serie`"),
+        ('series = "4.20"', "series = 4.20", r"Expected `str`, got `float` - at `\$\.series`"),
+        ('suites = ["trixie"]', 'suites = "trixie"', r"at `\$\.debian\.suites`"),
+        ('component = "xen"', 'component = "bsd"', r"at `\$\.component`"),
+        ('package = "xen"\n', "", "missing required field `package`"),
+        ("0" * 64, "0" * 63, "not 64 hex digits"),
+        ('version = "4.20.1"', 'version = "4.21.1"', "is not of series 4.20"),
+        (KNOWN, KNOWN.replace("4.20.2", "4.19.2"), r"debian\.known\.version 4\.19\.2 is not of series 4\.20"),
+        (KNOWN, KNOWN.replace("f" * 64, "f" * 63), r"debian\.known\.sha256 of 4\.20\.2 is not 64 hex digits"),
+        ('series = "4.20"', 'series = "4.20', "is not TOML"),
+    ],
+)
+def test_a_wrong_one_names_file_and_key(tmp_path: Path, old: str, new: str, says: str) -> None:
+    assert old in GOOD
+    with pytest.raises(UserError, match=says) as caught:
+        load(tmp_path, GOOD.replace(old, new, 1))
+    assert str(tmp_path / "base.toml") in caught.value.message
+    assert caught.value.hint
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot read .*base\.toml"):
+        bases.load(tmp_path)
+
+
+@pytest.mark.parametrize("component", ["xen", "linux"])
+def test_the_projects_own(component: str) -> None:
+    base = bases.load(bases.default(component))
+    assert base.folder.parent.name.startswith({"xen": "xen", "linux": "guest"}[base.file.component])
+    assert base.fragments(flavour="release")
+    assert all(patch.suffix == ".patch" for patch in base.patches())
+
+
+def test_cover_letter_is_no_patch_and_order_is_by_number(tmp_path: Path) -> None:
+    base = load(tmp_path, GOOD)
+    for name in ("0010-c.patch", "0002-b.patch", "0001-a.patch", "0000-cover.patch", "notes.patch"):
+        (tmp_path / name).touch()
+    assert [p.name for p in base.patches()] == ["0001-a.patch", "0002-b.patch", "0010-c.patch"]
+
+
+def test_a_flavour_adds_its_fragments(tmp_path: Path) -> None:
+    base = load(tmp_path, GOOD)
+    (tmp_path / "config/debug").mkdir(parents=True)
+    for name in ("config/b.config", "config/a.config", "config/debug/lockdep.config"):
+        (tmp_path / name).touch()
+    assert [p.name for p in base.fragments(flavour="release")] == ["a.config", "b.config"]
+    assert [p.name for p in base.fragments(flavour="debug")] == ["a.config", "b.config", "lockdep.config"]
+    (tmp_path / "config/x86_64").mkdir()
+    (tmp_path / "config/x86_64/wide.config").touch()
+    names = [p.name for p in base.fragments(flavour="debug", arch="x86_64")]
+    assert names == ["a.config", "b.config", "wide.config", "lockdep.config"]
+    assert base.fragments(flavour="debug", arch="i386") == base.fragments(flavour="debug")
+    assert base.has("debug") and not base.has("ubsan")
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_flavour_is_of_one_base_and_the_other_is_a_release(flavour: str) -> None:
+    its = {name: recipe.flavour for name, recipe in recipes(flavour=flavour).items()}
+    of = "linux" if flavour.startswith("linux-") else "xen"
+    assert its == {"xen": "release", "linux": "release"} | {of: flavour}
+
+
+@pytest.mark.parametrize(
+    ("version", "series", "is_in"),
+    [
+        ("6.12.107", "6.12", True),
+        ("6.12", "6.12", True),
+        ("6.120.1", "6.12", False),
+        ("6.1.12", "6.12", False),
+        ("4.20.3+127-gc42374a105", "4.20", True),
+        ("4.20~rc1", "4.20", False),
+    ],
+)
+def test_in_series(version: str, series: str, is_in: bool) -> None:
+    assert bases.in_series(version, series) is is_in

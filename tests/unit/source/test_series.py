@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Series on a tiny tree, by the real git."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from harness.core.errors import UserError
+from harness.core.progress import Progress
+from harness.core.records import Source
+from harness.source import series
+from harness.source.trees import content_of, own_tree
+from harness.store.artifacts import Store
+from harness.store.hashes import sha256_of
+
+FIRST = """\
+From 0123456789012345678901234567890123456789 Mon Sep 17 00:00:00 2001
+From: evtchn-harness <evtchn-harness@localhost>
+Date: Wed, 1 Jan 2025 00:00:00 +0000
+Subject: [PATCH 1/2] xen/evtchn: change the
+ second line
+
+Because.
+---
+diff --git a/common/file.c b/common/file.c
+--- a/common/file.c
++++ b/common/file.c
+@@ -1,3 +1,3 @@
+ one
+-two
++TWO
+ three
+--\x20
+2.39.0
+"""
+SECOND = FIRST.replace("-two\n+TWO", "-TWO\n+deux").replace(
+    "[PATCH 1/2] xen/evtchn: change the\n second line", "[PATCH 2/2] in French"
+)
+
+
+@pytest.fixture
+def progress() -> Progress:
+    return Progress(io.StringIO())
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    top = tmp_path / "xen-4.20.0"
+    (top / "common").mkdir(parents=True)
+    (top / "common/file.c").write_text("one\ntwo\nthree\n")
+    (top / ".gitignore").write_text("*.o\nshipped\n")
+    (top / "shipped").write_text("ignored by git, but part of the tarball\n")
+    tarball = tmp_path / "xen.tar.xz"
+    with tarfile.open(tarball, "w:xz") as tar:
+        tar.add(top, top.name)
+    return Source(
+        name="xen", version="4.20.0", origin="test", sha256=sha256_of(tarball), tarball=tarball
+    )
+
+
+def patches(tmp_path: Path, *texts: str) -> list[Path]:
+    paths = []
+    for number, text in enumerate(texts, 1):
+        paths.append(tmp_path / f"{number:04}-patch.patch")
+        paths[-1].write_text(text)
+    return paths
+
+
+def git(path: Path, *args: str) -> str:
+    return subprocess.run(
+        ["git", "-C", path, *args], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def test_patches_become_commits_in_order(
+    source: Source, store: Store, progress: Progress, tmp_path: Path
+) -> None:
+    with series.prepared(source, patches(tmp_path, FIRST, SECOND), store=store, progress=progress) as tree:
+        assert (tree.path / "common/file.c").read_text() == "one\ndeux\nthree\n"
+        assert (tree.path / "shipped").exists()
+        assert tree.series == ("xen/evtchn: change the second line", "in French")
+        assert git(tree.path, "log", "--format=%s").splitlines() == [
+            "in French", "xen/evtchn: change the second line", "xen 4.20.0",
+        ]
+        assert git(tree.path, "rev-parse", "--abbrev-ref", "HEAD") == "HEAD"
+        assert git(tree.path, "status", "--porcelain") == ""
+
+
+def test_the_same_again_gives_the_same_commit(
+    source: Source, store: Store, progress: Progress, tmp_path: Path
+) -> None:
+    heads = []
+    for root in (store.root, tmp_path / "other"):
+        with series.prepared(
+            source, patches(tmp_path, FIRST), store=Store(root), progress=progress
+        ) as tree:
+            heads.append(git(tree.path, "rev-parse", "HEAD"))
+    assert heads[0] == heads[1]
+
+
+def test_an_empty_series_and_a_change_of_series(
+    source: Source, store: Store, progress: Progress, tmp_path: Path
+) -> None:
+    with series.prepared(source, patches(tmp_path, FIRST), store=store, progress=progress) as tree:
+        (tree.path / "left.o").touch()
+        (tree.path / "common/file.c").write_text("edited by accident")
+        first = tree.digest
+    with series.prepared(source, [], store=store, progress=progress) as tree:
+        assert (tree.path / "common/file.c").read_text() == "one\ntwo\nthree\n"
+        assert not (tree.path / "left.o").exists()
+        assert (tree.path / "shipped").exists()
+        assert tree.digest != first and tree.series == ()
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        (SECOND.replace("-TWO", "-ZWEI"), r"does not fit common/file\.c:1"),
+        (SECOND.replace("common/file.c", "common/absent.c"), r"does not fit common/absent\.c"),
+        (SECOND.replace(" three\n", ""), "is corrupt at line"),
+        ("just words\n", "holds no patch"),
+    ],
+)
+def test_a_patch_that_does_not_apply_is_named_and_nothing_is_left(
+    source: Source, store: Store, progress: Progress, tmp_path: Path, bad: str, says: str
+) -> None:
+    with (
+        pytest.raises(UserError, match=says) as caught,
+        series.prepared(source, patches(tmp_path, FIRST, bad), store=store, progress=progress),
+    ):
+        pytest.fail("applied")
+    assert "0002-patch.patch" in caught.value.message
+    assert "git am" in caught.value.hint
+    path = series.tree_path(store, source)
+    assert (path / "common/file.c").read_text() == "one\ntwo\nthree\n"
+    assert git(path, "rev-parse", "HEAD") == git(path, "rev-parse", series.BASE_REF)
+    assert not (path / ".git/rebase-apply").exists()
+
+
+def test_a_killed_run_is_cleaned_up_after(
+    source: Source, store: Store, progress: Progress, tmp_path: Path
+) -> None:
+    with series.prepared(source, [], store=store, progress=progress) as tree:
+        path = tree.path
+    (path / ".git/index.lock").touch()
+    (path / ".git/rebase-apply").mkdir()
+    half = path.parent / f".make-{path.name}-dead"
+    half.mkdir()
+    with series.prepared(source, patches(tmp_path, FIRST), store=store, progress=progress) as tree:
+        assert (tree.path / "common/file.c").read_text() == "one\nTWO\nthree\n"
+    shutil.rmtree(path)
+    with series.prepared(source, [], store=store, progress=progress):
+        assert not half.exists()
+
+
+def own(tmp_path: Path) -> Path:
+    tree = tmp_path / "mine"
+    (tree / "xen/common").mkdir(parents=True)
+    (tree / "xen/common/event_channel.c").write_text("committed\n")
+    (tree / ".gitignore").write_text("*.o\n")
+    git(tree, "init", "-q")
+    git(tree, "add", "-A")
+    git(tree, "-c", "user.name=x", "-c", "user.email=x@localhost", "commit", "-qm", "base")
+    return tree
+
+
+def test_an_own_tree_is_taken_as_it_stands(store: Store, progress: Progress, tmp_path: Path) -> None:
+    tree = own(tmp_path)
+    clean = content_of(tree)
+    (tree / "xen/common/event_channel.c").write_text("edited\n")
+    (tree / "xen/common/new.c").write_text("untracked\n")
+    (tree / "xen/common/old.o").write_text("ignored\n")
+    source = own_tree("xen", tree)
+    assert source.note == "2 uncommitted changes"
+    assert content_of(tree) != clean
+    with series.prepared(source, [], store=store, progress=progress) as copy:
+        assert (copy.path / "xen/common/event_channel.c").read_text() == "edited\n"
+        assert (copy.path / "xen/common/new.c").exists()
+        assert not (copy.path / "xen/common/old.o").exists()
+        before = (copy.path / ".gitignore").stat().st_mtime_ns
+    # Their index and objects are as they were.
+    assert git(tree, "diff", "--cached", "--name-only") == ""
+    (tree / "xen/common/new.c").unlink()
+    with series.prepared(source, [], store=store, progress=progress) as copy:
+        assert not (copy.path / "xen/common/new.c").exists()
+        assert (copy.path / ".gitignore").stat().st_mtime_ns == before
+
+
+def test_an_own_tree_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a xen source tree"):
+        own_tree("xen", tmp_path)
