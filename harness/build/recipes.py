@@ -154,7 +154,7 @@ def statements_of(source: str) -> str:
             lines[row - 1] = lines[row - 1][:column]
     for node in ast.walk(ast.parse(source)):
         docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        if docstring or isinstance(node, ast.Import | ast.ImportFrom):
+        if isinstance(node, ast.stmt) and (docstring or isinstance(node, ast.Import | ast.ImportFrom)):
             for row in range(node.lineno - 1, node.end_lineno or node.lineno):
                 lines[row] = ""
     return "".join(f"{line.rstrip()}\n" for line in lines if line.strip())

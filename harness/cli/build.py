@@ -92,8 +92,8 @@ def boot(
     [bold]evh shell[/bold]                            dom0
     [bold]evh shell pv64 -c 'dmesg | tail'[/bold]     one command in a guest
     """
-    from harness.dev.attach import hold
     from harness.dev.boot import booted
+    from harness.machine.attach import hold
 
     with make_progress() as progress, ExitStack() as stack:
         machine, folder = booted(
@@ -134,8 +134,8 @@ def shell(
     [bold]evh shell pv64[/bold]                       the guest of that name
     [bold]evh shell -c 'xl list'[/bold]               one command
     """
-    from harness.dev.attach import connect, running
     from harness.dev.boot import booted
+    from harness.machine.attach import connect, running
 
     up = next(running(runs), None)
     with ExitStack() as stack:
@@ -155,7 +155,7 @@ def shell(
 
 
 def _talk(ssh: SSH, command: str | None) -> int:
-    from harness.dev.attach import interactive
+    from harness.dev.shell import interactive
 
     if command is None:
         return interactive(ssh)

@@ -7,7 +7,7 @@ import fcntl
 from pathlib import Path
 
 from harness.core.errors import UserError
-from harness.dev.attach import running
+from harness.machine.attach import running
 from harness.run.record import load
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any, Protocol
 
 from harness.core.errors import EvhError
+from harness.machine.ssh import SSH
 from harness.monitor import hang_report
-from harness.monitor.waits import TimedOut
-
-if TYPE_CHECKING:
-    from harness.machine.machine import Machine
+from harness.monitor.consoles import Consoles
+from harness.monitor.waits import TimedOut, Watchdog
 
 # Seconds at reference speed.
 DOM0_SECONDS = 15
@@ -24,7 +24,27 @@ XEN_SECONDS = 10
 LOOK_SECONDS = 20.0  # for each command of the hang report
 
 
-def hung_guest(machine: Machine, layer: str) -> str:
+class Asked(Protocol):
+    """What is used of a machine here."""
+
+    run_dir: Path
+    watchdog: Watchdog
+    guests: dict[str, Any]
+    progress: Any
+
+    @property
+    def dom0(self) -> SSH:
+        """SSH into dom0."""
+
+    @property
+    def consoles(self) -> Consoles:
+        """Every console of the machine."""
+
+    def xen_keys(self, keys: str) -> None:
+        """Type debug keys at Xen's console."""
+
+
+def hung_guest(machine: Asked, layer: str) -> str:
     """The layer to blame for a guest's silence: the guest, if dom0 answers.
 
     Args:
@@ -45,7 +65,7 @@ def hung_guest(machine: Machine, layer: str) -> str:
     return layer
 
 
-def hung_dom0(machine: Machine) -> str:
+def hung_dom0(machine: Asked) -> str:
     """The layer to blame for dom0's silence: dom0, if Xen answers its debug key for help."""
     since = machine.consoles.next_number
     try:
@@ -68,7 +88,7 @@ def hung_dom0(machine: Machine) -> str:
     return "dom0"
 
 
-def _ask_dom0(machine: Machine, command: str) -> str:
+def _ask_dom0(machine: Asked, command: str) -> str:
     """The output of a command in dom0; of a failure, its message."""
     try:
         # With a deadline of its own in dom0: a command that never ends must not outlive us.
@@ -80,7 +100,7 @@ def _ask_dom0(machine: Machine, command: str) -> str:
     return done.out + (f"({command}: status {done.rc} {done.err.strip()})" if done.rc else "")
 
 
-def _ask_xen(machine: Machine, keys: str) -> str:
+def _ask_xen(machine: Asked, keys: str) -> str:
     """What Xen prints for debug keys, one after the other."""
     since = machine.consoles.next_number
     for key in keys:

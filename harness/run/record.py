@@ -8,13 +8,13 @@ reads it, also after SIGKILL of the run, sees a complete document.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from harness.core.errors import UserError
+from harness.core.process import alive
 from harness.core.records import Verdict
 
 SCHEMA = 2
@@ -251,17 +251,3 @@ def upgraded(document: Any) -> Any:
             if isinstance(entry, dict) and old in entry:
                 entry[new] = entry.pop(old)
     return document | {"schema": SCHEMA}
-
-
-def alive(pid: int) -> bool:
-    """Whether a process of that id exists on this host."""
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-

@@ -102,9 +102,9 @@ def real_backends() -> Backends:
     from harness.build.graph import build
     from harness.build.kunit import build_kernel
     from harness.build.xtf import build as build_xtf
-    from harness.dev.attach import hold
     from harness.guest.guest import Guest
     from harness.machine.accelerator import choose_accelerator
+    from harness.machine.attach import hold
     from harness.machine.machine import Machine
     from harness.store.artifacts import Store
 

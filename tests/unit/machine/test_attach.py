@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.core.errors import UserError
-from harness.dev import attach
+from harness.machine import attach
 
 
 def kept(folder: Path) -> Any:

@@ -10,24 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
-import shutil
-import signal
-import sys
-import termios
-import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from harness.core.errors import UserError
-from harness.run.record import alive
+from harness.core.process import alive
 
 if TYPE_CHECKING:
-    import paramiko
 
     from harness.machine.machine import Machine
     from harness.machine.ssh import SSH
@@ -162,56 +155,3 @@ def hold(machine: Machine, run_dir: Path, *, say: Callable[[str], None] = print)
             while True:
                 watchdog.check()
                 watchdog.poll(watchdog.alarms()[0], 3600)
-
-
-def interactive(ssh: SSH) -> int:
-    """Put this terminal into a login shell on the other side.
-
-    Returns:
-        The shell's exit status.
-
-    Raises:
-        UserError: stdin is not a terminal.
-    """
-    if not sys.stdin.isatty():
-        raise UserError(
-            "an interactive shell needs a terminal",
-            hint="For one command: evh shell NAME --command 'xl list'.",
-        )
-    size = shutil.get_terminal_size()
-    channel = ssh.shell(term=os.environ.get("TERM", "vt100"), width=size.columns, height=size.lines)
-    stdin = sys.stdin.fileno()
-    before = termios.tcgetattr(stdin)
-
-    def resized(number: int, frame: object) -> None:
-        now = shutil.get_terminal_size()
-        channel.resize_pty(now.columns, now.lines)
-
-    old = signal.signal(signal.SIGWINCH, resized)
-    try:
-        tty.setraw(stdin)
-        _pump(channel, stdin)
-    finally:
-        termios.tcsetattr(stdin, termios.TCSADRAIN, before)
-        signal.signal(signal.SIGWINCH, old)
-        # The status follows the last output; after close() there is none to be had.
-        channel.status_event.wait(5)
-        status = channel.exit_status
-        channel.close()
-    return max(status, 0)
-
-
-def _pump(channel: paramiko.Channel, stdin: int) -> None:
-    while True:
-        both: list[Any] = [channel, stdin]
-        ready, _, _ = select.select(both, [], [])
-        if channel in ready:
-            data = channel.recv(64 << 10)
-            if not data:
-                return
-            os.write(sys.stdout.fileno(), data)
-        if stdin in ready:
-            data = os.read(stdin, 4096)
-            if not data:
-                return
-            channel.sendall(data)
