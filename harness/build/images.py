@@ -9,15 +9,19 @@ keys, rootfs (mmdebstrap), guest (cpio), dom0 (ext4).
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from debian.deb822 import Packages
+from elftools.elf.dynamic import DynamicSegment
+from elftools.elf.elffile import ELFFile
+from elftools.elf.segments import InterpSegment
 
 from harness.core import process
 from harness.core.errors import InfraError, UserError
@@ -119,14 +123,8 @@ def make_rootfs(
 
 def installed(status: str) -> str:
     """``package version`` lines out of a dpkg status file: what was resolved, for the record."""
-    lines: list[str] = []
-    for paragraph in status.split("\n\n"):
-        fields = dict(
-            line.split(": ", 1) for line in paragraph.splitlines() if ": " in line and line[0] != " "
-        )
-        if "Package" in fields:
-            lines.append(f"{fields['Package']} {fields.get('Version', '')}\n")
-    return "".join(sorted(lines))
+    packages = Packages.iter_paragraphs(status, use_apt_pkg=False)
+    return "".join(sorted(f"{one['Package']} {one.get('Version', '')}\n" for one in packages))
 
 
 @contextmanager
@@ -297,15 +295,16 @@ def libraries(debian: Path, program: str) -> list[tuple[Path, Path]]:
     Raises:
         InfraError: the root lacks one of them.
     """
-    readelf = process.need("readelf", package="binutils")
     found: dict[Path, Path] = {}
     todo = [debian / program]
     while todo:
-        said = process.run([readelf, "-ld", todo.pop()], what=f"list the libraries of {program}")
-        needed = re.findall(r"\(NEEDED\).*\[(.+)\]", said)
-        if loader := re.search(r"program interpreter: (/.+)\]", said):
-            found[_library(debian, Path(loader[1]).name)] = Path(loader[1])
-        for name in needed:
+        with todo.pop().open("rb") as file:
+            segments = list(ELFFile(file).iter_segments())
+            interpreters = [s.get_interp_name() for s in segments if isinstance(s, InterpSegment)]
+            tags: list[Any] = [tag for s in segments if isinstance(s, DynamicSegment) for tag in s.iter_tags("DT_NEEDED")]
+        for interpreter in interpreters:
+            found[_library(debian, Path(interpreter).name)] = Path(interpreter)
+        for name in (str(tag.needed) for tag in tags):
             library = _library(debian, name)
             if library not in found:
                 found[library] = Path("/") / library.relative_to(debian)

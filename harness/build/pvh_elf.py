@@ -11,7 +11,10 @@ after memory was given out for the first time, so ``memmap=`` has it kept.
 
 from __future__ import annotations
 
-import struct
+import io
+
+from elftools.construct.lib.container import Container
+from elftools.elf.elffile import ELFFile
 
 from harness.core.errors import InfraError
 
@@ -20,9 +23,7 @@ PLACE = 4 << 20
 SIZE = 5 << 20
 ARGS = f"memmap={SIZE:#x}${PLACE:#x} initrdmem={PLACE:#x},{SIZE:#x}"
 
-_HEADER = struct.Struct("<16sHHIIIIIHHHHHH")
-_SEGMENT = struct.Struct("<IIIIIIII")
-_PT_LOAD, _READ = 1, 4
+_READ = 4  # PF_R
 _PAGE = 4096
 
 
@@ -37,22 +38,26 @@ def join(kernel: bytes, initrd: bytes) -> bytes:
         InfraError: one of them does not fit.
     """
     if kernel[:5] != b"\x7fELF\x01":
-        raise InfraError("the guest's kernel is no 32-bit ELF", hint="This is a bug in the harness.")
-    header = list(_HEADER.unpack_from(kernel))
-    phoff, phentsize, phnum = header[5], header[9], header[10]
-    segments = [_SEGMENT.unpack_from(kernel, phoff + i * phentsize) for i in range(phnum)]
-    lowest = min(paddr for kind, _, _, paddr, *_ in segments if kind == _PT_LOAD)
+        raise InfraError("the guest's kernel is not a 32-bit ELF file", hint="This is a bug in the harness.")
+    elf = ELFFile(io.BytesIO(kernel))
+    segments = [segment.header for segment in elf.iter_segments()]
+    lowest = min(segment.p_paddr for segment in segments if segment.p_type == "PT_LOAD")
     if len(initrd) > SIZE or lowest < PLACE + SIZE:
         raise InfraError(
             f"the guest's initramfs of {len(initrd) >> 20} MiB does not fit below its kernel at {lowest:#x}",
-            hint="make harness/pvhelf.py's SIZE fit.",
+            hint="adjust SIZE in harness/build/pvh_elf.py.",
         )
     data = bytearray(kernel)
     data += bytes(-len(data) % _PAGE)
-    # Loaded in order: the lowest first.
-    segments.insert(0, (_PT_LOAD, len(data), PLACE, PLACE, SIZE, SIZE, _READ, _PAGE))
+    added = Container(
+        p_type="PT_LOAD", p_offset=len(data), p_vaddr=PLACE, p_paddr=PLACE,
+        p_filesz=SIZE, p_memsz=SIZE, p_flags=_READ, p_align=_PAGE,
+    )  # fmt: skip
     data += initrd + bytes(SIZE - len(initrd))
-    header[5], header[10] = len(data), len(segments)
-    data += b"".join(_SEGMENT.pack(*segment) for segment in segments)
-    _HEADER.pack_into(data, 0, *header)
+    header = elf.header
+    header.e_phoff, header.e_phnum = len(data), len(segments) + 1
+    # Loaded in order: the lowest first.
+    for segment in (added, *segments):
+        data += elf.structs.Elf_Phdr.build(segment)
+    data[: header.e_ehsize] = elf.structs.Elf_Ehdr.build(header)
     return bytes(data)

@@ -1,40 +1,42 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Line coverage of Xen's event channel code: gcov's counters out of a machine that has ended.
+"""Xen's memory out of a QEMU whose guest has ended the machine, over QMP; monitor/gcov.py reads it.
 
-Xen hands its counters out by XEN_SYSCTL_coverage_op, to a dom0 that asks.
-Here they are read out of the machine's memory instead, after the guest has
-ended it and before QEMU goes: no guest has to help, so the same works for
-32-bit ones, for tests that end in a panic, and adds no call to what is
-measured. What Xen's common/coverage/gcc_4_7.c knows of gcc's structures is
-here a second time for that.
+Xen gives its coverage counters to a dom0 that asks for them with
+XEN_SYSCTL_coverage_op. Here the counters are read out of the machine's memory
+instead, after the guest has ended and before QEMU exits: no guest has to help,
+so the same works for 32-bit guests and for tests that end in a panic, and
+nothing is added to the calls that are measured.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import json
 import os
 import re
 import shutil
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+
+from qemu.qmp import EventListener, QMPClient, QMPError
 
 from harness.monitor.gcov import RWDATA, symbols
 
+# Seconds that QEMU may take to save the memory and to exit, once it is no longer waited for.
+PATIENCE = 10.0
+
 
 class Rescue:
-    """Takes Xen's memory out of a QEMU when its guest has ended the machine.
+    """Saves Xen's memory when its guest has ended the machine.
 
     Args:
         syms: ``xen-syms`` of the build.
         dest: file for the memory.
 
     Attributes:
-        problem: why there is none; empty if there is.
+        problem: why the memory was not saved; empty if it was.
     """
 
     def __init__(self, *, syms: Path, dest: Path) -> None:
@@ -44,64 +46,81 @@ class Rescue:
 
     @contextmanager
     def beside(self, folder: Path) -> Iterator[list[str]]:
-        """Words for QEMU's command line, which is to run inside ``folder``; then ``problem`` is valid."""
-        listener = socket.socket(socket.AF_UNIX)
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            # A socket's name has 107 bytes; a folder's may have more.
-            listener.bind(f"/proc/self/fd/{handle}/qmp")
-        finally:
-            os.close(handle)
-        listener.listen(1)
+        """Arguments for a QEMU that runs inside ``folder``; after the block ``problem`` is valid."""
         problems: list[str] = []
+        listening = threading.Event()
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(self._talk(folder, listening))
 
-        def talk() -> None:
+        def run() -> None:
             try:
-                connection, _ = listener.accept()
-                with connection, connection.makefile("rw") as monitor:
-                    problems.extend(self._take(monitor))
-            except (OSError, ValueError) as error:
+                loop.run_until_complete(task)
+            except asyncio.CancelledError:
+                problems.append("QEMU: it never came to the monitor")
+            except (OSError, ValueError, QMPError) as error:
                 problems.append(f"QEMU: {error}")
+            finally:
+                listening.set()
+                loop.close()
 
-        thread = threading.Thread(target=talk, name="coverage", daemon=True)
+        thread = threading.Thread(target=run, name="coverage", daemon=True)
         thread.start()
+        listening.wait(PATIENCE)
         try:
             yield ["-chardev", "socket,id=qmp,path=qmp", "-mon", "chardev=qmp,mode=control", "-no-shutdown"]
         finally:
-            with contextlib.suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)  # if nobody ever came
-            thread.join(10)
-            listener.close()
+            # QEMU is gone by now: what it has not said in a moment never comes.
+            thread.join(1)
+            with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+                loop.call_soon_threadsafe(task.cancel)
+            thread.join(PATIENCE)
         self.problem = problems[0] if problems else ""
         if not problems:
             shutil.move(folder / "memory", self._dest)
 
-    def _take(self, monitor: Any) -> list[str]:
-        """Wait for the end, save the memory, let QEMU go; what went wrong."""
-        first, last = (self._symbols[name] for name in RWDATA)
+    async def _talk(self, folder: Path, listening: threading.Event) -> None:
+        """Wait for the guest's end, save the memory, let QEMU exit.
 
-        def ask(command: str, **arguments: object) -> str:
-            monitor.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
-            monitor.flush()
-            for line in monitor:
-                answer = json.loads(line)
-                if "error" in answer:
-                    raise ValueError(answer["error"]["desc"])
-                if "return" in answer:
-                    return str(answer["return"])
+        Raises:
+            ValueError: there is no memory to be had. QMPError: QEMU refused, or went away.
+        """
+        client = QMPClient("coverage")
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            # A socket's name has 107 bytes; a folder's may have more.
+            await client.start_server(f"/proc/self/fd/{handle}/qmp")
+        finally:
+            os.close(handle)
+        with client.listener("SHUTDOWN") as shutdown:
+            listening.set()
+            await client.accept()
+            try:
+                await self._save(client, shutdown)
+            finally:
+                with contextlib.suppress(QMPError, EOFError, OSError):
+                    await client.disconnect()
+
+    async def _save(self, client: QMPClient, shutdown: EventListener) -> None:
+        ended = asyncio.ensure_future(shutdown.get())
+        left = asyncio.ensure_future(client.runstate_changed())
+        await asyncio.wait({ended, left}, return_when=asyncio.FIRST_COMPLETED)
+        left.cancel()
+        if not ended.done():
+            ended.cancel()
             raise ValueError("it closed its monitor")
+        first, last = (self._symbols[name] for name in RWDATA)
+        try:
+            await self._save_at(client, first, last - first)
+        finally:
+            # -no-shutdown keeps QEMU there until it is told.
+            await client.execute("quit")
 
-        monitor.readline()  # its greeting
-        ask("qmp_capabilities")
-        if not any(json.loads(line).get("event") == "SHUTDOWN" for line in monitor):
-            return ["it closed its monitor"]
-        # Xen's image lies in one piece of memory, at an address that it chose as it booted. Part of it is not
-        # mapped any more (ebmalloc_mem), so by that address and not by Xen's own.
-        where = ask("human-monitor-command", **{"command-line": f"gva2gpa {first:#x}"})
+    @staticmethod
+    async def _save_at(client: QMPClient, address: int, size: int) -> None:
+        # Xen's image lies in one piece of memory, at an address that it chose as it booted. Part of it is no
+        # longer mapped (ebmalloc_mem), so it is saved by that address and not by Xen's own.
+        where = str(await client.execute("human-monitor-command", {"command-line": f"gva2gpa {address:#x}"}))
         found = re.match(r"gpa: (0x[0-9a-f]+)", where)
         if not found:
-            return [f"Xen is not where it was: {where.strip()}"]
-        ask("pmemsave", val=int(found[1], 16), size=last - first, filename="memory")
-        ask("quit")
-        return []
-
+            raise ValueError(f"Xen is not where it was: {where.strip()}")
+        await client.execute("pmemsave", {"val": int(found[1], 16), "size": size, "filename": "memory"})

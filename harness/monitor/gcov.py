@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from elftools.elf.elffile import ELFFile
+
 from harness.core import process
 from harness.core.errors import InfraError
 
@@ -42,13 +44,14 @@ def symbols(syms: Path, names: Sequence[str]) -> dict[str, int]:
     Raises:
         InfraError: it lacks one.
     """
-    out = process.run([process.need("nm", package="binutils"), syms], what="read Xen's symbols")
-    found = {words[2]: int(words[0], 16) for line in out.splitlines() if len(words := line.split()) == 3}
-    if missing := [name for name in names if name not in found]:
+    with syms.open("rb") as file:
+        table: Any = ELFFile(file).get_section_by_name(".symtab")
+        found = {name: table.get_symbol_by_name(name) for name in names} if table else {}
+    if missing := [name for name in names if not found.get(name)]:
         raise InfraError(
-            f"{syms} has no {', '.join(missing)}", hint="Coverage wants a Xen that is built with it."
+            f"{syms} has no {', '.join(missing)}", hint="Coverage needs a Xen that was built with it."
         )
-    return {name: found[name] for name in names}
+    return {name: found[name][0]["st_value"] for name in names}
 
 
 class Image:
@@ -57,7 +60,7 @@ class Image:
     def __init__(self, syms: Path, memory: Path) -> None:
         names = symbols(syms, (*RWDATA, HEAD))
         self.head = names[HEAD]
-        self._parts = [(names[RWDATA[0]], memory.read_bytes()), *segments(syms.read_bytes())]
+        self._parts = [(names[RWDATA[0]], memory.read_bytes()), *segments(syms)]
 
     def bytes(self, address: int, size: int) -> bytes:
         """Raises: InfraError: it is neither saved nor in the file."""
@@ -80,18 +83,14 @@ class Image:
         return struct.unpack(layout, self.bytes(address, struct.calcsize(layout)))
 
 
-def segments(elf: bytes) -> list[tuple[int, bytes]]:
-    """Address and content of what an ELF64 file loads."""
-    offset, size, count = (
-        struct.unpack_from("<Q", elf, 32)[0],
-        *struct.unpack_from("<HH", elf, 54),
-    )
-    found = []
-    for number in range(count):
-        kind, _, at, address, _, filled, _, _ = struct.unpack_from("<IIQQQQQQ", elf, offset + number * size)
-        if kind == 1:  # PT_LOAD
-            found.append((address, elf[at : at + filled]))
-    return found
+def segments(syms: Path) -> list[tuple[int, bytes]]:
+    """Address and content of what an ELF file loads."""
+    with syms.open("rb") as file:
+        return [
+            (segment["p_vaddr"], segment.data())
+            for segment in ELFFile(file).iter_segments()
+            if segment["p_type"] == "PT_LOAD"
+        ]
 
 
 def gcc_major(version: int) -> int:

@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Pristine source trees, verified: Debian's archive, upstream, or a tree of your own.
-
-A tarball is an artifact in the store. What was resolved stands beside it in
-``source.json``, so that later runs need no network and take the same one.
-"""
+"""Tarballs out of Debian's archive: by a known checksum from its pool, or by a suite's signed index."""
 
 from __future__ import annotations
 
-import functools
 import shutil
-import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from debian.deb822 import Sources
+from debian.debian_support import Version
 
 from harness.core import process
 from harness.core.records import Source
@@ -141,34 +138,20 @@ def update(options: list[str], suite: str) -> None:
 def parse_showsrc(text: str) -> list[Listed]:
     """Versions and original tarballs out of ``apt-cache showsrc``.
 
-    Raises nothing: a paragraph without an ``.orig.tar`` (a native package) is passed over.
+    A paragraph without an ``.orig.tar`` (a native package) is passed over.
     """
-    found: list[Listed] = []
-    for paragraph in text.split("\n\n"):
-        version = ""
-        field = ""
-        for line in paragraph.splitlines():
-            if line[:1] not in (" ", "\t"):
-                field, _, value = line.partition(":")
-                if field == "Version":
-                    version = value.strip()
-            elif field == "Checksums-Sha256":
-                parts = line.split()
-                if len(parts) == 3 and ".orig.tar." in parts[2] and not parts[2].endswith(".asc"):
-                    found.append(Listed(version=version, tarball=parts[2], sha256=parts[0]))
+    found = [
+        Listed(version=paragraph["Version"], tarball=file["name"], sha256=file["sha256"])
+        for paragraph in Sources.iter_paragraphs(text, use_apt_pkg=False)
+        for file in paragraph.get("Checksums-Sha256", ())
+        if ".orig.tar." in file["name"] and not file["name"].endswith(".asc")
+    ]
     return list(dict.fromkeys(found))
 
 
 def newest_first(versions: Iterable[Listed]) -> list[Listed]:
-    """By Debian's own order of versions."""
-
-    def newer(a: Listed, b: Listed) -> int:
-        lower = subprocess.run(
-            ["dpkg", "--compare-versions", a.version, "lt", b.version], check=False
-        )
-        return 1 if lower.returncode == 0 else -1
-
-    return sorted(versions, key=functools.cmp_to_key(newer))
+    """By Debian's own order of versions (deb-version(7))."""
+    return sorted(versions, key=lambda listed: Version(listed.version), reverse=True)
 
 
 def take_tarball(options: list[str], package: str, version: Listed, dest: Path) -> Path:

@@ -200,7 +200,7 @@ def test_missing_hypervisor_is_said(built: Built, tmp_path: Path) -> None:
 CHILD = """
 import pickle, sys, time
 from pathlib import Path
-from harness.embed import process_root
+from harness.machine.hypervisor import process_root
 from test_machine import machine_of
 with machine_of(pickle.loads(bytes.fromhex(sys.argv[1])), Path(sys.argv[2])) as machine:
     machine.start()

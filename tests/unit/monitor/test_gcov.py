@@ -1,19 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Counters out of a machine: the talk with QEMU, gcc's structures, and the series' lines."""
+"""Counters out of a machine: gcc's structures, and the series' lines."""
 
 from __future__ import annotations
 
-import json
-import os
-import socket
 import struct
-import threading
-from pathlib import Path
 
 import pytest
 
 from harness.core.errors import InfraError
-from harness.machine.rescue import RWDATA, Rescue
 from harness.monitor.gcov import (
     GCDA_MAGIC,
     TAG_COUNTERS,
@@ -90,78 +84,3 @@ def test_counters_of_one_object() -> None:
 def test_memory_that_was_not_saved_is_said() -> None:
     with pytest.raises(InfraError, match="0x2000"):
         list(gcda_files(Memory(0x1000, [(0x1000, struct.pack("<Q", 0x2000))])))
-
-
-class Monitor(threading.Thread):
-    """QEMU's side of the talk."""
-
-    def __init__(self, folder: Path, *, ends: bool, moved: bool = False) -> None:
-        super().__init__(daemon=True)
-        self.folder, self.ends, self.moved = folder, ends, moved
-        self.asked: list[str] = []
-
-    def run(self) -> None:
-        handle = os.open(self.folder, os.O_RDONLY)
-        with socket.socket(socket.AF_UNIX) as link:
-            link.connect(f"/proc/self/fd/{handle}/qmp")
-            os.close(handle)
-            with link.makefile("rw") as talk:
-                self.say(talk, {"QMP": {}})
-                for line in talk:
-                    self.answer(talk, json.loads(line))
-                    if not self.ends:
-                        return
-
-    @staticmethod
-    def say(talk: object, words: dict[str, object]) -> None:
-        talk.write(json.dumps(words) + "\n")  # type: ignore[attr-defined]
-        talk.flush()  # type: ignore[attr-defined]
-
-    def answer(self, talk: object, asked: dict[str, object]) -> None:
-        command = str(asked["execute"])
-        self.asked.append(command)
-        value: object = {}
-        if command == "human-monitor-command":
-            value = "Unmapped\r\n" if self.moved else "gpa: 0x3e000000\r\n"
-        if command == "pmemsave":
-            (self.folder / "memory").write_bytes(b"memory")
-        self.say(talk, {"return": value})
-        if command == "qmp_capabilities" and self.ends:
-            self.say(talk, {"event": "SHUTDOWN"})
-
-
-@pytest.fixture
-def rescue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rescue:
-    names = dict.fromkeys(RWDATA, 0)
-    monkeypatch.setattr("harness.machine.rescue.symbols", lambda syms, wanted: names)
-    return Rescue(syms=tmp_path, dest=tmp_path / "saved")
-
-
-def test_memory_is_taken_when_the_guest_has_ended(tmp_path: Path, rescue: Rescue) -> None:
-    folder = tmp_path / ("a folder whose name is too long for a socket " + "x" * 100)
-    folder.mkdir()
-    qemu = Monitor(folder, ends=True)
-    with rescue.beside(folder) as words:
-        assert "-no-shutdown" in words
-        qemu.start()
-        qemu.join(10)
-    assert rescue.problem == ""
-    assert (tmp_path / "saved").read_bytes() == b"memory"
-    assert qemu.asked == ["qmp_capabilities", "human-monitor-command", "pmemsave", "quit"]
-
-
-@pytest.mark.parametrize("words", [{"ends": False}, {"ends": True, "moved": True}, None])
-def test_memory_that_was_not_had_is_said(
-    tmp_path: Path, rescue: Rescue, words: dict[str, bool] | None
-) -> None:
-    with rescue.beside(tmp_path):
-        if words is not None:
-            qemu = Monitor(tmp_path, **words)
-            qemu.start()
-            if not words["ends"]:
-                qemu.join(10)
-            else:
-                while "human-monitor-command" not in qemu.asked:
-                    qemu.join(0.05)
-    assert rescue.problem
-    assert not (tmp_path / "saved").exists()
