@@ -1,7 +1,23 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """evtchn-harness: 3-level event channels for Xen, built, booted and judged.
 
-The modules follow the way data goes (docs/architecture.md):
-plan, sources, series, build, machine, guests, exercise, judge, report.
+The packages follow the way data goes (docs/architecture.md): core, plan,
+store, source, build, monitor, machine, guest, run, report, dev, cli.
 """
 
-__version__ = "0.1.0"
+from __future__ import annotations
+
+from typing import Any
+
+__version__ = "0.2.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Modules under their old names, for tests that users wrote before the modules moved."""
+    if name != "life":
+        raise AttributeError(f"module 'harness' has no attribute {name!r}")
+    from harness.core.deprecated import warn_renamed
+    from harness.guest import lifecycle
+
+    warn_renamed("harness.life", "harness.guest.lifecycle")
+    return lifecycle

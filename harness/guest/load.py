@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness.core.deprecated import renamed
 from harness.guest.exchange import Talk
 from harness.guest.protocol import Bound, Going, LoadCounts, LoadResult, Ports
 
@@ -46,6 +47,8 @@ class Tally:
     p99_us: float
     p999_us: float
     max_us: float
+
+    doubled = renamed("doubled", "duplicated")
 
     @property
     def counts(self) -> dict[str, float]:

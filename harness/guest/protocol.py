@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from harness.core.deprecated import renamed
 from harness.core.errors import EvhError
 
 
@@ -146,6 +147,8 @@ class RawResult(Line, tag="result", frozen=True, kw_only=True):
     xen_free_closed: int
     seconds: float
 
+    doubled = renamed("doubled", "duplicated")
+
     @property
     def counts(self) -> dict[str, float]:
         """What a row() of the report shows of it."""
@@ -176,6 +179,8 @@ class DevResult(Line, tag="result", frozen=True, kw_only=True):
     xen_free_open: int | None
     seconds: float
 
+    doubled = renamed("doubled", "duplicated")
+
     @property
     def counts(self) -> dict[str, float]:
         """What a row() of the report shows of it."""
@@ -196,6 +201,8 @@ class ServeResult(Line, tag="result", frozen=True, kw_only=True):
     mem_free_before_kib: int
     mem_free_open_kib: int
     seconds: float
+
+    doubled = renamed("doubled", "duplicated")
 
 
 class PeerResult(Line, tag="result", frozen=True, kw_only=True):
@@ -274,6 +281,8 @@ class ChurnResult(Line, tag="result", frozen=True, kw_only=True):
     duplicated: int
     dropped: int
     seconds: float
+
+    doubled = renamed("doubled", "duplicated")
 
 
 class SpuriousResult(Line, tag="result", frozen=True, kw_only=True):

@@ -14,11 +14,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from harness.core.deprecated import warn_renamed
 from harness.monitor.crashlines import blame
 from harness.monitor.serial import SerialSplitter
 from harness.monitor.waits import Crash, Watchdog, wait
@@ -180,6 +181,11 @@ class Consoles:
         finally:
             with self._news, suppress(ValueError):
                 self._expected.remove((layer, words))
+
+    def meant(self, layer: str, words: str) -> AbstractContextManager[None]:
+        """The old name of ``expect_crash``."""
+        warn_renamed("consoles.meant()", "consoles.expect_crash()")
+        return self.expect_crash(layer, words)
 
     def close(self) -> None:
         """Write last lines and close the logs."""

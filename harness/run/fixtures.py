@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.core.deprecated import warn_renamed
 from harness.core.errors import UserError
 from harness.core.records import GuestSpec, Verdict
 from harness.guest import kmemleak
@@ -51,6 +52,13 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
         running.result.machine = session.machines.next_number
     machine = session.machines.get(spec)
     running.result.machine = session.machines.number
+
+    def start(spec: GuestSpec) -> Guest:
+        warn_renamed("machine.start_guest()", "the fixture start_guest")
+        return session.start_guest(machine, spec)
+
+    if not hasattr(machine, "start_guest"):
+        machine.start_guest = start  # type: ignore[attr-defined]
     yield machine
     if session.asks_kmemleak:
         kmemleak.ask(machine.dom0)
@@ -170,6 +178,9 @@ def row(request: pytest.FixtureRequest) -> Callable[..., Row]:
     assert running is not None
 
     def add(**words: Any) -> Row:
+        if "doubled" in words:
+            warn_renamed("row(doubled=)", "row(duplicated=)")
+            words["duplicated"] = words.pop("doubled")
         line = Row(test=running.result.cell, **words)
         running.rows.append(line)
         session.recorder.record.rows.append(line)
@@ -218,6 +229,13 @@ def metric(request: pytest.FixtureRequest) -> Callable[[str, float], None]:
         metrics[name] = round(value)
 
     return note
+
+
+@pytest.fixture
+def figure(metric: Callable[[str, float], None]) -> Callable[[str, float], None]:
+    """The old name of ``metric``."""
+    warn_renamed("the fixture figure", "metric")
+    return metric
 
 
 @pytest.fixture

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.core.deprecated import RenamedWarning
 from harness.core.errors import UserError
 from harness.core.records import GuestSpec, Verdict
 from harness.plan.cells import Cell
@@ -122,6 +124,13 @@ class SessionPlugin:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
             self._session.collect_errors.append(f"{report.nodeid}: {report.longreprtext.strip()}")
+
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage, nodeid: str) -> None:
+        """Note old names in the report: pytest's own summary of warnings goes to a file."""
+        notes = self._session.recorder.record.notes
+        text = f"{nodeid or warning_message.filename}: {warning_message.message}"
+        if issubclass(warning_message.category, RenamedWarning) and text not in notes:
+            notes.append(text)
 
 
 # Fixtures.

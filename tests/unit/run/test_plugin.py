@@ -494,3 +494,25 @@ def test_an_interrupt_that_a_test_swallows_ends_the_run_before_the_next(evh) -> 
     """)
     assert list(got.verdicts) == ["test_a"]
     assert (got.record.state, got.record.exit_code) == ("interrupted", 130)
+
+
+def test_old_names_work_for_one_release_and_are_noted(evh) -> None:
+    got = evh("""
+        from harness import life
+        from harness.guest.load import Tally
+
+        def test_of_before(machine, dom0, figure, row):
+            figure("p99 us", 12)
+            row(abi="3l", guest="dom0", path="raw", opened=3, sent=3, seen=3, lost=0, doubled=0, seconds=0.5)
+            with machine.consoles.meant("dom0", "words"):
+                pass
+            assert callable(life.migrate)
+            zeros = dict.fromkeys(Tally.__dataclass_fields__, 0)
+            assert Tally(**zeros | {"duplicated": 7}).doubled == 7
+    """)
+    assert got.verdicts == {"test_of_before": Verdict.PASS}
+    assert got.test("test_of_before").metrics == {"p99 us": 12}
+    assert [r.duplicated for r in got.record.rows] == [0]
+    notes = "\n".join(got.record.notes)
+    for new in ("metric", "row(duplicated=)", "consoles.expect_crash()", "harness.guest.lifecycle", "duplicated"):
+        assert f"is now {new}; the old name goes" in notes

@@ -227,3 +227,18 @@ def test_every_exit_code_is_documented() -> None:
     text = (ROOT / "docs" / "verdicts.md").read_text()
     for verdict, code in EXIT_CODES.items():
         assert f"| `{verdict}` | {code} |" in text
+
+
+def test_a_run_of_schema_1_is_still_read(tmp_path: Path) -> None:
+    """The document of commit 3770a5a: other names for two fields."""
+    row = {"abi": "3l", "guest": "dom0", "path": "raw", "opened": 2, "sent": 2, "seen": 3, "lost": 0, "doubled": 1}
+    test = {"cell": "c", "test": "t", "suite": "s", "guest": "dom0", "abi": "3l", "figures": {"cost": 5}}
+    document = {
+        "id": "a", "command": ["evh", "run"], "reproduce": "evh run", "started": now(), "schema": 1,
+        "state": "finished", "rows": [row | {"seconds": 1.0}], "tests": [test],
+    }  # fmt: skip
+    (tmp_path / "run.json").write_text(json.dumps(document))
+    _, record = load(tmp_path)
+    assert record.schema == 2
+    assert [r.duplicated for r in record.rows] == [1]
+    assert record.tests[0].metrics == {"cost": 5}
