@@ -26,7 +26,7 @@ help: ## this list
 run: setup ## build, boot, validate the limits, print the verdicts
 	$(BIN)/evh run $(ARGS)
 
-test: setup ## the project's own tests: unit, then ones that boot nested Xen
+test: lint ## the project's own tests: lint, unit, then ones that boot nested Xen
 	$(BIN)/pytest tests/unit
 	$(BIN)/evh build
 	$(BIN)/pytest -v tests/system
@@ -37,9 +37,10 @@ unit: setup ## the fast half of the tests
 system: setup ## the half that boots nested Xen
 	$(BIN)/pytest tests/system $(ARGS)
 
-lint: $(VENV)/.lint ## ruff and mypy
+lint: $(VENV)/.lint ## ruff, mypy, and which room may import which
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 setup: $(VENV)/.installed ## system packages (apt) and .venv
 	@:
