@@ -17,14 +17,17 @@ BARE_FLAGS = (
     "-O2", "-g", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-ffreestanding",
     "-fno-pie", "-no-pie", "-fno-toplevel-reorder", "-mno-red-zone", "-mno-sse", "-mno-mmx",
     "-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-fcf-protection=none",
-    "-nostdlib", "-static", "-Wl,-T,bare.lds", "-Wl,--build-id=none", "-Wl,--no-warn-rwx-segments",
+    "-nostdlib", "-static", "-I.", "-Wl,-T,bare.lds", "-Wl,--build-id=none", "-Wl,--no-warn-rwx-segments",
 )  # fmt: skip
 
 
 def inputs_of(folder: Path, *, flags: tuple[str, ...] = FLAGS) -> dict[str, str]:
-    """Each source, header and linker script by name with its SHA-256, and the flags: the cache key."""
-    files = sorted(path for path in folder.iterdir() if path.suffix in (".c", ".h", ".S", ".lds"))
-    return {path.name: sha256_of(path) for path in files} | {"flags": " ".join(flags)}
+    """Each source, header and linker script with its SHA-256, and the flags: the cache key.
+
+    A file in a subfolder is listed by its path relative to ``folder``.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.suffix in (".c", ".h", ".S", ".lds"))
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files} | {"flags": " ".join(flags)}
 
 
 # Compilers whose package is called otherwise.
@@ -66,8 +69,35 @@ def build_tools(folder: Path, dest: Path, *, compiler: str = "gcc", only: Sequen
         )
 
 
+def bare_sources(folder: Path) -> dict[str, tuple[Path, ...]]:
+    """The sources of each kind of bare guest.
+
+    ``pvh/head32.S`` makes a kind: ``pvh32``. Such a guest consists of the ``*32.S`` and ``*.c`` files in
+    ``pvh``, and of every ``*.c`` file that is not in a folder with heads.
+
+    Returns:
+        The files by kind, the head's folder first; the others in the order of their paths.
+    """
+    heads = sorted(folder.glob("*/head??.S"))
+    starts = {head.parent for head in heads}
+    common = sorted(path for path in folder.rglob("*.c") if path.parent not in starts)
+    return {
+        f"{head.parent.name}{head.stem[-2:]}": (
+            *sorted(head.parent.glob(f"*{head.stem[-2:]}.S")),
+            *sorted(head.parent.glob("*.c")),
+            *common,
+        )
+        for head in heads
+    }
+
+
+def bare_defines(kind: str) -> tuple[str, str]:
+    """What the compiler is told of a kind: ``-DPVH`` and ``-m32`` for ``pvh32``."""
+    return f"-D{kind[:-2].upper()}", f"-m{kind[-2:]}"
+
+
 def build_bare(folder: Path, dest: Path) -> None:
-    """Link the bare guests out of ``folder`` into ``dest``: ``bare-KIND``, each with its head-KIND.S.
+    """Link the bare guests out of ``folder`` into ``dest``, each kind as ``bare-KIND``.
 
     Raises:
         UserError: one does not compile.
@@ -75,11 +105,9 @@ def build_bare(folder: Path, dest: Path) -> None:
     gcc = process.need("gcc", package="gcc")
     log = dest / "build.log"
     log.touch()
-    for head in sorted(folder.glob("head-*.S")):
-        kind = head.stem.removeprefix("head-")
-        what = (f"-D{kind[:-2].upper()}", f"-m{kind[-2:]}")  # as in pvh32
+    for kind, files in bare_sources(folder).items():
         process.run(
-            [gcc, *what, *BARE_FLAGS, "-o", dest / f"bare-{kind}", head, *sorted(folder.glob("*.c"))],
+            [gcc, *bare_defines(kind), *BARE_FLAGS, "-o", dest / f"bare-{kind}", *files],
             what=f"build the bare guest bare-{kind}",
             cwd=folder,
             log=log,

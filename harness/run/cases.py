@@ -16,10 +16,10 @@ def bare_cases(suite: str, kinds: tuple[str, ...] = BARE_GUESTS) -> list[tuple[s
     """Kind and name of each test of a bare suite: the ``TEST(name)`` functions of its C files.
 
     Args:
-        suite: tests of all ``kinds`` are in ``SUITE.c`` and ``SUITE-*.c``, except that those in
+        suite: tests of all ``kinds`` are in ``SUITE.c`` and ``SUITE-*.c`` of ``images/bare/tests``, except that those in
             ``SUITE-pv.c`` are of PV guests only.
     """
-    folder = bases.project_root() / "images" / "bare"
+    folder = bases.project_root() / "images" / "bare" / "tests"
     files = [folder / f"{suite}.c", *sorted(folder.glob(f"{suite}-*.c"))]
     found = {file.stem: ktap.cases_in(file.read_text()) for file in files}
     pv_only = found.pop(f"{suite}-pv", ())

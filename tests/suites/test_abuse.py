@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Hostile values, frames and page contents, by a seed (``images/bare/abuse.c``)."""
+"""Hostile values, frames and page contents, by a seed (``images/bare/tests/abuse.c``)."""
 
 from __future__ import annotations
 

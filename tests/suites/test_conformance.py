@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The hypervisor's side of the ABI, by bare guests: two as Xen's dom0, two as domUs.
 
-The tests themselves are the functions in ``images/bare/conformance.c``; all of
+The tests themselves are the functions in ``images/bare/tests/conformance.c``; all of
 them run in one boot of each kind, and each has its result here.
 """
 

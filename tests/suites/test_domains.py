@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Bare guests of different ABIs and widths, built and destroyed (``images/bare/domains.c``)."""
+"""Bare guests of different ABIs and widths, built and destroyed (``images/bare/tests/domains.c``)."""
 
 from __future__ import annotations
 

@@ -76,5 +76,10 @@ def test_figures_are_no_diagnostics() -> None:
     assert results.cases[1].metrics == {}
 
 
+def test_guests_of_older_stores_say_figure() -> None:
+    log = ["KTAP version 1", "1..1", "# figure rounds 100", "# metric rounds 5", "ok 1 a"]
+    assert ktap.parse(log).cases[0].metrics == {"rounds": 105}
+
+
 def test_no_seed_told() -> None:
     assert ktap.parse([line for line in LOG if "# seed" not in line]).seed is None
