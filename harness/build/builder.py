@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Makes each artifact out of others, unless the store has it."""
+"""The Builder: makes each artifact from its sources and from other artifacts, unless the store has it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ from harness.store.hashes import digest
 
 
 class Builder:
-    """One build: knows the store, the lanes, and what each artifact is made of."""
+    """One build: the store, the recipes of its kernels, and the artifacts made or found so far.
+
+    Attributes:
+        wanted: recipe of each kernel, by artifact kind.
+        jobs: number of parallel compiler jobs.
+        guest_kernel: kind of the guests' kernel; not ``linux`` if dom0 cannot boot that kernel.
+    """
 
     def __init__(
         self, *, store: Store, progress: Progress, wanted: dict[str, Recipe], jobs: int
@@ -30,37 +36,37 @@ class Builder:
         self.wanted = wanted
         self.jobs = jobs
         self.images = bases.project_root() / "images"
-        self.guest_kernel = "linux"  # the artifact; another one where dom0 cannot boot the guests' kernel
+        self.guest_kernel = "linux"
         self.artifacts: dict[str, Artifact] = {}
         self.sources: dict[str, Source] = {}
 
     def get(self, kind: str, inputs: Mapping[str, str], make: Callable[[Path], None]) -> Artifact:
-        """An artifact of the store, noted under its kind."""
+        """Get an artifact from the store, making it if needed, and record it under its kind."""
         self.artifacts[kind] = self.store.get(kind, inputs, make, self.progress)
         return self.artifacts[kind]
 
     def source(self, name: str) -> Source:
-        """The source of ``xen`` or ``linux``."""
+        """Resolve the source of ``xen`` or ``linux``, and record it."""
         source = source_of(self.wanted[name], store=self.store, progress=self.progress)
         self.sources[name] = source
         return source
 
     def unpack_ahead(self, name: str, source: Source) -> None:
-        """Unpack a tree that will be compiled; nothing if its kernel is in the store."""
+        """Unpack the tree of the kernel ``name``, unless the store already has that kernel."""
         if source.tree is None and not self.store.has(name, self.inputs(name, source)):
             series.unpack_early(source, store=self.store, progress=self.progress)
 
     def of_xen(self, name: str) -> bool:
-        """Whether the kernel ``name`` is a hypervisor."""
+        """Whether ``name`` is a build of Xen."""
         return self.wanted[name].base.file.component == "xen"
 
     def inputs(self, name: str, source: Source) -> dict[str, str]:
-        """Inputs of the kernel ``name``."""
+        """Store inputs of the kernel ``name``."""
         module = xen if self.of_xen(name) else linux
         return kernel_inputs(self.wanted[name], source, how=recipe_of(module, making))
 
     def kernel(self, name: str, source: Source) -> Artifact:
-        """Build ``xen``, ``linux``, or another one of ``wanted``."""
+        """Build ``xen``, ``linux`` or another kernel in ``wanted``."""
         recipe = self.wanted[name]
         build: Callable[..., None] = xen.build_xen
         if not self.of_xen(name):
@@ -81,7 +87,7 @@ class Builder:
         return self.get(name, self.inputs(name, source), make)
 
     def tools(self) -> Artifact:
-        """The in-guest tools."""
+        """Build the in-guest tools."""
         folder = self.images / "tools"
         inputs = tools.inputs_of(folder) | {"compiler": compiler()}
 
@@ -92,7 +98,7 @@ class Builder:
         return self.get("tools", inputs, make)
 
     def bare(self) -> Artifact:
-        """The bare guests."""
+        """Build the bare guests."""
         folder = self.images / "bare"
         inputs = tools.inputs_of(folder, flags=tools.BARE_FLAGS) | {"compiler": compiler()}
 
@@ -103,11 +109,11 @@ class Builder:
         return self.get("bare", inputs, make)
 
     def keys(self) -> Artifact:
-        """The SSH keys."""
+        """Make the SSH keys."""
         return self.get("keys", {"scheme": "ed25519"}, images.make_keys)
 
     def rootfs(self, *, component: str = "") -> Artifact:
-        """dom0's packages, with those of ``images/dom0-COMPONENT``."""
+        """Install dom0's packages; with a component, also those in ``images/dom0-COMPONENT/packages``."""
         include = images.packages(self.images / "dom0/packages")
         if component:
             include += images.packages(self.images / f"dom0-{component}/packages")
@@ -125,7 +131,7 @@ class Builder:
         return self.get(kind("rootfs", component), inputs, make)
 
     def guest(self) -> Artifact:
-        """The guests' initramfs, out of the artifacts made so far."""
+        """Make the guests' initramfs from the artifacts made so far."""
         rootfs, keys, tools = (self.artifacts[kind] for kind in ("rootfs", "keys", "tools"))
         kernel = self.artifacts[self.guest_kernel]
         inputs = self.common(rootfs, keys, tools, kernel) | {
@@ -143,10 +149,10 @@ class Builder:
         return self.get("guest", inputs, make)
 
     def dom0(self, *, component: str = "") -> Artifact:
-        """dom0's disk image, with the guests' kernel and initramfs in it, out of the artifacts made so far.
+        """Make dom0's disk image, which contains the guests' kernel and initramfs, from the artifacts so far.
 
         Args:
-            component: whose packages it has, besides the plain ones.
+            component: include the packages of this component too.
         """
         rootfs = self.artifacts[kind("rootfs", component)]
         keys, tools, linux, guest = (self.artifacts[kind] for kind in ("keys", "tools", "linux", "guest"))
@@ -171,7 +177,7 @@ class Builder:
 
     @staticmethod
     def common(rootfs: Artifact, keys: Artifact, tools: Artifact, linux: Artifact) -> dict[str, str]:
-        """What goes into both images."""
+        """Inputs that dom0's image and the guests' initramfs have in common."""
         programs = {k: v for k, v in tools.files.items() if not k.endswith(".log")}
         return {
             "rootfs": rootfs.files["rootfs.tar"],
@@ -183,11 +189,11 @@ class Builder:
 
 
 def kind(name: str, component: str) -> str:
-    """The kind of an artifact that a component has its own one of."""
+    """Kind of an artifact; a component's own variant has the component's name appended."""
     return f"{name}-{component}" if component else name
 
 
 def modules_of(linux: Artifact) -> Path | None:
-    """The kernel's modules (a tar), if it has any."""
+    """Tar of the kernel's modules; None if it has none."""
     return linux.path / "modules.tar" if "modules.tar" in linux.files else None
 

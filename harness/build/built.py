@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What was built, as the paths that a machine boots."""
+"""From artifacts to the paths that a machine boots (:class:`Built`)."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from harness.store.artifacts import Artifact, Store
 def recorded(
     keys: Mapping[str, str], sources: Mapping[str, Source], *, store: Store, progress: Progress
 ) -> Built | None:
-    """What an earlier run had, if all of it is still in the store.
+    """What an earlier run booted; None if the store no longer has all of it.
 
     Args:
-        keys: of its artifacts, by kind.
-        sources: what they were made from, for the record.
+        keys: store key of each of its artifacts, by kind.
+        sources: the sources that they were made from, for run.json.
     """
     found = {kind: store.find(kind, key, progress) for kind, key in keys.items()}
     artifacts = {kind: artifact for kind, artifact in found.items() if artifact is not None}
     return built_of(artifacts, sources) if artifacts and len(artifacts) == len(found) else None
 
 
-# Where each artifact has what a machine boots.
+# For each field of Built: kind of the artifact, and file inside it.
 PLACES = {
     "xen": ("xen", "xen"),
     "xen_syms": ("xen", "xen-syms"),
@@ -42,7 +42,7 @@ PLACES = {
 
 
 def built_of(artifacts: Mapping[str, Artifact], sources: Mapping[str, Source]) -> Built:
-    """The paths in ``artifacts``; those of what is not among them lead nowhere."""
+    """The paths in ``artifacts``; the path of a missing artifact is empty."""
     paths = {
         name: artifacts[kind].path / file if kind in artifacts else Path()
         for name, (kind, file) in PLACES.items()

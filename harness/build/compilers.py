@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the builds of Xen and of Linux share: make with progress, ccache, object directories."""
+"""What a build needs from the host: compilers, other programs, processors and disk space."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.core.errors import InfraError
 
 
 def compiler() -> str:
-    """Version of what turns sources into code: gcc and the linker, for cache keys.
+    """Versions of gcc and the linker, for store keys.
 
     Raises:
         InfraError: one of them is missing.
@@ -25,7 +25,7 @@ def compiler() -> str:
     return "; ".join(lines)
 
 
-# What the builds call, and the packages it comes in.
+# Programs that the builds call, with their Debian packages.
 PROGRAMS = {
     "gcc": "gcc",
     "ld": "binutils",
@@ -42,37 +42,41 @@ HEADERS = {"gelf.h": "libelf-dev"}
 
 
 def check_programs() -> None:
-    """Make sure that all programs are there before minutes are put into a build.
+    """Check that all programs are installed, before a build spends minutes.
 
     Raises:
-        InfraError: naming the packages of all that are missing.
+        InfraError: some are missing; the message names their packages.
     """
     absent = {package for program, package in PROGRAMS.items() if not process.find(program)}
     absent |= {p for header, p in HEADERS.items() if not (Path("/usr/include") / header).exists()}
     if absent:
         packages = " ".join(sorted(absent))
         raise InfraError(
-            f"packages that a build needs are not installed: {packages}",
-            hint=f"`make setup` installs all that is needed; or: apt-get install {packages}.",
+            f"packages needed for building are not installed: {packages}",
+            hint=f"run `make setup`, which installs everything needed, or apt-get install {packages}.",
         )
 
 
 def cores() -> int:
-    """Processors that we may use."""
+    """Number of processors that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def check_space(root: Path, *, mib: int, what: str) -> None:
-    """Make sure that there is space before hours are put into filling it.
+    """Check that the disk of ``root`` has space, before a build spends time filling it.
+
+    Args:
+        mib: MiB needed.
+        what: the action, for the message.
 
     Raises:
-        InfraError: there are fewer than ``mib`` MiB.
+        InfraError: fewer than ``mib`` MiB are free.
     """
     root.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(root).free >> 20
     if free < mib:
         raise InfraError(
-            f"{what} needs {mib} MiB in {root}, and {free} MiB are free",
-            hint="free some space, `evh clean`, or set XDG_CACHE_HOME to a bigger disk.",
+            f"{what} needs {mib} MiB in {root}, but only {free} MiB are free",
+            hint="free some space, run `evh clean`, or point XDG_CACHE_HOME to a larger disk.",
         )
 

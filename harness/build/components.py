@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is built besides the plain Linux, for the guests that need it (docs/building.md)."""
+"""The components: optional things to build, each for the cells that need it (docs/building.md)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Component:
     """One component.
 
     Attributes:
-        kinds: of the artifacts that it consists of, beside those in ``image``.
-        make: makes them, or finds them in the store, once the plain images are there; None where
-            graph.py does it itself.
-        image: of a guest: artifact and file of each field of ``GuestImage``.
-        args: for that guest's kernel.
-        dom0: the artifact that is a root of dom0.
-        xen: the artifact that is a hypervisor.
+        kinds: kinds of its artifacts, besides those named in ``image``, ``dom0`` and ``xen``.
+        make: makes the artifacts, or finds them in the store, after the plain images; None if
+            graph.py does so itself.
+        image: for each field of ``GuestImage``: kind of the artifact, and file inside it.
+        args: parameters for the kernel of that image.
+        dom0: kind of the artifact that is a root for dom0; empty: none.
+        xen: kind of the artifact that is a hypervisor; empty: none.
     """
 
     make: Callable[[Builder], None] | None = None
@@ -33,8 +33,9 @@ class Component:
     xen: str = ""
 
     def whole(self, kinds: Collection[str]) -> bool:
-        """Whether artifacts of these kinds contain all of it."""
-        wanted = {*self.kinds, *(kind for kind, _ in self.image.values()), *filter(None, (self.dom0, self.xen))}
+        """Whether artifacts of these kinds make up the complete component."""
+        image = (kind for kind, _ in self.image.values())
+        wanted = {*self.kinds, *image, *filter(None, (self.dom0, self.xen))}
         return wanted <= set(kinds)
 
 
@@ -48,7 +49,7 @@ def _make_without_3l(builder: Builder) -> None:
     builder.kernel(WITHOUT_3L, builder.sources["xen"])
 
 
-# In the order in which they are made.
+# In the order in which they are built.
 COMPONENTS = {
     LINUX: Component(kinds=("linux",)),
     HVM: Component(make=_make_hvm, dom0=kind("dom0", HVM)),
@@ -61,5 +62,5 @@ COMPONENTS = {
 
 
 def components_in(kinds: Collection[str]) -> frozenset[str]:
-    """The components that artifacts of these kinds make up."""
+    """The components for which ``kinds`` has all artifacts."""
     return frozenset(name for name, component in COMPONENTS.items() if component.whole(kinds))

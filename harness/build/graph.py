@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""From bases to everything that a machine needs to boot, out of the store.
+"""Build everything that a machine boots, from bases to images, reusing what the store has.
 
-Two lanes side by side. One compiles, one kernel at a time; the other waits
-for networks and disks (download, unpack, mmdebstrap). The images come last,
-they hold the kernel. What is in the store already is not made again.
+Two lanes run in parallel. One compiles, one kernel at a time; the other waits
+for network and disk (download, unpack, mmdebstrap). The images come last,
+since they contain the kernel.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ def build(
     flavour: str = RELEASE,
     components: Collection[str] = (LINUX,),
 ) -> Built:
-    """Make everything, or find it in the store.
+    """Build everything that is requested, unless the store has it.
 
     Args:
-        xen_tree, linux_tree: developers' own trees, taken as they stand, without our series.
-        stock: pristine trees without our series.
-        jobs: compilers side by side; all processors if None.
-        flavour: names extra Kconfig fragments of Xen or of Linux (``config/FLAVOUR``).
-        components: names out of ``COMPONENTS``. Without ``linux`` only what bare guests need is made, and
-            the other paths in the result lead nowhere.
+        xen_tree, linux_tree: developers' own trees, built as they are, without the series.
+        stock: build the pristine trees, without the series.
+        jobs: number of parallel compiler jobs; None: one per processor.
+        flavour: selects extra Kconfig fragments of Xen or Linux (``config/FLAVOUR``).
+        components: names from ``COMPONENTS``. Without ``linux``, only Xen and the bare guests are built,
+            and the other paths in the result are empty.
 
     Raises:
-        UserError: a wrong base.toml, tree, patch, configuration or tool.
-        InfraError: no network, no space, a missing program.
+        UserError: an error in a base.toml, tree, patch, configuration or tool.
+        InfraError: no network, no space, or a missing program.
     """
     wanted = recipes(xen_tree=xen_tree, linux_tree=linux_tree, stock=stock, flavour=flavour)
     guest_kernel = "linux"
@@ -80,7 +80,7 @@ def build(
             builder.unpack_ahead("linux", source)
             linux_unpacked.set_result(None)
         except BaseException as error:
-            # The other lane must not wait for ever for what will not come.
+            # The other lane must not wait forever for these futures.
             for promise in (linux_source, linux_unpacked):
                 if not promise.done():
                     promise.set_exception(process.Cancelled(f"no Linux tree: {error}"))
@@ -95,14 +95,15 @@ def build(
         builder.kernel(guest_kernel, builder.sources["linux"])
     builder.guest()
     builder.dom0()
-    # Two components may be made by one function.
-    for make in dict.fromkeys(one.make for name, one in COMPONENTS.items() if name in components and one.make):
+    # One function may make two components.
+    makers = (one.make for name, one in COMPONENTS.items() if name in components and one.make)
+    for make in dict.fromkeys(makers):
         make(builder)
     return told(builder)
 
 
 def told(builder: Builder) -> Built:
-    """What the builder made or found; says which it made."""
+    """The result of the build; reports which artifacts were made."""
     made = [kind for kind, artifact in builder.artifacts.items() if not artifact.hit]
     builder.progress.say(
         f"built: {', '.join(made)}" if made else "nothing to build: all of it is in the store"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The component ``i386``: a 32-bit Linux and its user space, built only for the cells that want them.
+"""The component ``i386``: 32-bit Linux and its user space, built only for the cells that need them.
 
 A 32-bit program cannot use a 64-bit kernel's /dev/xen/evtchn (no
-compat_ioctl), so the in-guest tools are built once more as well.
+compat_ioctl), so the in-guest tools are built for 32 bits as well.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
     from harness.store.artifacts import Artifact
 
 COMPONENT = "i386"
-HVM_COMPONENT = "i386-hvm"  # made with it
-# Cross, not gcc -m32: Debian's gcc-multilib cannot be installed beside other cross compilers.
+HVM_COMPONENT = "i386-hvm"  # made together with COMPONENT
+# A cross compiler, not gcc -m32: Debian's gcc-multilib conflicts with other cross compilers.
 COMPILER = "i686-linux-gnu-gcc"
-# Debian has 32-bit x86 without a kernel of its own, which is all that is needed.
+# Debian's i386 port has no kernel, but it has the programs that a guest needs.
 PACKAGES = ("busybox-static", "dropbear-bin")
-# Those that work in a domU. Its kernel copies the whole initramfs once, which takes a second
-# for each MiB under emulation and shadow paging.
+# The tools that work in a domU. Its kernel copies the whole initramfs once, which takes a second per
+# MiB under emulation with shadow paging, so the others are left out.
 TOOLS = ("evtchn-churn", "evtchn-dev", "evtchn-files", "evtchn-load")
-# Where an image's files are, as built.PLACES.
+# Artifact and file of each field of GuestImage, as in built.PLACES.
 PLACES = {"kernel": ("guest-i386", "guest.elf.gz"), "vmlinux": ("linux-i386", "vmlinux")}
-# A device model loads kernel and initramfs as they are.
+# For an HVM guest, QEMU loads kernel and initramfs as separate files.
 HVM_PLACES = {**PLACES, "kernel": ("linux-i386", "bzImage"), "initrd": ("guest-i386", "guest.cpio.gz")}
 ARGS = pvh_elf.ARGS
 
 
 def make(builder: Builder) -> None:
-    """Build kernel, programs, tools and initramfs, or find them in the store.
+    """Build kernel, programs, tools and initramfs, unless the store has them.
 
     Raises:
-        UserError, InfraError: as graph.build.
+        UserError, InfraError: as for graph.build.
     """
     rootfs, keys = builder.artifacts["rootfs"], builder.artifacts["keys"]  # dropbear converts the host key
     name = "linux-i386"
@@ -77,8 +77,10 @@ def _programs(builder: Builder) -> Artifact:
 
     def make(dest: Path) -> None:
         with builder.progress.step("get the 32-bit guests' packages (mmdebstrap)"):
-            # Unpacked, not configured: nothing of it runs here.
-            images.make_rootfs(dest, include=PACKAGES, log=dest / "build.log", variant="extract", arch=COMPONENT)
+            # Unpacked but not configured: none of these programs run on the host.
+            images.make_rootfs(
+                dest, include=PACKAGES, log=dest / "build.log", variant="extract", arch=COMPONENT
+            )
 
     return builder.get("programs-i386", inputs, make)
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The two roots: dom0's ext4 image and the guests' initramfs.
+"""The two root file systems: dom0's ext4 image and the guests' initramfs.
 
-Four steps, each a store artifact of its own, so that a new tool or kernel
-costs seconds and only a new package list costs a download:
-keys, rootfs (mmdebstrap), guest (cpio), dom0 (ext4).
+There are four steps, each with its own store artifact: keys, rootfs
+(mmdebstrap), guest (cpio), dom0 (ext4). So a new tool or kernel costs seconds,
+and only a new package list costs a download.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from harness.source import apt
 from harness.store.hashes import digest, sha256_of
 
 SUITE = "trixie"
-# Sparse: what is not written costs nothing, on disk or in mke2fs' time.
+# The image is sparse: unused space costs neither disk nor mke2fs' time.
 DOM0_SIZE = "1G"
-# MiB that making an image takes: the unpacked root and the image.
+# Disk space for making an image, in MiB: the unpacked root and the image.
 SPACE_MIB = 1000
-# Of every file in an image; any constant does, two builds then differ only
-# where their content does.
+# Timestamp of every file in an image, so that two builds differ only where
+# their content does. Any constant would do.
 EPOCH = 1_735_689_600  # 2025-01-01
-# What no test reads. It halves what mke2fs has to copy at every new image.
+# Files that no test reads. Leaving them out halves what mke2fs has to copy for each new image.
 UNWANTED = (
     "/usr/share/doc/*",
     "/usr/share/man/*",
@@ -50,16 +50,16 @@ UNWANTED = (
 
 
 def packages(listing: Path) -> tuple[str, ...]:
-    """Package names of ``listing``: one a line, ``#`` starts a comment."""
+    """Package names in ``listing``: one per line, ``#`` starts a comment."""
     lines = (line.split("#")[0].strip() for line in listing.read_text().splitlines())
     return tuple(line for line in lines if line)
 
 
 def make_keys(dest: Path) -> None:
-    """One key pair for the person who logs in, one for the hosts they log in to.
+    """Make two key pairs: one for the user who logs in, one as host key.
 
-    Both hosts and all guests share the host key: they live on one machine,
-    behind its loopback, and a known_hosts of one line can vouch for all.
+    dom0 and all guests share the host key. They are reachable only through the
+    loopback interface of one machine, and one known_hosts line covers them all.
     """
     for name in ("id_key", "host_key"):
         key = Ed25519PrivateKey.generate()
@@ -80,14 +80,14 @@ def make_keys(dest: Path) -> None:
 def make_rootfs(
     dest: Path, *, include: Iterable[str], log: Path, variant: str = "apt", arch: str = ""
 ) -> None:
-    """Packages as ``dest/rootfs.tar``, by mmdebstrap through the machine's mirror.
+    """Install packages into ``dest/rootfs.tar`` with mmdebstrap, from the machine's mirror.
 
     Args:
-        variant: mmdebstrap's: ``apt`` is a root that boots, ``extract`` files alone.
-        arch: Debian's word; empty: this machine's.
+        variant: mmdebstrap's: ``apt`` makes a bootable root, ``extract`` only unpacks files.
+        arch: Debian's name of the architecture; empty: this machine's.
 
     Raises:
-        InfraError: no mirror answers, or a package does not exist there.
+        InfraError: no mirror answers, or it lacks a package.
     """
     mirror = apt.mirror()
     mode = "root" if os.geteuid() == 0 else "unshare"
@@ -99,14 +99,14 @@ def make_rootfs(
         "--format=tar",
         f"--include={','.join(include)}",
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in UNWANTED),
-        # Recommends would pull in a device model, systemd and firmware.
+        # Recommended packages would include a device model, systemd and firmware.
         "--aptopt=APT::Install-Recommends false",
         SUITE,
         dest / "rootfs.tar",
     ]
     if mirror is not None:
         argv.append(mirror.line(SUITE))
-    # Without a Debian archive in apt's sources mmdebstrap takes its own default.
+    # If apt's sources have no Debian archive, mmdebstrap uses its own default.
     process.run(
         argv,
         what=f"get packages with mmdebstrap ({SUITE})",
@@ -129,10 +129,10 @@ def installed(status: str) -> str:
 
 @contextmanager
 def unpacked(rootfs: Path, dest: Path) -> Iterator[Path]:
-    """A throw-away directory with the content of ``rootfs`` (a tar), without /dev.
+    """A temporary directory with the content of ``rootfs`` (a tar), without /dev.
 
-    Below ``dest``, an artifact in the making: what a kill leaves there is
-    removed by the next maker.
+    It is inside ``dest``, an unfinished artifact, so if this run is killed, the
+    next one that makes the artifact removes it.
     """
     with tempfile.TemporaryDirectory(dir=dest) as name:
         root = Path(name) / "root"
@@ -143,9 +143,12 @@ def unpacked(rootfs: Path, dest: Path) -> Iterator[Path]:
 
 
 def scratch() -> Path:
-    """A directory on disk for a tree of 200 MB; /tmp may be small, or memory.
+    """A directory on disk for a tree of 200 MB; /tmp may be small or in memory.
 
-    Not in the store: mmdebstrap's other users cannot enter a private home.
+    The store will not do: mmdebstrap's other user IDs cannot enter a private home directory.
+
+    Raises:
+        UserError: no such directory is writable.
     """
     for candidate in (Path("/var/tmp"), Path(tempfile.gettempdir())):
         if os.access(candidate, os.W_OK):
@@ -163,10 +166,10 @@ def make_guest(
     modules: Path | None = None,
     programs: Path | None = None,
 ) -> None:
-    """The guests' user space as ``dest/guest.cpio.gz``: busybox, dropbear, our tools.
+    """Make the guests' user space, ``dest/guest.cpio.gz``: busybox, dropbear and the in-guest tools.
 
     Args:
-        programs: a tar of another architecture's packages to take programs from, not ``rootfs``.
+        programs: a tar of another architecture's packages; programs come from it, not from ``rootfs``.
         modules: the kernel's modules, a tar of ``lib/modules``.
         images: the project's ``images/guest`` (init and overlay).
     """
@@ -196,7 +199,7 @@ def make_dom0(
     images: Path,
     modules: Path | None = None,
 ) -> None:
-    """dom0's root as ``dest/dom0.ext4``, with the guests' kernel and initramfs inside.
+    """Make dom0's root, ``dest/dom0.ext4``, which contains the guests' kernel and initramfs.
 
     Args:
         modules: the kernel's modules, a tar of ``lib/modules``.
@@ -204,7 +207,7 @@ def make_dom0(
     """
     with unpacked(rootfs, dest) as root:
         copy_overlay(images / "overlay", root)
-        # usrmerge: /sbin is a link to usr/sbin.
+        # Debian's merged /usr: /sbin is a link to usr/sbin.
         (root / "usr/sbin/init").unlink(missing_ok=True)
         install(images / "init", root / "usr/sbin/init", mode=0o755)
         install(kernel, root / GUEST_KERNEL.lstrip("/"), mode=0o644)
@@ -217,7 +220,7 @@ def make_dom0(
 
 
 def hash_tree(folder: Path) -> str:
-    """Hash of names, modes and content of the files below ``folder``."""
+    """Hash of the names, executable bits and content of the files in ``folder``."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return digest(
         "".join(
@@ -228,20 +231,20 @@ def hash_tree(folder: Path) -> str:
 
 
 def install(source: Path, target: Path, *, mode: int) -> None:
-    """Copy a file, making its directory; follows links, sets the mode."""
+    """Copy a file with the given mode, creating its directory; follows links."""
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
     target.chmod(mode)
 
 
 def copy_overlay(overlay: Path, root: Path) -> None:
-    """Lay the files of ``overlay`` over ``root``."""
+    """Copy the files of ``overlay`` over those in ``root``."""
     if overlay.is_dir():
         shutil.copytree(overlay, root, dirs_exist_ok=True, symlinks=True)
 
 
 def add_tools(root: Path, tools: Path | None) -> None:
-    """Our in-guest programs to /opt/evh/tools."""
+    """Install the in-guest programs in /opt/evh/tools."""
     target = root / TOOLS_DIR.lstrip("/")
     target.mkdir(parents=True, exist_ok=True)
     for tool in sorted(tools.iterdir()) if tools else ():
@@ -250,13 +253,13 @@ def add_tools(root: Path, tools: Path | None) -> None:
 
 
 def add_modules(root: Path, modules: Path | None) -> None:
-    """The kernel's modules, if it has any, to lib/modules."""
+    """Unpack the kernel's modules, if it has any, into lib/modules."""
     if modules is not None:
         process.run(["tar", "-C", root, "-xf", modules], what="install the modules")
 
 
 def add_keys(root: Path, *, debian: Path, keys: Path) -> None:
-    """The host key in dropbear's own form, and who may log in as root."""
+    """Install the host key, converted to dropbear's format, and root's authorized_keys."""
     host_key = root / "etc/dropbear/host_key"
     host_key.parent.mkdir(parents=True, exist_ok=True)
     run_inside(
@@ -273,7 +276,7 @@ def add_keys(root: Path, *, debian: Path, keys: Path) -> None:
 
 
 def loader(debian: Path) -> list[str | Path]:
-    """The root's own dynamic loader with its own libraries: runs its programs without chroot."""
+    """Command prefix that runs a program with the unpacked root's loader and libraries, without chroot."""
     return [
         debian / "usr/lib64/ld-linux-x86-64.so.2",
         "--library-path",
@@ -282,7 +285,7 @@ def loader(debian: Path) -> list[str | Path]:
 
 
 def run_inside(debian: Path, program: str, *args: str, what: str) -> str:
-    """Run a dynamic program of an unpacked root on this host, needing no privilege."""
+    """Run a dynamically linked program of an unpacked root on this host, without privileges."""
     return process.run([*loader(debian), debian / program, *args], what=what)
 
 
@@ -319,9 +322,9 @@ def _library(debian: Path, name: str) -> Path:
 
 
 def as_root(argv: list[str]) -> list[str]:
-    """``argv`` so that files owned by us look owned by root.
+    """Wrap ``argv`` so that it sees files of the current user as owned by root.
 
-    One mapped uid is enough, so this needs neither /etc/subuid nor newuidmap.
+    One mapped user ID is enough, so neither /etc/subuid nor newuidmap is needed.
     """
     if os.geteuid() == 0:
         return argv
@@ -330,14 +333,14 @@ def as_root(argv: list[str]) -> list[str]:
 
 
 def set_times(root: Path) -> None:
-    """All times in ``root`` to EPOCH, links included."""
+    """Set all timestamps in ``root`` to EPOCH, including those of links."""
     for directory, names, files in os.walk(root):
         for name in (*names, *files, "."):
             os.utime(Path(directory) / name, (EPOCH, EPOCH), follow_symlinks=False)
 
 
 def pack_cpio(root: Path, target: Path) -> None:
-    """``root`` as a gzip'ed newc archive, all owned by root."""
+    """Pack ``root`` into a gzip-compressed newc archive in which root owns all files."""
     set_times(root)
     process.need("cpio", package="cpio")
     process.run(
@@ -350,14 +353,14 @@ def pack_cpio(root: Path, target: Path) -> None:
 
 
 def pack_ext4(root: Path, target: Path) -> None:
-    """``root`` as a sparse ext4 image, all owned by root."""
+    """Pack ``root`` into a sparse ext4 image in which root owns all files."""
     mke2fs = process.need("mke2fs", package="e2fsprogs")
     with target.open("wb") as image:
         image.truncate(0)
     argv = [
         mke2fs, "-q", "-t", "ext4", "-d", str(root), "-L", "dom0",
-        # Only dom0's own kernel reads it, and each machine throws its copy
-        # away: no journal to replay, no reserve, no lazy init in the background.
+        # Only dom0's own kernel reads the image, and each machine discards its copy,
+        # so it needs no journal, no reserved blocks and no lazy initialization.
         "-O", "^has_journal", "-m", "0",
         "-E", "root_owner=0:0,lazy_itable_init=0,nodiscard,hash_seed=00000000-0000-4000-8000-000000000001",
         "-U", "00000000-0000-4000-8000-000000000000",

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Kconfig fragments: merge them, and check that what was asked for was granted.
+"""Merge Kconfig fragments, and check that the resulting .config has every requested value.
 
-Kconfig drops a symbol whose dependencies are not met without a word; a kernel
-that lacks it then fails much later, and elsewhere.
+Kconfig silently drops a symbol whose dependencies are not met. A kernel
+without it then fails much later, in an unrelated place.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _UNSET = re.compile(r"# (CONFIG_[A-Za-z0-9_]+) is not set$")
 
 @dataclass(frozen=True, kw_only=True)
 class Requested:
-    """One requested symbol: its value (``n`` for off) and where it was requested."""
+    """A requested symbol: its value (``n`` for off) and the ``file:line`` that requests it."""
 
     symbol: str
     value: str
@@ -28,13 +28,13 @@ class Requested:
 
 
 def parse(text: str, *, name: str) -> dict[str, Requested]:
-    """The symbols of a fragment.
+    """Parse a fragment; gives the requested symbols by name.
 
     Args:
-        name: of the file, for messages.
+        name: the file's name, for messages.
 
     Raises:
-        UserError: a line that is no assignment, or a symbol given twice.
+        UserError: a line is not an assignment, or a symbol is set twice.
     """
     requested: dict[str, Requested] = {}
     for number, line in enumerate(text.splitlines(), 1):
@@ -49,11 +49,11 @@ def parse(text: str, *, name: str) -> dict[str, Requested]:
         else:
             raise UserError(
                 f"{place}: not a Kconfig assignment: {line!r}",
-                hint="write CONFIG_NAME=value, or CONFIG_NAME=n to have it off.",
+                hint="write CONFIG_NAME=value, or CONFIG_NAME=n to turn it off.",
             )
         if symbol in requested:
             raise UserError(
-                f"{place}: {symbol} was already given at {requested[symbol].place}",
+                f"{place}: {symbol} was already set at {requested[symbol].place}",
                 hint="keep one of the two lines.",
             )
         requested[symbol] = Requested(symbol=symbol, value=value, place=place)
@@ -77,7 +77,7 @@ def render(requested: Mapping[str, Requested]) -> str:
 
 
 def unmet(config: str, requested: Mapping[str, Requested]) -> list[tuple[Requested, str]]:
-    """Wishes that ``config`` (the text of a final ``.config``) does not grant, with what it has."""
+    """Requests that ``config`` (text of the effective ``.config``) does not meet, with its value."""
     got = {m[1]: m[2] for line in config.splitlines() if (m := _SET.match(line))}
     return [
         (request, got.get(request.symbol, "n"))
@@ -87,7 +87,7 @@ def unmet(config: str, requested: Mapping[str, Requested]) -> list[tuple[Request
 
 
 def known_symbols(tree: Path) -> set[str]:
-    """Every ``CONFIG_`` symbol that the Kconfig files below ``tree`` define."""
+    """Every ``CONFIG_`` symbol that a Kconfig file in ``tree`` defines."""
     defined = re.compile(r"^\s*(?:menu)?config\s+([A-Za-z0-9_]+)\s*$", re.MULTILINE)
     symbols: set[str] = set()
     for path in tree.rglob("Kconfig*"):
@@ -98,16 +98,19 @@ def known_symbols(tree: Path) -> set[str]:
 
 
 def check(config: Path, requested: Mapping[str, Requested], *, tree: Path, stock: bool = False) -> list[str]:
-    """Make sure that ``config`` grants every request.
+    """Check that every requested value is the effective one.
 
     Args:
-        config: the final ``.config``.
-        tree: the source tree, to tell "dropped" from "does not exist".
-        stock: the tree is unpatched: symbols that only the series brings are
-            passed over, and returned.
+        config: the effective ``.config``.
+        tree: the source tree, to distinguish a dropped symbol from one that does not exist.
+        stock: the tree is unpatched: tolerate symbols that only the series defines.
+
+    Returns:
+        The tolerated symbols.
 
     Raises:
-        UserError: naming each symbol, where it was requested, and why it is not granted.
+        UserError: some values differ; the message names each symbol, where it was requested, and
+            why it has another value.
     """
     missing = unmet(config.read_text(), requested)
     if not missing:
@@ -122,12 +125,12 @@ def check(config: Path, requested: Mapping[str, Requested], *, tree: Path, stock
                 continue
             why = "this tree has no such symbol"
         else:
-            why = f"Kconfig made it {got} (an unmet dependency, a select or a default)"
+            why = f"Kconfig set it to {got} (an unmet dependency, a select or a default)"
         complaints.append(f"{request.place}: {request.symbol}={request.value}: {why}")
     if complaints:
         raise UserError(
-            "the configuration is not what was asked for:\n" + "\n".join(complaints),
+            "the effective configuration differs from the requested one:\n" + "\n".join(complaints),
             hint="look the symbol up with `make menuconfig`, '/', "
-            "and add what it depends on to the fragment, or take the line out.",
+            "and add its dependencies to the fragment, or remove the line.",
         )
     return tolerated

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The Linux series' own unit tests (KUnit), in a small kernel booted by QEMU with no Xen under it.
+"""Small Linux kernels that run the series' KUnit tests, booted by QEMU without Xen.
 
-What is pure in the kernel's part of the ABI (where a port's bits are, in which
-order they are looked for) needs neither hypervisor nor machine. Both widths:
-``kunit64`` is an x86-64 kernel, ``kunit32`` an i386 one. They are built from
-tinyconfig and the fragments in the base's ``config/kunit``.
+The purely computational parts of the kernel's side of the ABI (where a port's
+bits are, in which order they are searched) need no hypervisor. Both widths are
+built: ``kunit64`` is an x86-64 kernel, ``kunit32`` an i386 one, from tinyconfig
+and the fragments in the base's ``config/kunit``.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def fragments(folder: Path, arch: str, *, flavour: str = RELEASE) -> tuple[Path,
     """Kconfig fragments of a KUnit kernel.
 
     Args:
-        folder: the Linux base's.
-        arch: Kbuild's word.
-        flavour: of Linux; a release has nothing more.
+        folder: folder of the Linux base.
+        arch: Kbuild's name of the architecture.
+        flavour: a flavour of Linux adds its fragments; the release adds none.
     """
     config = folder / "config"
     folders = (config / "kunit", config / "kunit" / arch, config / flavour)
@@ -46,13 +46,14 @@ def build_kernel(
     jobs: int | None = None,
     flavour: str = RELEASE,
 ) -> Path:
-    """Build a KUnit kernel, or find it in the store; gives its bzImage.
+    """Build a KUnit kernel, unless the store has it; return the path of its bzImage.
 
     Args:
-        flavour: one of Linux adds its fragments; with any other it is a release.
+        kind: ``kunit64`` or ``kunit32``.
+        flavour: a flavour of Linux adds its fragments; with any other flavour the release is built.
 
     Raises:
-        UserError: the configuration is not granted, or the tree does not compile.
+        UserError: the effective configuration is not the requested one, or the tree does not compile.
         InfraError: no network, no space, or a program is missing.
     """
     arch = ARCH[kind]

@@ -1,10 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""From bases to everything that a machine needs to boot, out of the store.
-
-Two lanes side by side. One compiles, one kernel at a time; the other waits
-for networks and disks (download, unpack, mmdebstrap). The images come last,
-they hold the kernel. What is in the store already is not made again.
-"""
+"""Run two functions in parallel threads, and stop the programs of one when the other fails."""
 
 from __future__ import annotations
 
@@ -20,10 +15,11 @@ B = TypeVar("B")
 
 
 def side_by_side(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
-    """Run two functions at once; when one fails, the programs of the other are stopped.
+    """Run two functions in parallel; when one fails, the programs of the other are stopped.
 
     Raises:
-        what the one that failed raised (never the other's :class:`process.Cancelled`).
+        The exception of the function that failed, not the resulting :class:`process.Cancelled`
+        of the other one.
     """
     with process.children() as running, ThreadPoolExecutor(2, "build") as pool:
         one: Future[A] = pool.submit(contextvars.copy_context().run, first)
@@ -32,8 +28,8 @@ def side_by_side(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]
             both: list[Future[Any]] = [one, two]
             wait(both, return_when=FIRST_EXCEPTION)
         finally:
-            # After a success nothing runs any more; after Ctrl-C or a failure
-            # the pool would wait for what is of no use.
+            # On success both have finished. After Ctrl-C or a failure, leaving the
+            # pool would wait for programs whose result is no longer needed.
             if not (one.done() and two.done()):
                 running.stop()
         failures = [error for lane in (one, two) if (error := lane.exception()) is not None]

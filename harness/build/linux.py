@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Linux out of a tree: bzImage, vmlinux, modules.tar, linux.config, from tinyconfig and fragments."""
+"""Build Linux from a tree, tinyconfig and fragments: bzImage, vmlinux, modules.tar, linux.config."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.core import process
 from harness.core.progress import Progress
 from harness.core.records import Tree
 
-# MiB that sources (with git objects) and objects need beside each other.
+# Disk space for sources (with git objects) and objects together, in MiB.
 SPACE_MIB = 4000
 X86_64 = "x86_64"
 
@@ -28,16 +28,16 @@ def build_linux(
     stock: bool = False,
     arch: str = X86_64,
 ) -> None:
-    """Build one kernel of ``tree`` into ``dest``.
+    """Build one kernel from ``tree`` into ``dest``.
 
     Args:
         arch: Kbuild's ``ARCH``: x86_64 or i386.
-        fragments: Kconfig fragments on top of tinyconfig, each symbol checked afterwards.
-        jobs: compilers side by side.
-        stock: pass over symbols that only the series brings.
+        fragments: Kconfig fragments added to tinyconfig; every symbol's effective value is checked.
+        jobs: number of parallel compiler jobs.
+        stock: tolerate symbols that only the series defines.
 
     Raises:
-        UserError: the configuration is not granted, or the tree does not compile.
+        UserError: the effective configuration is not the requested one, or the tree does not compile.
         InfraError: no space, or a program is missing.
     """
     log = dest / "build.log"
@@ -69,11 +69,11 @@ def build_linux(
             )
 
 
-# What Linux would take from the machine and the clock.
+# Values that Linux would otherwise take from the host and the clock.
 FIXED = {
     "KBUILD_BUILD_TIMESTAMP": "2025-01-01 00:00:00 UTC",
     "KBUILD_BUILD_USER": "evtchn-harness",
     "KBUILD_BUILD_HOST": "localhost",
-    # git describe of our own commits says nothing and costs a second.
+    # git describe of the applied series tells nothing and takes a second.
     "LOCALVERSION": "",
 }

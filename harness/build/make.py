@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the builds of Xen and of Linux share: make with progress, ccache, object directories."""
+"""Run make for Xen and Linux: progress, logs, ccache and object directories."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from harness.core.progress import Progress
 from harness.core.records import Tree
 from harness.store.files import discard
 
-# Kbuild's short log: "  CC      kernel/fork.o". Xen's is the same.
+# Kbuild's short log, e.g. "  CC      kernel/fork.o". Xen's has the same format.
 _OBJECT = re.compile(r"^  (?:CC|AS|CPP|HOSTCC)\s")
 
 
 @contextmanager
 def object_folder(tree: Tree, name: str) -> Iterator[Path]:
-    """The object directory beside a tree, removed after success.
+    """The object directory beside a tree.
 
-    Fresh for a series: what is published must not depend on what was built
-    before; ccache makes up for most of it. For a developer's own tree it is
-    kept, for their next edit.
+    For a series it starts empty and is removed after success: an artifact must
+    not depend on earlier builds, and ccache makes up for most of the cost. For a
+    developer's own tree it is kept for incremental builds.
     """
     path = tree.path.with_name(f"{tree.path.name}.objects-{name}")
     if tree.source.tree is None:
@@ -37,7 +37,7 @@ def object_folder(tree: Tree, name: str) -> Iterator[Path]:
 
 
 class Make:
-    """make in one directory, with its output to a log and its pace to the progress."""
+    """Runs make in one directory; output goes to a log, the number of objects to the progress line."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Make:
         """Make ``targets``.
 
         Raises:
-            UserError: with the first error of the compiler.
+            UserError: make failed; the message contains the first compiler error.
         """
         count = 0
         goal = " ".join(t for t in targets if "=" not in t)
@@ -86,13 +86,13 @@ class Make:
 
 
 def ccache(tree: Path) -> dict[str, str]:
-    """Environment that puts ccache before the compiler, where it is installed (Debian's links)."""
+    """Environment that puts ccache in front of the compiler, if it is installed (with Debian's links)."""
     links = Path("/usr/lib/ccache")
     if not (links / "gcc").exists():
         return {}
     return {
         "PATH": f"{links}:{os.environ.get('PATH', os.defpath)}",
-        # Objects of one tree are good for its copy elsewhere.
+        # Objects of a tree can be reused for a copy of it in another place.
         "CCACHE_BASEDIR": str(tree.parent),
         "CCACHE_NOHASHDIR": "1",
     }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a kernel is built of and how, and the store's key for it."""
+"""Recipes: what a kernel is built from and how, and its inputs for the store key."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ from harness.store.hashes import digest, sha256_of
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One kernel to build: where its source comes from, what goes on top, and how.
+    """One kernel to build: its source, series, flavour and architecture.
 
     Attributes:
-        tree: a developer's own tree instead of tarball and series.
-        stock: leave the series out.
-        arch: of Linux, Kbuild's word for it.
+        base: the patch folder.
+        tree: a developer's own tree, used instead of tarball and series; None: there is none.
+        stock: leave out the series.
+        flavour: selects further Kconfig fragments.
+        arch: for Linux, Kbuild's name of the architecture.
     """
 
     base: Base
@@ -42,12 +44,12 @@ class Recipe:
 
     @property
     def patches(self) -> tuple[Path, ...]:
-        """The series to apply: none on a developer's tree, which is taken as it stands."""
+        """The series to apply; empty for a developer's tree, which is built as it is."""
         return () if self.stock or self.tree else self.base.patches()
 
     @property
     def fragments(self) -> tuple[Path, ...]:
-        """Kconfig fragments of the base."""
+        """Kconfig fragments of the base for this flavour and architecture."""
         return self.base.fragments(flavour=self.flavour, arch=self.arch)
 
 
@@ -58,14 +60,14 @@ def recipes(
     stock: bool = False,
     flavour: str = RELEASE,
 ) -> dict[str, Recipe]:
-    """What to build, for ``xen`` and ``linux``; reads the bases, needs no network.
+    """The recipes of ``xen`` and ``linux``; reads the bases, needs no network.
 
     Args:
-        flavour: each base that has fragments for it gets them, the other one is a release: most
-            flavours are of Xen, ``linux-debug`` is of Linux.
+        flavour: a base that has fragments for this flavour is built with them, the other base as the
+            release. Most flavours configure Xen; ``linux-debug``, for example, configures Linux.
 
     Raises:
-        UserError: a base.toml is wrong.
+        UserError: a base.toml has an error.
     """
     wanted: dict[str, Recipe] = {}
     for name, tree in (("xen", xen_tree), ("linux", linux_tree)):
@@ -76,10 +78,11 @@ def recipes(
 
 
 def source_of(recipe: Recipe, *, store: Store, progress: Progress) -> Source:
-    """The source of one recipe: fetched, or the developer's own.
+    """The source of a recipe: the fetched tarball, or the developer's own tree.
 
     Raises:
-        UserError: the own tree is none. InfraError: no place has the tarball.
+        UserError: the developer's tree is not a source tree.
+        InfraError: the tarball cannot be downloaded.
     """
     if recipe.tree is not None:
         return own_tree(recipe.base.file.component, recipe.tree)
@@ -93,16 +96,16 @@ def sources_of(
     xen_tree: Path | None = None,
     linux_tree: Path | None = None,
 ) -> dict[str, Source]:
-    """What the trees were resolved to, by name; fetched where they are not in the store."""
+    """The resolved sources of ``xen`` and ``linux``; fetched if the store does not have them."""
     wanted = recipes(xen_tree=xen_tree, linux_tree=linux_tree)
     return {name: source_of(r, store=store, progress=progress) for name, r in wanted.items()}
 
 
 def kernel_inputs(recipe: Recipe, source: Source, *, how: str) -> dict[str, str]:
-    """The store's inputs for one kernel build.
+    """Store inputs of one kernel build.
 
     Args:
-        how: ``recipe_of`` the modules that build it.
+        how: :func:`recipe_of` the modules that build it.
     """
     return {
         "source": digest_of(source, ()),
@@ -114,8 +117,8 @@ def kernel_inputs(recipe: Recipe, source: Source, *, how: str) -> dict[str, str]
     }
 
 
-# Store keys of code that has moved or was rewritten since, and makes the same of the same inputs. Without
-# its line here, changed code is another recipe, and what it makes is made again.
+# From the hash of rewritten code to that of the code it replaced, where both make the same output from the
+# same inputs. Without an entry here, changed code is a new recipe, and its artifacts are built again.
 SAME_AS: dict[str, str] = {
     # xen
     "5543a25ca27fc2f0cd5204e956841a4ceeff1ddb7835fb0d851524ce06365f0c":
@@ -136,17 +139,17 @@ SAME_AS: dict[str, str] = {
 
 
 def recipe_of(*modules: ModuleType) -> str:
-    """Identifies what some modules of ours make, for store keys.
+    """Hash of the code that makes an artifact, for store keys.
 
-    It depends on their statements alone: not on comments, docstrings or
-    imports, nor on where the files lie.
+    It depends only on the statements of the modules, not on their comments,
+    docstrings, imports or paths.
     """
     text = "".join(statements_of(Path(str(module.__file__)).read_text()) for module in modules)
     return SAME_AS.get(digest(text), digest(text))
 
 
 def statements_of(source: str) -> str:
-    """Python source without comments, docstrings, imports and blank lines; the same for each version of Python."""
+    """Python source without comments, docstrings, imports and blank lines; equal for all Python versions."""
     lines = source.splitlines()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:

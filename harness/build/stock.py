@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The component ``stock``: Debian's own Linux, unmodified, as a guest and as dom0 on our Xen.
+"""The component ``stock``: Debian's unmodified Linux, as a guest and as dom0 on the patched Xen.
 
-Its drivers are modules, so each gets an initramfs that loads them.
+Its drivers are modules, so each of the two gets an initramfs that loads them.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
     from harness.store.artifacts import Artifact
 
 COMPONENT = "stock"
-DOM0_COMPONENT = "stock-dom0"  # made with it; a machine's dom0 boots this one
+DOM0_COMPONENT = "stock-dom0"  # made together with COMPONENT; a machine's dom0 boots it
 PACKAGE = "linux-image-amd64"
 GUEST_MODULES = ("xen-netfront", "xen-evtchn", "xenfs")
 DOM0_MODULES = (
     "virtio_pci", "virtio_blk", "virtio_net", "virtio-rng", "bridge",
-    "crc32c_generic", "ext4",  # ext4 asks for it by the name of an algorithm, so it is no dependency
+    "crc32c_generic", "ext4",  # ext4 requests it by algorithm name, so it is not listed as a dependency
     "xen-evtchn", "xen-privcmd", "xenfs", "xen-gntdev", "xen-gntalloc", "xen-netback", "xen-blkback",
 )  # fmt: skip
-# As built.PLACES.
+# Artifact and file of each field of GuestImage, as in built.PLACES.
 PLACES = {"kernel": ("kernel-stock", "vmlinuz"), "initrd": ("guest-stock", "guest.cpio.gz")}
 DOM0_PLACES = {"kernel": ("kernel-stock", "vmlinuz"), "initrd": ("initrd-stock", "initrd.cpio.gz")}
 
 
 def make(builder: Builder) -> None:
-    """Get the kernel and make both initramfses, or find them in the store.
+    """Get the kernel and make both initramfs images, unless the store has them.
 
     Raises:
-        UserError, InfraError: as graph.build.
+        UserError, InfraError: as for graph.build.
     """
     rootfs, keys, tools = (builder.artifacts[kind] for kind in ("rootfs", "keys", "tools"))
     kernel = _kernel(builder)
@@ -97,10 +97,14 @@ def _kernel(builder: Builder) -> Artifact:
 
 
 def pack_modules(root: Path, names: Iterable[str], target: Path) -> None:
-    """A tar of modules and all that they depend on, unpacked, as ``modules/NN-name.ko`` in load order.
+    """Pack modules and their dependencies, uncompressed, as ``modules/NN-name.ko`` in load order.
+
+    Args:
+        root: the unpacked package.
+        target: the tar to write.
 
     Raises:
-        InfraError: there is no such module.
+        InfraError: the package lacks a module.
     """
     (folder,) = (root / "usr/lib/modules").iterdir()
     found = {_plain(path.name): path for path in folder.rglob("*.ko*")}

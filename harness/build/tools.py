@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What our own C becomes: a static program for each file in images/tools, and the bare guests."""
+"""Compile this project's C: one static program per file in images/tools, and the bare guests."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from harness.core.errors import UserError
 from harness.store.hashes import sha256_of
 
 FLAGS = ("-O2", "-s", "-Wall", "-Wextra", "-Werror", "-static")
-# A kernel: no libc, no red zone (64-bit PV runs in ring 3, but Xen's frames
-# land on its stack), no vector registers (their state is not set up).
+# For a kernel: no libc, no red zone (a 64-bit PV guest runs in ring 3, but Xen pushes
+# frames on its stack), no vector registers (their state is not set up).
 BARE_FLAGS = (
     "-O2", "-g", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-ffreestanding",
     "-fno-pie", "-no-pie", "-fno-toplevel-reorder", "-mno-red-zone", "-mno-sse", "-mno-mmx",
@@ -30,15 +30,15 @@ def inputs_of(folder: Path, *, flags: tuple[str, ...] = FLAGS) -> dict[str, str]
     return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files} | {"flags": " ".join(flags)}
 
 
-# Compilers whose package is called otherwise.
+# Compilers whose package has another name.
 PACKAGES_OF = {"i686-linux-gnu-gcc": "gcc-i686-linux-gnu libc6-dev-i386-cross"}
 
 
 def compiler_of(gcc: str) -> str:
-    """Version of a compiler that is not the machine's own, for cache keys.
+    """Version of a cross compiler, for store keys.
 
     Raises:
-        InfraError: it is missing.
+        InfraError: it is not installed.
     """
     path = process.need(gcc, package=PACKAGES_OF.get(gcc, gcc))
     return process.run([path, "--version"], what=f"ask {gcc} for its version").splitlines()[0]
@@ -48,8 +48,8 @@ def build_tools(folder: Path, dest: Path, *, compiler: str = "gcc", only: Sequen
     """Compile every ``*.c`` of ``folder`` into ``dest``.
 
     Args:
-        only: names of tools, where not all are wanted.
-        compiler: gcc, or a cross compiler of that family.
+        compiler: gcc, or a gcc cross compiler.
+        only: names of the tools to build; empty: all.
 
     Raises:
         UserError: a tool does not compile.
@@ -100,7 +100,7 @@ def build_bare(folder: Path, dest: Path) -> None:
     """Link the bare guests out of ``folder`` into ``dest``, each kind as ``bare-KIND``.
 
     Raises:
-        UserError: one does not compile.
+        UserError: a bare guest does not compile.
     """
     gcc = process.need("gcc", package="gcc")
     log = dest / "build.log"
@@ -112,5 +112,5 @@ def build_bare(folder: Path, dest: Path) -> None:
             cwd=folder,
             log=log,
             error=UserError,
-            hint="correct what the compiler names in images/bare.",
+            hint="correct the files in images/bare that the compiler names.",
         )

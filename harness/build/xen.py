@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The Xen hypervisor out of a tree: xen (multiboot ELF), xen-syms, xen.config.
+"""Build the Xen hypervisor from a tree: xen (multiboot ELF), xen-syms, xen.config.
 
-With CONFIG_COVERAGE also what gcov wants to know of the event channel code:
-``coverage/*.gcno``, the sources, and which lines of them the series adds.
+With CONFIG_COVERAGE, also keep what gcov needs for the event channel code:
+``coverage/*.gcno``, the sources, and a diff that shows which lines the series adds.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from harness.core.progress import Progress
 from harness.core.records import Tree
 from harness.source import series
 
-# MiB that sources and objects need beside each other.
+# Disk space for sources and objects together, in MiB.
 SPACE_MIB = 1500
-# What coverage is looked at of; below xen/.
+# Files whose coverage is reported, relative to xen/.
 COVERED = "common/event_*.c"
 SERIES_DIFF = "series.diff"
 
@@ -36,15 +36,15 @@ def build_xen(
     progress: Progress,
     stock: bool = False,
 ) -> None:
-    """Build the hypervisor of ``tree`` into ``dest``.
+    """Build the hypervisor from ``tree`` into ``dest``.
 
     Args:
-        fragments: Kconfig fragments on top of the defaults, each symbol checked afterwards.
-        jobs: compilers side by side.
-        stock: pass over symbols that only the series brings.
+        fragments: Kconfig fragments added to the defaults; every symbol's effective value is checked.
+        jobs: number of parallel compiler jobs.
+        stock: tolerate symbols that only the series defines.
 
     Raises:
-        UserError: the configuration is not granted, or the tree does not compile.
+        UserError: the effective configuration is not the requested one, or the tree does not compile.
         InfraError: no space, or a program is missing.
     """
     source = tree.path / "xen"
@@ -62,7 +62,7 @@ def build_xen(
         make("build" if (source / "build.mk").exists() else "")
         shutil.copyfile(config, dest / "xen.config")
         shutil.copyfile(objects / "xen-syms", dest / "xen-syms")
-        # QEMU's multiboot loader takes the unpacked 32-bit ELF, not the gzip.
+        # QEMU's multiboot loader needs the uncompressed 32-bit ELF.
         with gzip.open(objects / "xen.gz") as packed, (dest / "xen").open("wb") as unpacked:
             shutil.copyfileobj(packed, unpacked)
         if (request := requested.get("CONFIG_COVERAGE")) and request.value == "y":
@@ -75,9 +75,9 @@ def build_xen(
 
 
 def keep_notes(tree: Tree, objects: Path, dest: Path) -> None:
-    """Keep what gcov needs beside the counters: its notes, the sources, and the series' own lines.
+    """Keep what gcov needs besides the counters: its notes, the sources, and the series' diff.
 
-    A developer's own tree has no base to compare with, so no ``series.diff``.
+    A developer's own tree has no base to compare with, so it gets no ``series.diff``.
     """
     dest.mkdir()
     for source in sorted((tree.path / "xen").glob(COVERED)):
@@ -91,7 +91,7 @@ def keep_notes(tree: Tree, objects: Path, dest: Path) -> None:
         (dest / SERIES_DIFF).write_text(diff)
 
 
-# What Xen would take from the machine and the clock.
+# Values that Xen would otherwise take from the host and the clock.
 FIXED = {
     "XEN_BUILD_DATE": "2025-01-01",
     "XEN_BUILD_TIME": "00:00:00",

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""XTF's own tests (the Xen Test Framework, xenbits' xtf.git) on our Xen, out of a checkout that is given.
+"""Build XTF's tests (the Xen Test Framework, xenbits' xtf.git) from a given checkout.
 
-Its PV kernels are booted as dom0, as our bare guests are: no toolstack is
-needed, and a test takes a second or two. Its HVM ones need one, and are left out.
+Its PV kernels are booted as dom0, like the bare guests, so they need no
+toolstack, and a test takes a second or two. Its HVM tests need one and are left out.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ ENVIRONMENTS = ("pv64", "pv32pae")
 
 
 def files_of(checkout: Path) -> list[Path]:
-    """What a checkout consists of, without what was built in it; relative.
+    """The files of a checkout, without build products; relative paths.
 
     Raises:
-        UserError: it is no checkout of XTF.
+        UserError: it is not a checkout of XTF.
     """
     if not (checkout / "xtf-runner").is_file() or not (checkout / "tests").is_dir():
         raise UserError(
-            f"--xtf {checkout}: this is no checkout of XTF",
-            hint="It has tests/ and xtf-runner; get it from xenbits.xenproject.org, xtf.git.",
+            f"--xtf {checkout}: this is not a checkout of XTF",
+            hint="A checkout contains tests/ and xtf-runner; clone xtf.git from xenbits.xenproject.org.",
         )
     if (checkout / ".git").exists():
         command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
@@ -45,10 +45,10 @@ def files_of(checkout: Path) -> list[Path]:
 
 
 def build(checkout: Path, *, store: Store, progress: Progress, jobs: int | None = None) -> Path:
-    """Build a copy of a checkout; gives the folder of its kernels, ``test-ENVIRONMENT-NAME``.
+    """Build a copy of a checkout; return the folder of its kernels, ``test-ENVIRONMENT-NAME``.
 
     Raises:
-        UserError: it is no checkout, or does not compile.
+        UserError: it is not a checkout, or it does not compile.
     """
     names = files_of(checkout)
     tree = digest("".join(f"{name} {sha256_of(checkout / name)}\n" for name in names))
@@ -62,7 +62,7 @@ def build(checkout: Path, *, store: Store, progress: Progress, jobs: int | None 
             process.run(
                 ["make", "-C", copy, f"-j{jobs or cores()}"],
                 what="build XTF", log=dest / "build.log", error=UserError,
-                hint="Does `make` succeed in the checkout itself?",
+                hint="Check whether `make` succeeds in the checkout itself.",
             )  # fmt: skip
             for environment in ENVIRONMENTS:
                 for kernel in copy.glob(f"tests/*/test-{environment}-*"):

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What every other package uses: errors, records, paths, processes, signals and progress output."""

@@ -1,14 +1,14 @@
-"""The two kinds of error a person sees, and the one they never should.
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Errors that are shown to the user as a message and a hint.
 
-Anything that is not one of these is a bug in the harness, and is shown with
-its traceback.
+Any other exception is a bug in the harness and is shown with its traceback.
 """
 
 from __future__ import annotations
 
 
 class EvhError(Exception):
-    """An error with its next step.
+    """An error that tells the user what to do next.
 
     Args:
         message: what is wrong, and where (one sentence).
@@ -24,12 +24,12 @@ class EvhError(Exception):
 
 
 class UserError(EvhError):
-    """What was asked for cannot be done: a bad option, path or patch."""
+    """The request cannot be carried out: a bad option, path or patch."""
 
     exit_code = 2
 
 
 class InfraError(EvhError):
-    """The machine or the network failed us: no space, no package, no QEMU."""
+    """The host or the network cannot do it: no space, a missing package, no QEMU."""
 
     exit_code = 4

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where things are inside dom0 and the guests; images/dom0/init and images/guest/init agree with it."""
+"""Paths and addresses inside dom0 and the guests; images/dom0/init and images/guest/init use them too."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import ipaddress
 import shlex
 
 TOOLS_DIR = "/opt/evh/tools"
-# In dom0: what its guests boot.
+# In dom0: the kernel and initramfs that its guests boot.
 GUEST_KERNEL = "/opt/evh/bzImage"
 GUEST_RAMDISK = "/opt/evh/guest.cpio.gz"
-# In dom0: files of the store that its image does not hold are copied here at their first use.
+# In dom0: store files that are not part of its image are copied here when first used.
 COPIED = "/var/lib/evh"
 CONSOLE_LOGS = "/var/log/xen/console"
 XL_LOGS = "/var/log/xen"
 BRIDGE = "xenbr0"
-# Of the bridge; dom0 itself is the first host.
+# The bridge's network; dom0 has its first host address.
 NETWORK = ipaddress.ip_network("192.168.77.0/24")
 DOM0_ADDRESS = str(next(NETWORK.hosts()))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where things are on this host: the one place that knows the checkout and the XDG directories."""
+"""Paths on this host. No other module works out where the checkout and the XDG directories are."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 import platformdirs
 
-# The checkout that this package was installed from: images, patch folders and suites lie beside the package.
+# The checkout that this package was installed from; images, patch folders and suites are beside the package.
 CHECKOUT = Path(__file__).resolve().parents[2]
 SUITES = CHECKOUT / "tests" / "suites"
-# Run folders, below the current directory.
+# Run folders, relative to the current directory.
 RUNS = Path("runs")
 
 
 def cache() -> Path:
-    """``$XDG_CACHE_HOME/evtchn-harness``, or below ``~/.cache`` where that is unset or relative."""
+    """``$XDG_CACHE_HOME/evtchn-harness``; in ``~/.cache`` if the variable is unset or relative."""
     return platformdirs.user_cache_path("evtchn-harness")

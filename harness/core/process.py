@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Run a program to its end; on failure, an error that a person can act on."""
+"""Run programs to completion, stop them as a group, and turn their failures into errors with a hint."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from pathlib import Path
 from harness.core.errors import EvhError, InfraError
 
 TAIL_LINES = 15
-# Seconds a program gets to tidy up after SIGTERM.
+# Seconds between SIGTERM and SIGKILL.
 GRACE = 5.0
 
 
 class Cancelled(EvhError):
-    """The program was stopped because what it was for has failed elsewhere."""
+    """The program was stopped, or not started, because another part of the same work failed."""
 
 
 class Children:
-    """The programs under way in one piece of work, so that it can be stopped as a whole."""
+    """The running programs of one piece of work, so that they can be stopped together."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -35,7 +35,7 @@ class Children:
         self._stopped = threading.Event()
 
     def add(self, child: subprocess.Popen[bytes]) -> None:
-        """Note a child; it is stopped at once if everything already is."""
+        """Register a child; stop it at once if :meth:`stop` was already called."""
         with self._lock:
             self._running.add(child)
             if self._stopped.is_set():
@@ -52,11 +52,11 @@ class Children:
         return self._stopped.is_set()
 
     def wait(self, seconds: float) -> bool:
-        """Wait; True as soon as :meth:`stop` was called."""
+        """Wait up to ``seconds``; return True as soon as :meth:`stop` is called."""
         return self._stopped.wait(seconds)
 
     def stop(self) -> None:
-        """Stop what runs, and whatever would still be started."""
+        """Stop all running programs; any that are added later are stopped at once."""
         with self._lock:
             self._stopped.set()
             for child in self._running:
@@ -68,7 +68,7 @@ _children: ContextVar[Children | None] = ContextVar("children", default=None)
 
 @contextmanager
 def children() -> Iterator[Children]:
-    """A scope (and the threads that copy its context) whose programs can be stopped together."""
+    """Open a scope: programs run in it, and in threads that copy its context, can be stopped together."""
     scope = Children()
     token = _children.set(scope)
     try:
@@ -78,41 +78,45 @@ def children() -> Iterator[Children]:
 
 
 def pause(seconds: float) -> None:
-    """Wait, unless the scope's work is stopped.
+    """Sleep for ``seconds``, or until the scope is stopped.
 
     Raises:
-        Cancelled: it is.
+        Cancelled: the scope was stopped.
     """
     scope = _children.get()
     if scope is None:
         time.sleep(seconds)
     elif scope.wait(seconds):
-        raise Cancelled("stopped: something else failed first")
+        raise Cancelled("stopped because another step failed first")
 
 
 def terminate(child: subprocess.Popen[bytes]) -> None:
-    """SIGTERM to the child's whole process group."""
+    """Send SIGTERM to the child's whole process group."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGTERM)
 
 
 def find(program: str) -> str | None:
-    """Path of ``program``, None if it is not installed.
+    """Path of ``program``; None if it is not installed.
 
-    ``/usr/sbin`` and ``/sbin`` are looked into too: an ordinary user's PATH
-    on Debian does not have them, and mke2fs lives there.
+    ``/usr/sbin`` and ``/sbin`` are searched too: they are not in an ordinary
+    user's PATH on Debian, and mke2fs is there.
     """
     path = os.environ.get("PATH", os.defpath) + os.pathsep + "/usr/sbin:/sbin"
     return shutil.which(program, path=path)
 
 
 def need(program: str, *, package: str) -> str:
-    """Path of ``program``, or an :class:`InfraError` naming its package."""
+    """Path of ``program``.
+
+    Raises:
+        InfraError: it is not installed; the hint names ``package``.
+    """
     found = find(program)
     if found is None:
         raise InfraError(
             f"the program {program} is not installed",
-            hint=f"install the package {package} (`make setup` installs all that is needed).",
+            hint=f"install the package {package} (`make setup` installs everything that is needed).",
         )
     return found
 
@@ -123,9 +127,9 @@ def tail(text: str, lines: int = TAIL_LINES) -> str:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Our environment with messages in English (some are parsed), plus ``extra``."""
+    """This process's environment with English messages (some are parsed), plus ``extra``."""
     env = {k: v for k, v in os.environ.items() if k != "LANGUAGE" and not k.startswith("LC_")}
-    # Ours when make started us; its jobserver is not for the builds below.
+    # Set when make started the harness; the builds must not use that make's jobserver.
     for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"):
         env.pop(name, None)
     return env | {"LC_ALL": "C.UTF-8"} | dict(extra or {})
@@ -142,23 +146,26 @@ def run(
     error: type[EvhError] = InfraError,
     hint: str = "",
 ) -> str:
-    """Run ``argv`` to its end and return what it printed (both outputs).
+    """Run ``argv`` to completion and return its output (stdout and stderr together).
 
-    The program runs in a process group of its own, and is sent SIGTERM when
-    we die, even by SIGKILL: no compiler is left behind.
+    The program runs in its own process group, and the kernel sends it SIGTERM
+    when the harness dies, even by SIGKILL, so that no compiler is left behind.
 
     Args:
-        what: what is being done, for the error message ("make the dom0 image").
-        env: added to the environment.
-        log: where the output is appended as it comes.
-        on_line: called with each line as it comes.
-        error: raised when the program fails, with its last lines.
-        hint: the error's next step.
+        what: the action, as a verb phrase for the error message ("make the dom0 image").
+        env: variables to add to the environment.
+        log: file to which the output is appended as it arrives.
+        on_line: called with each line as it arrives.
+        error: class of the error that is raised, with the last lines of output, when the program fails.
+        hint: the error's hint.
+
+    Raises:
+        Cancelled: the scope was stopped (see :func:`children`).
     """
     command = [str(arg) for arg in argv]
     scope = _children.get()
     if scope is not None and scope.stopped:
-        raise Cancelled(f"did not {what}: something else failed first")
+        raise Cancelled(f"did not {what}: another step failed first")
     guard = shutil.which("setpriv")
     said: list[str] = []
     with contextlib.ExitStack() as stack:
@@ -195,7 +202,7 @@ def run(
             end(child)
             raise
     if returncode and scope is not None and scope.stopped:
-        raise Cancelled(f"did not {what}: something else failed first")
+        raise Cancelled(f"did not {what}: another step failed first")
     if returncode:
         lines = "".join(said)
         raise error(
@@ -206,10 +213,10 @@ def run(
 
 
 def excerpt(output: str) -> str:
-    """The lines of a failed program's output that say why it failed.
+    """The lines of a failed program's output that explain the failure.
 
-    A parallel make prints the error and then finishes what else was running,
-    so the first lines that look like an error come before the last lines.
+    A parallel make finishes its other jobs after an error, so the first lines
+    that look like an error are shown ahead of the last lines.
     """
     marks = (": error:", ": fatal error:", "undefined reference", " Error ", "No space left")
     lines = output.splitlines()
@@ -220,7 +227,7 @@ def excerpt(output: str) -> str:
 
 
 def end(child: subprocess.Popen[bytes]) -> None:
-    """Stop the child's process group: politely, then not."""
+    """Stop the child's process group: SIGTERM, then SIGKILL after GRACE seconds."""
     terminate(child)
     try:
         child.wait(GRACE)
@@ -231,10 +238,10 @@ def end(child: subprocess.Popen[bytes]) -> None:
 
 
 def ended(returncode: int) -> str:
-    """How a child ended, in words."""
+    """How a child ended, as a phrase for a message."""
     if returncode < 0:
         return f"was killed by {signal.Signals(-returncode).name}"
-    return f"ended with {returncode}"
+    return f"ended with status {returncode}"
 
 
 def alive(pid: int) -> bool:

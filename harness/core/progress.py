@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is going on, and for how long, said on stderr.
+"""Progress on stderr: which steps are running, and for how long.
 
-On a terminal the steps under way are a live line each; elsewhere (CI, a pipe)
-plain lines with the seconds since the start.
+On a terminal each running step has a live line. Elsewhere (CI, a pipe) plain
+lines are printed, with the seconds since the start.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.spinner import Spinner
 
-# Seconds: what is shorter is nobody's news.
+# Seconds; shorter steps are not shown.
 QUIET = 2.0
-# Seconds between two signs of life of one step where there is no terminal.
+# Seconds between two lines about the same step when there is no terminal.
 HEARTBEAT = 30.0
 
 
 class Step:
-    """One thing under way. ``update`` says how far it has come."""
+    """A running step. ``update`` shows how far it has got."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -41,7 +41,7 @@ class Step:
         return time.monotonic() - self.started
 
     def update(self, detail: str) -> None:
-        """Replace the detail that is shown after the name ("1234 objects")."""
+        """Replace the detail shown after the name, e.g. "1234 objects"."""
         self.detail = detail
 
     def line(self) -> str:
@@ -68,7 +68,7 @@ class Progress:
         self._idle = threading.Event()
 
     def say(self, text: str) -> None:
-        """Print ``text``; above the live lines where there are any."""
+        """Print ``text``, above the live lines if there are any."""
         with self._lock:
             if self._console.is_terminal:
                 self._console.print(text)
@@ -80,10 +80,11 @@ class Progress:
 
     @contextmanager
     def step(self, name: str, *, announce_end: bool = True) -> Iterator[Step]:
-        """Time a step; it is shown once it has taken longer than two seconds.
+        """Time a step; it is shown once it has taken longer than ``QUIET`` seconds.
 
         Args:
-            announce_end: False where the caller has more to say of its end.
+            name: what the step does.
+            announce_end: False if the caller reports the end itself.
         """
         step = Step(name)
         step.announce_end = announce_end
@@ -126,7 +127,7 @@ class Progress:
                 self._rest()
 
     def _rest(self) -> None:
-        """Nothing is under way: no live lines, no ticker."""
+        """Stop the live lines and the ticker: no step is running."""
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -145,8 +146,8 @@ class Progress:
         long = [step for step in self._steps if step.elapsed >= QUIET]
         if self._console.is_terminal:
             if long and self._live is None:
-                # Not redirected: pytest exchanges sys.stdout too while a test runs, and the
-                # one that is put back last would stay.
+                # No redirection: pytest also replaces sys.stdout while a test runs, and whichever
+                # of the two restored it last would win.
                 self._live = Live(
                     console=self._console, transient=True, refresh_per_second=4,
                     redirect_stdout=False, redirect_stderr=False,
@@ -162,7 +163,7 @@ class Progress:
 
 
 def clock(seconds: float) -> str:
-    """Seconds as a person reads them: ``8.2 s``, ``3 min 05 s``."""
+    """Format seconds: ``8.2 s``, ``3 min 05 s``."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

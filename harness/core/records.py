@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What travels between the rooms: small frozen records, no behaviour.
+"""Plain frozen records that are passed between the packages.
 
-Everything here is plain data, so that each step can be called alone and its
-result written to ``run.json``.
+They hold data only, so that each step can be called alone and its result
+written to ``run.json``.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import TypeVar
 
 from harness.core.errors import UserError
 
-# Components, which are built only where a selected test needs them: Linux with the images that it needs; a
-# dom0 that has a device model; a Xen that has the ABI configured out.
+# Components, built only if a selected test needs them: Linux with its images; a dom0 root with a device
+# model; a Xen with the 3l ABI configured out.
 LINUX = "linux"
 HVM = "hvm"
 WITHOUT_3L = "xen-without-3l"
 
 
 class Verdict(enum.StrEnum):
-    """How a cell ended (docs/verdicts.md). The order is worst last."""
+    """How a cell ended (docs/verdicts.md), in order of severity, worst last."""
 
     PASS = "pass"
     SKIP = "skip"
@@ -39,12 +39,12 @@ class Source:
 
     Attributes:
         name: ``xen`` or ``linux``.
-        version: upstream version as resolved, e.g. ``6.12.107``.
+        version: the resolved upstream version, e.g. ``6.12.107``.
         origin: ``apt:<suite>:<package version>``, a URL, or ``tree:<path>``.
         sha256: of the tarball; empty for a developer's own tree.
-        tarball: the verified tarball in the store; None for an own tree.
-        tree: a developer's own tree; None for a tarball.
-        note: why it is not the first choice, where it is not.
+        tarball: the verified tarball in the store; None for a developer's tree.
+        tree: a developer's own tree; None if there is a tarball.
+        note: why an earlier choice was not used; empty if this is the first choice.
     """
 
     name: str
@@ -61,10 +61,10 @@ class Tree:
     """A source tree with its series applied as commits on a detached HEAD.
 
     Attributes:
-        source: what it was made from.
+        source: the pristine source.
         path: the work tree.
         series: subjects of the applied patches, in order.
-        digest: hash of source and series; the build's cache key starts here.
+        digest: hash of source and series, the first part of the build's store key.
     """
 
     source: Source
@@ -75,13 +75,13 @@ class Tree:
 
 @dataclass(frozen=True, kw_only=True)
 class GuestImage:
-    """What a guest boots that dom0's image does not hold.
+    """Guest kernel and user space that are not part of dom0's image.
 
     Attributes:
-        kernel: what xl takes as a kernel.
-        initrd: its user space; None where the kernel holds it.
-        args: what the kernel has to be told.
-        vmlinux: the kernel's symbols; leads nowhere where there are none.
+        kernel: the file given to xl as ``kernel``.
+        initrd: the user space; None if it is part of the kernel file.
+        args: kernel parameters that this image needs.
+        vmlinux: the kernel with symbols; an empty path if there is none.
     """
 
     kernel: Path
@@ -92,27 +92,26 @@ class GuestImage:
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """Everything a machine needs to boot, out of the store.
+    """Paths, in the store, of everything that a machine boots.
 
     Attributes:
         xen: 32-bit multiboot ELF hypervisor (``zcat xen.gz``), for QEMU.
         xen_syms: its symbols.
         kernel: x86-64 bzImage; serves PV dom0, PV and PVH domU.
         vmlinux: its symbols.
-        dom0_image: ext4 root of dom0, pristine: attach with a throw-away
+        dom0_image: dom0's pristine ext4 root; attach it with a throw-away
             overlay, never write to it.
         guest_initrd: gzip'ed cpio, the whole user space of a Linux guest.
-        tools: directory of static in-guest programs (also inside both roots).
+        tools: directory of static in-guest programs (both roots contain them too).
         bare: directory of bare guests, ``bare-pv64`` and so on.
-        dom0_images: other roots of dom0, by the component that they are.
-        xens: other builds of Xen, likewise.
-        images: of the components that were asked for, e.g. ``i386``.
+        dom0_images: other dom0 roots, by component.
+        xens: other builds of Xen, by component.
+        images: guest images of the requested components, e.g. ``i386``.
         ssh_key: private key that dom0 and every guest accept for root.
-        host_key: public host key of dom0 and of every guest (the only one
-            that is accepted).
-        keys: store key of each artifact by name, for ``run.json``.
-        hits: by the same names, whether it was in the store already.
-        sources: what ``xen`` and ``linux`` were resolved to.
+        host_key: public host key of dom0 and every guest; no other is accepted.
+        keys: store key of each artifact by kind, for ``run.json``.
+        hits: for the same kinds, whether the store already had the artifact.
+        sources: the resolved sources of ``xen`` and ``linux``.
     """
 
     xen: Path
@@ -134,28 +133,28 @@ class Built:
 
 
 def dom0_root(built: Built, component: str) -> Path:
-    """The root that dom0 has.
+    """The root file system for dom0: that of ``component``, or the plain one if it is empty.
 
     Raises:
-        UserError: it was not built, since nobody said that it is needed.
+        UserError: the component was not built: no selected test needs it.
     """
     return _component(built.dom0_images, component) if component else built.dom0_image
 
 
 def xen_of(built: Built, component: str) -> Path:
-    """The Xen that a machine boots.
+    """The hypervisor to boot: that of ``component``, or the plain one if it is empty.
 
     Raises:
-        UserError: it was not built, since nobody said that it is needed.
+        UserError: the component was not built: no selected test needs it.
     """
     return _component(built.xens, component) if component else built.xen
 
 
 def image_of(built: Built, component: str) -> GuestImage:
-    """What was built of a component.
+    """The guest image of a component.
 
     Raises:
-        UserError: nothing was, since nobody said that it is needed.
+        UserError: the component was not built: no selected test needs it.
     """
     return _component(built.images, component)
 
@@ -166,13 +165,14 @@ T = TypeVar("T")
 def _component(components: Mapping[str, T], component: str) -> T:
     if component not in components:
         raise UserError(
-            f"the component {component!r} was not built", hint=f"mark the test with @pytest.mark.needs({component!r})"
+            f"the component {component!r} was not built: no selected test needs it",
+            hint=f"mark the test with @pytest.mark.needs({component!r})",
         )
     return components[component]
 
 
 class Abi(enum.StrEnum):
-    """Event-channel ABI that a Linux guest is told to use."""
+    """Event channel ABI that a Linux kernel is told to use."""
 
     L2 = "2l"
     FIFO = "fifo"
@@ -180,7 +180,7 @@ class Abi(enum.StrEnum):
 
     @property
     def kernel_args(self) -> str:
-        """Kernel parameters that choose this ABI (guest-patches/6.12)."""
+        """Kernel parameters that select this ABI (guest-patches/6.12)."""
         return {
             Abi.L2: "xen.fifo_events=0",
             Abi.FIFO: "xen.fifo_events=1",
@@ -190,12 +190,12 @@ class Abi(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Accelerator:
-    """Which QEMU accelerator, and why; always the first line of output.
+    """The chosen QEMU accelerator and the reason, which is always the first line of output.
 
     Attributes:
         kind: ``kvm`` or ``tcg``.
-        reason: one line for a person, starting with the kind in capitals.
-        proven: False where only a trial boot can tell (machine.py does it).
+        reason: one line for the user, starting with the kind in capitals.
+        proven: False if only a trial boot (harness/machine) can tell whether it works.
     """
 
     kind: str
@@ -208,14 +208,14 @@ class MachineSpec:
     """A machine to boot.
 
     Attributes:
-        abi: the ABI dom0 is told to use.
+        abi: the ABI that dom0 is told to use.
         memory_mib: RAM of the QEMU machine.
-        dom0_mib: RAM of dom0 out of it.
+        dom0_mib: how much of it dom0 gets.
         vcpus: vCPUs of the machine (and of dom0).
         xen_args, dom0_args: extra command-line arguments.
-        dom0_image: a component whose root dom0 has, e.g. ``hvm``; empty: the plain one.
-        dom0_kernel: a component to take dom0's kernel from, e.g. ``stock-dom0``; empty: ours.
-        xen: a component to take Xen from, ``xen-without-3l``; empty: ours.
+        dom0_image: the component that provides dom0's root, e.g. ``hvm``; empty: the plain one.
+        dom0_kernel: the component that provides dom0's kernel, e.g. ``stock-dom0``; empty: the plain one.
+        xen: the component that provides Xen, e.g. ``xen-without-3l``; empty: the plain one.
     """
 
     abi: Abi = Abi.L3
@@ -231,16 +231,15 @@ class MachineSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class GuestSpec:
-    """A Linux guest to start by xl.
+    """A Linux guest to start with xl.
 
     Attributes:
         kind: a key of ``KINDS``.
-        abi: what its kernel is told to use; None: nothing, its own default.
-        max_event_channels: xl's ``max_event_channels``; None leaves xl's
-            default of 1023.
-        kernel: a component to take its kernel and user space from, e.g. ``stock``; empty: its kind's.
-        disk: xl's specification of one; empty: it has none.
-        on_reboot: xl's word for what follows a reboot: ``destroy`` or ``restart``.
+        abi: the ABI that its kernel is told to use; None: the kernel's default.
+        max_event_channels: xl's ``max_event_channels``; None: xl's default of 1023.
+        kernel: the component that provides kernel and user space, e.g. ``stock``; empty: those of its kind.
+        disk: an xl disk specification; empty: no disk.
+        on_reboot: xl's ``on_reboot``: ``destroy`` or ``restart``.
     """
 
     name: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Signals that end the program end it through its clean-up."""
+"""End the program cleanly on SIGINT, SIGTERM or SIGHUP."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from contextlib import contextmanager
 
 
 class Interrupted(KeyboardInterrupt):
-    """SIGINT, SIGTERM or SIGHUP came. Pytest ends a session cleanly for a KeyboardInterrupt."""
+    """SIGINT, SIGTERM or SIGHUP was received.
+
+    It is a KeyboardInterrupt because pytest ends its session cleanly for one.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -20,14 +23,14 @@ class Interrupted(KeyboardInterrupt):
 def signals_end_cleanly(say: Callable[[str], None]) -> Iterator[list[int]]:
     """Turn the first SIGINT, SIGTERM or SIGHUP into ``Interrupted``.
 
-    Further ones are kept out of the clean-up. What is ignored stays ignored:
-    nohup means it.
+    Later ones do not disturb the clean-up. A signal that was ignored stays
+    ignored, as under nohup.
 
     Args:
-        say: told to a person who is impatient.
+        say: called with a message for the user at each further signal.
 
     Yields:
-        The signal numbers that came, in order.
+        The signal numbers received so far, in order.
     """
     came: list[int] = []
 

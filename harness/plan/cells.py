@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which cells to run: from the command line to pytest's arguments.
+"""A cell: one combination that is run and judged, and the id that names it.
 
-A cell is one thing that is run and judged. Its id names what it was run on
-and with, in one word that can be pasted after ``evh run --cell``.
+The id is a single word that can be pasted after ``evh run --cell``.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from harness.core.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One thing that is run and judged (DESIGN: base x flavour x guest x abi x test x seed)."""
+    """A combination of base, flavour, guest, abi, test and seed, which is run and judged as one."""
 
     base: str
     flavour: str = "release"
@@ -40,12 +39,12 @@ class Cell:
 
     @classmethod
     def parse(cls, text: str) -> Cell:
-        """Read an id back.
+        """Parse an id.
 
         Raises:
-            UserError: it is not one.
+            UserError: ``text`` is not a cell id.
         """
-        hint = f"An id looks like {EXAMPLE_CELL.id}; run.json has one for each test."
+        hint = f"An id looks like {EXAMPLE_CELL.id}; run.json lists the id of each test."
         head, _, seed = text.rpartition("/")
         parts = head.split("/", 4)
         if len(parts) != 5 or not seed.isdecimal() or "::" not in parts[4] or not all(parts):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The flavours, one row each: other ways to configure Xen or Linux.
+"""The flavours: alternative configurations of Xen or Linux, one row each.
 
-A new flavour is a row here, and a folder ``config/NAME`` of Kconfig fragments
-in the base that it is of.
+To add one, add a row here and a folder ``config/NAME`` of Kconfig fragments
+to the base that it configures.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ class Flavour:
     """One flavour.
 
     Attributes:
-        guests: cells of other guests are left out: they would repeat the release's.
-        guests_only: dom0 cannot boot this kernel and keeps the release's.
-        gcov: Xen counts which lines ran.
-        kmemleak: Linux can be asked for leaked memory.
+        guests: cells of other guests are left out, since they would repeat those of the release.
+        guests_only: dom0 cannot boot this kernel and keeps the release kernel.
+        gcov: Xen counts the lines that ran.
+        kmemleak: Linux can report leaked memory.
     """
 
     guests: tuple[str, ...] = GUESTS
@@ -32,11 +32,11 @@ class Flavour:
 RELEASE = "release"
 FLAVOURS = {
     RELEASE: Flavour(),
-    # Of Xen:
+    # Xen:
     "debug": Flavour(),
     "ubsan": Flavour(),
     "coverage": Flavour(gcov=True),
-    # Of Linux:
+    # Linux:
     "linux-debug": Flavour(guests=("dom0", "pv64", "pvh64", "hvm64", *KUNIT_KERNELS), kmemleak=True),
     # PV and PVH kernels run instrumented code before KASAN's shadow is mapped; 32-bit x86 has no KASAN.
     "linux-kasan": Flavour(guests=("hvm64", "kunit64"), guests_only=True),

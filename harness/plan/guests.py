@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kinds of guest, one row each: how xl starts it, what has to be built for it.
+"""The kinds of guest, one row each: how xl starts it and which components it needs.
 
-A new kind of Linux guest is a row of ``KINDS``. The components that it names
-are built by harness/build (``components.py`` lists them).
+To add a kind of Linux guest, add a row to ``KINDS``; the components that it
+names are defined in harness/build/components.py.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ class Kind:
     """How xl starts a kind of Linux guest.
 
     Attributes:
-        type: xl's word for it.
-        component: what has to be built for it besides the plain Linux; empty: nothing.
-        dom0: the component whose root file system dom0 needs for it; empty: any.
+        type: xl's ``type``.
+        component: the component that it needs besides the plain Linux; empty: none.
+        dom0: the component that must provide dom0's root file system; empty: any root will do.
         wide: 64-bit.
     """
 
@@ -30,7 +30,7 @@ class Kind:
 
     @property
     def components(self) -> frozenset[str]:
-        """Everything that has to be built for it."""
+        """All components that this kind needs."""
         return frozenset({LINUX, *filter(None, (self.component, self.dom0))})
 
 
@@ -43,10 +43,11 @@ KINDS = {
 }
 
 LINUX_GUESTS = tuple(KINDS)
-# Kernels of ours (images/bare): the PV ones run as dom0, the PVH ones as domUs that bare-pv64 builds.
+# This project's own small kernels (images/bare): the PV ones run as dom0, the PVH ones as domUs that
+# bare-pv64 builds.
 BARE_PV_GUESTS = ("bare-pv64", "bare-pv32")
 BARE_PVH_GUESTS = ("bare-pvh64", "bare-pvh32")
 BARE_GUESTS = BARE_PV_GUESTS + BARE_PVH_GUESTS
-# Kernels that run the Linux series' KUnit tests; no Xen runs below them.
+# Linux kernels that run the series' KUnit tests, without Xen.
 KUNIT_KERNELS = ("kunit64", "kunit32")
 GUESTS = ("dom0", *LINUX_GUESTS, *BARE_GUESTS, *KUNIT_KERNELS)

@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which cells to run: from the command line to pytest's arguments.
-
-A cell is one thing that is run and judged. Its id names what it was run on
-and with, in one word that can be pasted after ``evh run --cell``.
-"""
+"""The selection: which suites, files and cells to run, checked, and passed on to pytest."""
 
 from __future__ import annotations
 
@@ -22,18 +18,18 @@ from harness.plan.suites import CORE, SUITES, XTF, suites_dir
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """What was asked for.
+    """The requested tests.
 
     Attributes:
-        suites: names out of ``SUITES``; empty with files means files only.
-        files: a user's own test files (``path`` or ``path::test``).
-        guests, abis: keep only cells of these; empty keeps all.
+        suites: names from ``SUITES``; empty if only ``files`` are to run.
+        files: the user's own test files (``path`` or ``path::test``).
+        guests, abis: keep only cells with these; empty keeps all.
         keyword: pytest's ``-k`` expression.
-        cell: this one alone.
-        seeds: for the tests that draw from one: each with each.
-        flavour: of Xen, or of Linux.
+        cell: run only this cell.
+        seeds: for randomized tests; each test runs once per seed.
+        flavour: a key of ``FLAVOURS``.
         xtf: a checkout of XTF, for the suite of that name.
-        minutes: how long each storm of the stress suite lasts; 0: some seconds.
+        minutes: duration of each storm in the stress suite; 0: a few seconds.
     """
 
     suites: tuple[str, ...] = ()
@@ -49,11 +45,11 @@ class Selection:
 
     @property
     def default_abi(self) -> Abi:
-        """For a machine whose test does not say: the one that was asked for, else 3l."""
+        """ABI of a machine whose test names none: the requested ABI if there is exactly one, else 3l."""
         return self.abis[0] if len(self.abis) == 1 else Abi.L3
 
     def describe(self) -> dict[str, str]:
-        """For run.json and the report's head."""
+        """The non-empty options as text, for run.json and the head of the report."""
         words = {
             "suite": ",".join(self.suites),
             "files": ",".join(self.files),
@@ -68,7 +64,7 @@ class Selection:
         return {key: value for key, value in words.items() if value}
 
     def keeps(self, cell: Cell) -> bool:
-        """Whether a cell is among those asked for (``keyword`` is left to pytest)."""
+        """Whether a cell is selected. ``keyword`` is not considered: pytest applies it."""
         if self.cell is not None:
             return cell == self.cell
         if cell.guest not in FLAVOURS[self.flavour].guests:
@@ -92,12 +88,13 @@ def select(
     xtf: Path | None = None,
     minutes: float = 0,
 ) -> Selection:
-    """Check words from the command line and make a Selection of them.
+    """Check the command line's options and make a Selection from them.
 
-    With nothing named it is the core plan.
+    Without a suite, file or cell, the suite ``core`` is selected.
 
     Raises:
-        UserError: an unknown suite, guest or ABI, or a file that is not there.
+        UserError: an unknown suite, guest, ABI or flavour, options that contradict each other,
+            or a file that does not exist.
     """
     _known("suite", suites, tuple(SUITES))
     _known("guest", guests, GUESTS)
@@ -113,24 +110,24 @@ def select(
     wanted = Cell.parse(cell) if cell else None
     if wanted is not None and (seeds or flavour):
         raise UserError(
-            "--cell already names its seed and its flavour", hint="Leave --seed and --flavour away."
+            "--cell already names its seed and its flavour", hint="Leave out --seeds and --flavour."
         )
     flavour = wanted.flavour if wanted else flavour or RELEASE
     _known("flavour", (flavour,), tuple(FLAVOURS))
     if wanted is not None:
         if suites:
-            raise UserError("--cell already names its suite", hint="Leave --suite away.")
+            raise UserError("--cell already names its suite", hint="Leave out --suite.")
         if not files:
             if wanted.suite not in SUITES:
                 raise UserError(
-                    f"cell {wanted.id} is of a test file of your own",
+                    f"cell {wanted.id} is not part of a suite of this project",
                     hint=f"Name the file too: evh run --cell ID path/to/{wanted.suite}.py",
                 )
             suites = (wanted.suite,)
     if xtf is not None and XTF not in suites:
         suites = (*suites, XTF)
     if XTF in suites and xtf is None:
-        raise UserError("the suite xtf is of another project", hint="Name a checkout of it: --xtf PATH.")
+        raise UserError("the suite xtf needs a checkout of XTF", hint="Name one: --xtf PATH.")
     return Selection(
         suites=tuple(dict.fromkeys(suites)) or (() if files else (CORE,)),
         files=tuple(files),
@@ -155,7 +152,7 @@ def pytest_targets(selection: Selection) -> list[str]:
     """Files and folders for pytest's command line.
 
     Raises:
-        UserError: a suite's file is missing.
+        UserError: the file of a suite is missing.
     """
     targets: list[str] = []
     for name in selection.suites:
@@ -163,7 +160,7 @@ def pytest_targets(selection: Selection) -> list[str]:
         path = suites_dir() / suite.file
         if not path.exists():
             raise UserError(
-                f"suite {name} has no file {path}",
+                f"the file of suite {name} is missing: {path}",
                 hint="The clone is incomplete: `git status` shows what is missing.",
             )
         targets.append(str(path))
@@ -176,8 +173,8 @@ def pytest_targets(selection: Selection) -> list[str]:
 def in_selected_suite(selection: Selection, *, path: Path, markers: set[str]) -> bool:
     """Whether a collected test belongs to a chosen suite or a named file.
 
-    A folder is handed to pytest for suites that are a marker, so what they do
-    not mean has to be dropped again.
+    For a suite defined by a marker, pytest is given a whole folder, so the tests
+    without the marker have to be dropped afterwards.
     """
     own = {Path(f.partition("::")[0]).resolve() for f in selection.files}
     path = path.resolve()

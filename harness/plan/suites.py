@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which cells to run: from the command line to pytest's arguments.
-
-A cell is one thing that is run and judged. Its id names what it was run on
-and with, in one word that can be pasted after ``evh run --cell``.
-"""
+"""The suites, one row each: named sets of tests in ``tests/suites``."""
 
 from __future__ import annotations
 
@@ -19,14 +15,15 @@ XTF = "xtf"
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """A named set of cells.
+    """A named set of tests.
 
     Attributes:
-        file: the pytest file under ``tests/suites``; empty: all of them.
-        marker: only the tests that carry it; empty: all of the file.
-        seeded: its tests draw from ``--seed``.
-        named_only: guests whose cells are for ``--guest`` alone, as they would take it beyond its time.
-        minutes: what to expect on two cores without KVM, after the build.
+        text: the description in ``evh run --help``.
+        file: the pytest file in ``tests/suites``; empty: all of them.
+        marker: select only tests with this marker; empty: all tests of the file.
+        seeded: the tests are randomized by ``--seeds``.
+        named_only: guests that run only if named with ``--guest``, since they would take too long.
+        minutes: expected duration on two cores without KVM, without the build.
     """
 
     name: str
@@ -38,107 +35,107 @@ class Suite:
     minutes: int
 
 
-# A suite whose file is not there is not offered.
+# Suites whose file does not exist are left out.
 SUITES = {
     suite.name: suite
     for suite in (
         Suite(
             name=CORE,
-            text="what fits into `make run`: 524,287 channels, and one guest past FIFO's limit",
+            text="the default of `make run`: 524,287 channels, and one guest beyond FIFO's limit",
             marker="core",
             minutes=4,
         ),
         Suite(
             name="smoke",
-            text="does it boot and deliver at all, each ABI and guest, few channels",
+            text="whether each guest boots and delivers events with each ABI, on a few channels",
             file="test_smoke.py",
             minutes=2,
         ),
         Suite(
             name="conformance",
-            text="the hypervisor's side of the ABI, by a bare guest with no Linux in the way",
+            text="the hypervisor's side of the ABI, tested by a bare guest without Linux",
             file="test_conformance.py",
             minutes=1,
         ),
         Suite(
             name="abuse",
-            text="hostile arguments, frames and page contents, drawn from a seed",
+            text="randomized hostile hypercall arguments, frames and page contents",
             file="test_abuse.py",
             seeded=True,
             minutes=2,
         ),
         Suite(
             name="race",
-            text="registration, reset, send, close and destruction against one another, drawn from a seed",
+            text="randomized races between registration, reset, send, close and domain destruction",
             file="test_race.py",
             seeded=True,
             minutes=2,
         ),
         Suite(
             name="domains",
-            text="bare guests of different ABIs and widths beside each other, built and destroyed",
+            text="bare guests of different ABIs and widths, created and destroyed side by side",
             file="test_domains.py",
             minutes=2,
         ),
         Suite(
             name="dump",
-            text="Xen's debug key 'e' with every port open and events flying",
+            text="Xen's debug key 'e' with every port open, while events are delivered",
             file="test_dump.py",
             minutes=2,
         ),
         Suite(
             name="bench",
-            text="what each operation costs in instructions, the ABIs side by side",
+            text="the cost of each operation in instructions, for each ABI",
             file="test_bench.py",
             minutes=5,
         ),
         Suite(
             name="kunit",
-            text="the Linux series' unit tests (KUnit), 64 and 32 bits, with no Xen under them",
+            text="the Linux series' KUnit tests, 64 and 32 bits, without Xen",
             file="test_kunit.py",
             minutes=1,
         ),
         Suite(
             name=XTF,
-            text="XTF's own tests on our Xen (needs --xtf PATH)",
+            text="the Xen Test Framework's tests on the patched Xen (needs --xtf PATH)",
             file="test_xtf.py",
             minutes=3,
         ),
         Suite(
             name="lifecycle",
-            text="vCPUs that come and go, save, restore, migrate, suspend, reboot, kexec, kill: under load",
+            text="vCPU hotplug, save, restore, migration, suspend, reboot, kexec and kill, all under load",
             file="test_lifecycle.py",
             minutes=25,
         ),
         Suite(
             name="stress",
-            text="storms of events, opening and closing, hostile peers; latencies of the ABIs side by side",
+            text="event storms, rapid opening and closing, hostile peers; latency of each ABI",
             file="test_stress.py",
             seeded=True,
             minutes=25,
         ),
         Suite(
             name="mixed",
-            text="2l, fifo and 3l guests side by side, 32 and 64 bits; Debian's kernel as guest and dom0",
+            text="2l, fifo and 3l guests side by side, 32 and 64 bits; Debian's kernel as guest and as dom0",
             file="test_mixed.py",
             minutes=6,
         ),
         Suite(
             name="many",
-            text="dom0 with the back ends of 64 guests, each with disk and network; wants 8 GiB of memory",
+            text="dom0 with the backends of 64 guests, each with disk and network; needs 8 GiB of memory",
             file="test_many.py",
             minutes=20,
         ),
         Suite(
             name="full",
-            text="all 524,287 channels of a 64-bit guest through real IRQs; wants 6 GiB of memory",
+            text="all 524,287 channels of a 64-bit guest through real IRQs; needs 6 GiB of memory",
             file="test_full.py",
             minutes=20,
         ),
         Suite(
             name="limits",
             text="every limit of every ABI, through hypercalls and through real IRQs; "
-            "of guests with a device model, which start slowly, by --guest",
+            "hvm64 and hvm32, which start slowly, only with --guest",
             file="test_limits.py",
             named_only=("hvm64", "hvm32"),
             minutes=30,
@@ -149,14 +146,14 @@ SUITES = {
 
 
 def suites_dir() -> Path:
-    """Where this project's own suites are: beside the package, in the source tree.
+    """The folder of this project's suites, in the source tree beside the package.
 
     Raises:
-        UserError: the package was installed without them.
+        UserError: the package was installed without its source tree.
     """
     if not paths.SUITES.is_dir():
         raise UserError(
-            "the suites are not beside the installed package",
+            "the suites are missing: the package was installed without its source tree",
             hint="Install from a clone with `pip install -e .`, or name your own test file.",
         )
     return paths.SUITES

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The machine's own apt: which mirror it uses, and a private root beside it.
+"""The Debian mirror of this machine, taken from apt's configuration.
 
-No mirror is named anywhere in the project: what the machine's administrator
-configured is what is used, with other suites of the same archive.
+The project names no mirror: it uses the one that the administrator
+configured, also for other suites of the same archive.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MIRROR_VARIABLE = "EVH_DEBIAN_MIRROR"
 
 @dataclass(frozen=True, kw_only=True)
 class Mirror:
-    """A Debian archive: its URI and the keyring that vouches for its index."""
+    """A Debian archive: its URI and the keyring that its index is verified with."""
 
     uri: str
     keyring: Path
@@ -32,12 +32,13 @@ class Mirror:
 
 
 def pick_mirror(targets: str) -> str | None:
-    """The Debian archive among ``apt-get indextargets`` lines, None if there is none.
+    """URI of the Debian archive in the output of ``apt-get indextargets``; None if there is none.
 
     Args:
-        targets: lines of ``REPO_URI|ORIGIN|LABEL|COMPONENT``. Before the first
-            ``apt-get update`` apt knows no origin and prints ``$(ORIGIN)`` as
-            it stands; an archive whose path ends in ``/debian`` is taken then.
+        targets: lines of the form ``REPO_URI|ORIGIN|LABEL|COMPONENT``. Before the
+            first ``apt-get update`` apt does not know the origin and prints
+            ``$(ORIGIN)`` literally; then an archive whose path ends in ``/debian``
+            is used.
     """
     guess: str | None = None
     for line in targets.splitlines():
@@ -55,12 +56,12 @@ def pick_mirror(targets: str) -> str | None:
 
 
 def mirror() -> Mirror | None:
-    """The Debian mirror of this machine; None where there is no apt or no Debian archive.
+    """The Debian mirror of this machine; None if it has no apt or no Debian archive.
 
-    ``EVH_DEBIAN_MIRROR`` (a URI) overrides what apt says.
+    ``EVH_DEBIAN_MIRROR`` (a URI) overrides apt's configuration.
 
     Raises:
-        UserError: there is a mirror but no Debian keyring to check it with.
+        UserError: there is a mirror, but no Debian keyring to verify it with.
     """
     uri = os.environ.get(MIRROR_VARIABLE)
     if not uri:
@@ -77,7 +78,7 @@ def mirror() -> Mirror | None:
         return None
     if not KEYRING.exists():
         raise UserError(
-            f"there is no {KEYRING} to verify Debian's index with",
-            hint="install the package debian-archive-keyring (`make setup` does).",
+            f"{KEYRING}, needed to verify Debian's index, does not exist",
+            hint="install the package debian-archive-keyring (`make setup` does that).",
         )
     return Mirror(uri=uri, keyring=KEYRING)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Bases: which pristine tree a patch folder is for, and what is in the folder.
+"""Bases: the patch folders, each of which names the pristine tree that its series applies to.
 
-    xen-patches/4.20/base.toml          read here, strictly
+    xen-patches/4.20/base.toml          parsed strictly by this module
     xen-patches/4.20/NNNN-subject.patch the series (0000-* is the cover letter)
     xen-patches/4.20/config/*.config    Kconfig fragments, in order of name
-    xen-patches/4.20/config/FLAVOUR/*.config   more of them for one flavour
-    guest-patches/6.12/config/kunit/*.config   of the kernels that run KUnit tests, instead of the others
+    xen-patches/4.20/config/FLAVOUR/*.config   further fragments for one flavour
+    guest-patches/6.12/config/kunit/*.config   for kernels that run KUnit tests, instead of the others
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ import msgspec
 from harness.core.errors import UserError
 from harness.core.paths import CHECKOUT
 
-# Where the bases of each component lie, below the checkout.
+# Folder of the bases of each component, relative to the checkout.
 FOLDERS = {"xen": "xen-patches", "linux": "guest-patches"}
 
 
 class Known(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A tarball of Debian's that the series was made for and tested on.
+    """A Debian source tarball that the series was written for and tested on.
 
     Attributes:
-        version: upstream's.
+        version: the upstream version.
         sha256: of the tarball, in hex.
     """
 
@@ -37,12 +37,12 @@ class Known(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Debian(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where Debian has the tree.
+    """Where to get the tree in Debian.
 
     Attributes:
         package: the source package.
-        suites: where to look when none of the known ones is there, best first.
-        known: best first.
+        suites: where to look if no known tarball is available, best first.
+        known: known tarballs, best first.
     """
 
     package: str
@@ -51,15 +51,13 @@ class Debian(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Upstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the makers have it, for machines without a Debian archive.
-
-    Either a tarball or a commit.
+    """Where to get the tree from upstream, for machines without a Debian archive: a tarball or a git commit.
 
     Attributes:
-        version: what it is.
-        url: where the tarball is, or the git repository.
-        sha256: of the tarball, in hex.
-        commit: whole name of the commit, which git verifies the tree against.
+        version: the upstream version.
+        url: URL of the tarball or of the git repository.
+        sha256: of the tarball, in hex; empty for a commit.
+        commit: the full commit hash, against which git verifies the tree; empty for a tarball.
     """
 
     version: str
@@ -73,8 +71,8 @@ class BaseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         component: ``xen`` or ``linux``.
-        series: first parts of the version; any point release of it will do.
-        debian, upstream: where to get it.
+        series: leading parts of the version, e.g. ``6.12``; any point release of it is accepted.
+        debian, upstream: where to get the tree.
     """
 
     component: Literal["xen", "linux"]
@@ -90,7 +88,7 @@ class Base:
     Attributes:
         folder: e.g. ``xen-patches/4.20``.
         file: its ``base.toml``.
-        text: the file's text; its hash is part of the key of what is fetched.
+        text: the text of the file; its hash is part of the store key of the source.
     """
 
     folder: Path
@@ -99,7 +97,7 @@ class Base:
 
     @property
     def name(self) -> str:
-        """``xen-4.20``."""
+        """E.g. ``xen-4.20``."""
         return f"{self.file.component}-{self.file.series}"
 
     def patches(self) -> tuple[Path, ...]:
@@ -108,50 +106,50 @@ class Base:
         return tuple(path for path in found if not path.name.startswith("0000-"))
 
     def has(self, flavour: str) -> bool:
-        """Whether there is something special about this base in a flavour."""
+        """Whether this base has Kconfig fragments for a flavour."""
         return (self.folder / "config" / flavour).is_dir()
 
     def fragments(self, *, flavour: str, arch: str = "") -> tuple[Path, ...]:
-        """Kconfig fragments, later ones override earlier ones.
+        """Kconfig fragments; later ones override earlier ones.
 
         Args:
-            arch: whose own come between the common ones and the flavour's.
+            arch: its fragments come between the common ones and those of the flavour.
         """
         config = self.folder / "config"
-        # The 32-bit build is a flavour by the name of its architecture: not twice.
+        # The flavour of the 32-bit build has the name of its architecture; do not list that folder twice.
         middle = [config / arch] if arch not in ("", flavour) else []
         folders = [config, *middle, config / flavour]
         return tuple(path for folder in folders for path in sorted(folder.glob("*.config")))
 
 
 def project_root() -> Path:
-    """The checkout: the patch folders and images/ are in it.
+    """The checkout, which contains the patch folders and images/.
 
     Raises:
-        UserError: the package is installed without its checkout.
+        UserError: the package was installed without its checkout.
     """
     for folder in FOLDERS.values():
         if not (CHECKOUT / folder).is_dir():
             raise UserError(
-                f"there is no {folder} in {CHECKOUT}",
-                hint="install the project from its checkout: pip install --editable .",
+                f"{CHECKOUT} has no folder {folder}",
+                hint="install the project from a checkout: pip install --editable .",
             )
     return CHECKOUT
 
 
 def default(component: str) -> Path:
-    """The folder of a component's base: the newest version that has one.
+    """The folder of a component's newest base.
 
     Args:
         component: ``xen`` or ``linux``.
 
     Raises:
-        UserError: there is none.
+        UserError: the component has no base.
     """
     home = project_root() / FOLDERS[component]
     found = [path.parent for path in home.glob("*/base.toml")]
     if not found:
-        raise UserError(f"{home} has no base", hint="docs/building.md says what a base is.")
+        raise UserError(f"{home} contains no base", hint="docs/building.md describes what a base is.")
     return max(found, key=lambda folder: [int(n) for n in re.findall(r"\d+", folder.name)])
 
 
@@ -159,8 +157,8 @@ def load(folder: Path) -> Base:
     """Read ``folder/base.toml``.
 
     Raises:
-        UserError: no such file, no TOML, an unknown key, or a value of the wrong kind;
-            the message names the file and the key.
+        UserError: the file does not exist or is not TOML, or a key is unknown, missing or has a
+            wrong value; the message names the file and the key.
     """
     path = folder / "base.toml"
     try:
@@ -177,17 +175,17 @@ def load(folder: Path) -> Base:
             f"{path}: {error}", hint="docs/building.md lists the keys of base.toml."
         ) from error
     except (msgspec.DecodeError, ValueError) as error:
-        raise UserError(f"{path} is not TOML: {error}", hint="correct that line.") from error
+        raise UserError(f"{path} is not TOML: {error}", hint="correct the line that it names.") from error
     for upstream in file.upstream:
         if bool(upstream.sha256) == bool(upstream.commit):
             raise UserError(
                 f"{path}: upstream {upstream.version} needs either sha256 or commit",
-                hint="sha256 for a tarball's URL, commit for that of a git repository.",
+                hint="give sha256 if url is a tarball, commit if it is a git repository.",
             )
         if upstream.commit and not re.fullmatch(r"[0-9a-f]{40}", upstream.commit):
             raise UserError(
                 f"{path}: upstream.commit of {upstream.version} is not 40 hex digits",
-                hint="git rev-parse gives a commit's whole name.",
+                hint="git rev-parse prints the full hash.",
             )
     pinned: list[tuple[str, Known | Upstream]] = [("debian.known", one) for one in file.debian.known]
     pinned += [("upstream", one) for one in file.upstream]
@@ -195,17 +193,17 @@ def load(folder: Path) -> Base:
         if not re.fullmatch(r"[0-9a-f]{64}", one.sha256) and not getattr(one, "commit", ""):
             raise UserError(
                 f"{path}: {key}.sha256 of {one.version} is not 64 hex digits",
-                hint="take it from the maker's signed list of checksums.",
+                hint="take it from the publisher's signed list of checksums.",
             )
         if not in_series(one.version, file.series):
             raise UserError(
-                f"{path}: {key}.version {one.version} is not of series {file.series}",
-                hint="correct one of the two.",
+                f"{path}: {key}.version {one.version} is not in series {file.series}",
+                hint="correct the version or the series.",
             )
     return Base(folder=folder, file=file, text=text)
 
 
 def in_series(version: str, series: str) -> bool:
-    """Whether an upstream ``version`` is a release of ``series`` (6.12 has 6.12.107, not 6.120)."""
+    """Whether an upstream ``version`` is a release of ``series`` (6.12.107 is in 6.12, 6.120 is not)."""
     rest = version.removeprefix(series)
     return rest != version and (not rest or not rest[0].isalnum()) and not rest.startswith("~")

@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Pristine source trees, verified: Debian's archive, upstream, or a tree of your own.
-
-A tarball is an artifact in the store. What was resolved stands beside it in
-``source.json``, so that later runs need no network and take the same one.
-"""
+"""Download a file over HTTP and verify its SHA-256."""
 
 from __future__ import annotations
 
@@ -15,19 +11,19 @@ from pathlib import Path
 from harness.core.errors import EvhError
 from harness.store.hashes import sha256_of
 
-# Seconds without a byte until a download counts as dead.
+# Seconds without data after which a download fails.
 STALL = 60.0
 
 
 class Unavailable(EvhError):
-    """One of several places does not have it; the next one is tried."""
+    """One source location cannot provide the file; the caller tries the next one."""
 
 
 def fetch_verified(url: str, sha256: str, dest: Path) -> Path:
-    """Fetch ``url`` into the folder ``dest``, under its own name.
+    """Download ``url`` into the folder ``dest``, keeping its file name.
 
     Raises:
-        Unavailable: it cannot be had, is cut short, or has another checksum; nothing is left then.
+        Unavailable: the download fails, is cut short, or has the wrong checksum; no file is left.
     """
     target = dest / url.rsplit("/", 1)[-1]
     try:
@@ -40,7 +36,7 @@ def fetch_verified(url: str, sha256: str, dest: Path) -> Path:
 
 
 def download_url(url: str, target: Path) -> None:
-    """Fetch ``url`` into ``target``.
+    """Download ``url`` to ``target``.
 
     Raises:
         Unavailable: no answer, an error status, or fewer bytes than announced.
@@ -60,7 +56,7 @@ def verify(path: Path, sha256: str) -> None:
     """Check a file's SHA-256.
 
     Raises:
-        Unavailable: it has another one; the file is removed.
+        Unavailable: it differs from ``sha256``; the file is removed.
     """
     got = sha256_of(path)
     if got != sha256:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Pristine source trees, verified: Debian's archive, upstream, or a tree of your own.
+"""Get a base's pristine tarball: from the store, else from Debian, else from upstream.
 
-A tarball is an artifact in the store. What was resolved stands beside it in
-``source.json``, so that later runs need no network and take the same one.
+The tarball is an artifact in the store, with the resolved version and origin
+beside it in ``source.json``, so that later runs use the same one without network.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ RECORD = "source.json"
 
 
 def fetch(base: Base, *, store: Store, progress: Progress) -> Source:
-    """The pristine tarball of ``base``, out of the store or the network.
+    """The pristine tarball of ``base``, from the store or the network.
 
     Raises:
-        InfraError: no place has it; each place and what it answered is listed.
+        InfraError: it cannot be downloaded; the message lists each location and its answer.
     """
     inputs = {"base": base.name, "base.toml": digest(base.text)}
     name = base.file.component
@@ -49,12 +49,19 @@ def fetch(base: Base, *, store: Store, progress: Progress) -> Source:
 
 
 def download(base: Base, dest: Path, *, say: Callable[[str], None]) -> Source:
-    """Download and verify the tarball of ``base`` into ``dest`` from the first place that has it."""
+    """Download and verify the tarball of ``base`` into ``dest``, from the first location that has it.
+
+    Args:
+        say: called with a line about each location that cannot provide it.
+
+    Raises:
+        InfraError: no location has it.
+    """
     refused: list[str] = []
     places: list[tuple[str, Callable[[], Source]]] = []
     mirror = apt.mirror()
     if mirror is None:
-        refused.append("Debian: apt has no Debian archive among its sources")
+        refused.append("Debian: apt has no Debian archive in its sources")
     else:
         for known in base.file.debian.known:
             place = functools.partial(from_pool, base, known, mirror, dest)
@@ -76,8 +83,8 @@ def download(base: Base, dest: Path, *, say: Callable[[str], None]) -> Source:
         note = "; ".join(filter(None, [*refused, source.note]))
         return Source(**{**source.__dict__, "note": note})
     raise InfraError(
-        f"no place has the source of {base.name}:\n" + "\n".join(refused),
+        f"the source of {base.name} cannot be downloaded:\n" + "\n".join(refused),
         hint=f"check the network, set {apt.MIRROR_VARIABLE} to a Debian mirror, "
-        f"or give a tree of your own: --{base.file.component}-tree PATH.",
+        f"or use your own tree: --{base.file.component}-tree PATH.",
     )
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Patch series applied to pristine trees, as commits on a detached HEAD.
+"""Patch series, applied to pristine trees as commits on a detached HEAD.
 
     ROOT/trees/NAME-VERSION-SHA/    a git work tree; refs/evh/base is the pristine tarball
 
-The tree is kept: unpacking and committing Linux takes half a minute, switching
-to another series a second or two. It is only valid while its lock is held.
+The tree is kept, since unpacking and committing Linux takes half a minute, but
+switching to another series only a second or two. It may be used only while its
+lock is held.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ IDENTITY = {
     "GIT_COMMITTER_NAME": "evtchn-harness",
     "GIT_COMMITTER_EMAIL": "evtchn-harness@localhost",
     "GIT_COMMITTER_DATE": "1735689600 +0000",
-    # Nobody's hooks, signing keys, autocrlf or ignore files.
+    # Ignore the user's hooks, signing keys, autocrlf and ignore files.
     "GIT_CONFIG_GLOBAL": "/dev/null",
     "GIT_CONFIG_SYSTEM": "/dev/null",
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -46,7 +47,7 @@ IDENTITY = {
 
 
 def subject_of(patch: Path) -> str:
-    """The patch's subject without ``[PATCH n/m]``."""
+    """The subject of a patch, without ``[PATCH n/m]``."""
     message = email.message_from_bytes(patch.read_bytes(), policy=email.policy.default)
     subject = " ".join(str(message["Subject"] or patch.stem).split())
     return re.sub(r"^\[[^\]]*\]\s*", "", subject)
@@ -59,7 +60,7 @@ def digest_of(source: Source, patches: Sequence[Path]) -> str:
 
 
 def tree_path(store: Store, source: Source) -> Path:
-    """Where the work tree of a tarball, or the copy of an own tree, is kept."""
+    """Path of the work tree of a tarball, or of the copy of a developer's tree."""
     if source.tree is not None:
         return store.root / "trees" / f"{source.name}-own-{digest(str(source.tree))[:12]}"
     return store.root / "trees" / f"{source.name}-{source.version}-{source.sha256[:12]}"
@@ -69,12 +70,12 @@ def tree_path(store: Store, source: Source) -> Path:
 def prepared(
     source: Source, patches: Sequence[Path], *, store: Store, progress: Progress
 ) -> Iterator[Tree]:
-    """The tree with ``patches`` applied; locked while the context lasts.
+    """The tree with ``patches`` applied, locked for the duration of the context.
 
-    Objects of earlier builds (ignored files) are gone from it.
+    Objects of earlier builds (ignored files) are removed from it.
 
     Raises:
-        UserError: a patch does not apply; the tree is back at its pristine state then.
+        UserError: a patch does not apply; the tree is then reset to its pristine state.
         InfraError: the tarball cannot be unpacked.
     """
     path = tree_path(store, source)
@@ -93,7 +94,7 @@ def prepared(
 
 
 def unpack_early(source: Source, *, store: Store, progress: Progress) -> None:
-    """Unpack ahead of :func:`prepared`, while the processor has nothing better to do."""
+    """Unpack a tarball before :func:`prepared` needs it; does nothing for a developer's tree."""
     path = tree_path(store, source)
     if source.tree is None:
         with store.lock(f"tree-{path.name}", what=f"{path.name}: in use by another run", say=progress.say):
@@ -101,12 +102,12 @@ def unpack_early(source: Source, *, store: Store, progress: Progress) -> None:
 
 
 def git(path: Path, *args: str | Path, what: str) -> str:
-    """Run git in ``path`` as nobody in particular."""
+    """Run git in ``path``, with a fixed identity and without the user's configuration."""
     return process.run(["git", "-C", path, *args], what=what, env=IDENTITY)
 
 
 def unpack(source: Source, path: Path, progress: Progress) -> None:
-    """Unpack a tarball as a git tree at ``path``, whole or not at all."""
+    """Unpack a tarball as a git tree at ``path``, completely or not at all."""
     if (path / ".git").is_dir():
         return
     assert source.tarball is not None
@@ -119,7 +120,7 @@ def unpack(source: Source, path: Path, progress: Progress) -> None:
             process.run(
                 ["tar", "-C", making, "--strip-components=1", "-xf", source.tarball],
                 what=f"unpack {source.tarball.name}",
-                hint="is there space left? `evh clean` frees some.",
+                hint="check the free disk space; `evh clean` frees some.",
             )
             step.update("commit")
             commit_pristine(making, f"{source.name} {source.version}")
@@ -131,10 +132,10 @@ def unpack(source: Source, path: Path, progress: Progress) -> None:
 
 
 def commit_pristine(path: Path, title: str) -> None:
-    """Make ``path`` a git repository whose detached HEAD and BASE_REF are its present content."""
+    """Make ``path`` a git repository whose detached HEAD and BASE_REF are its current content."""
     git(path, "init", "--quiet", what="make a git tree")
     for name, value in {
-        # A cache that can be made again: neither small nor synced, but fast.
+        # The repository can be recreated, so prefer speed to size and durability.
         "core.looseCompression": "1",
         "core.fsync": "none",
         "gc.auto": "0",
@@ -142,7 +143,7 @@ def commit_pristine(path: Path, title: str) -> None:
         "am.threeWay": "false",
     }.items():
         git(path, "config", name, value, what="configure a git tree")
-    # --force: what the tree's own .gitignore names is pristine content too.
+    # --force: files that the tree's own .gitignore lists are part of the tarball too.
     git(path, "add", "--all", "--force", ".", what="record the pristine tree")
     git(path, "commit", "--quiet", "--no-verify", "-m", title, what="record the pristine tree")
     git(path, "update-ref", BASE_REF, "HEAD", what="record the pristine tree")
@@ -150,8 +151,8 @@ def commit_pristine(path: Path, title: str) -> None:
 
 
 def reset(path: Path) -> None:
-    """Back to the pristine tree, whatever state a killed run left it in."""
-    # git's own locks are files: ours is held, so whoever made them is dead.
+    """Reset to the pristine tree, whatever state a killed run left it in."""
+    # Our lock is held, so the process that left git's lock files is dead.
     (path / ".git/index.lock").unlink(missing_ok=True)
     (path / ".git/HEAD.lock").unlink(missing_ok=True)
     shutil.rmtree(path / ".git/rebase-apply", ignore_errors=True)
@@ -160,10 +161,10 @@ def reset(path: Path) -> None:
 
 
 def apply(path: Path, patches: Sequence[Path], progress: Progress) -> None:
-    """``git am`` the patches in order on the pristine tree.
+    """Apply the patches in order to the pristine tree with ``git am``.
 
     Raises:
-        UserError: naming the patch and the file that it does not fit.
+        UserError: a patch does not apply; the message names it and the file.
     """
     reset(path)
     if not patches:
@@ -179,31 +180,31 @@ def apply(path: Path, patches: Sequence[Path], progress: Progress) -> None:
 
 
 def misfit(patch: Path, said: str) -> UserError:
-    """The error for a patch that ``git am`` refused, out of what it said."""
+    """The error for a patch that ``git am`` refused, from its output."""
     places = re.findall(r"^error: patch failed: (\S+)$", said, re.MULTILINE)
     places += re.findall(r"^error: (\S+): (?:does not exist in index|already exists in \S+(?: \S+)?)$",
                          said, re.MULTILINE)
     if places:
-        why = f"does not fit {', '.join(dict.fromkeys(places))}"
+        why = f"does not apply to {', '.join(dict.fromkeys(places))}"
     elif corrupt := re.search(r"corrupt patch at (?:line |\S+:)(\d+)", said):
         why = f"is corrupt at line {corrupt[1]}"
     elif "Patch is empty" in said or "format detection failed" in said:
-        why = "holds no patch"
+        why = "does not contain a patch"
     else:
         why = f"was refused: {process.tail(said, 3)}"
     return UserError(
         f"the patch {patch} {why}",
         hint="rebase the series onto this version "
-        f"(`git am {patch.name}` in a tree with the patches before it shows the conflict), "
-        "or build a tree of your own with --xen-tree or --linux-tree.",
+        f"(`git am {patch.name}`, in a tree with the preceding patches, shows the conflict), "
+        "or build your own tree with --xen-tree or --linux-tree.",
     )
 
 
 def export(tree: Path, path: Path) -> None:
-    """Bring the copy at ``path`` up to the present content of an own tree.
+    """Update the copy at ``path`` to the current content of a developer's tree.
 
-    Only files that changed are written, so that make builds only those again.
-    Ignored files stay out: a tree with objects in it is no obstacle.
+    Only changed files are written, so that make rebuilds only those. Ignored
+    files are left out, so the tree may contain objects.
     """
     path.mkdir(parents=True, exist_ok=True)
     if not is_git(tree):

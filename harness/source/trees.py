@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Pristine source trees, verified: Debian's archive, upstream, or a tree of your own.
-
-A tarball is an artifact in the store. What was resolved stands beside it in
-``source.json``, so that later runs need no network and take the same one.
-"""
+"""Developers' own source trees: their description and the hash of their content."""
 
 from __future__ import annotations
 
@@ -19,30 +15,33 @@ from harness.store.hashes import sha256_of
 
 
 def own_tree(name: str, path: Path) -> Source:
-    """A developer's tree: a git work tree as it stands, changes included, or a plain directory.
+    """A developer's tree: a git work tree, with its uncommitted changes, or a plain directory.
+
+    Args:
+        name: ``xen`` or ``linux``.
 
     Raises:
-        UserError: there is no such tree, or it is something else.
+        UserError: ``path`` does not exist or is not such a tree.
     """
     path = path.expanduser().resolve()
     mark = {"xen": "xen/common/event_channel.c", "linux": "drivers/xen/events/events_base.c"}[name]
     if not (path / mark).is_file():
         raise UserError(
             f"{path} is not a {name} source tree: it has no {mark}",
-            hint=f"give the top directory of the {name} tree.",
+            hint=f"name the top directory of the {name} tree.",
         )
     version, note = describe(path)
     return Source(name=name, version=version, origin=f"tree:{path}", tree=path, note=note)
 
 
 def describe(path: Path) -> tuple[str, str]:
-    """Version and note of an own tree: git's description and what is not committed."""
+    """Version and note of a developer's tree: ``git describe`` and the number of uncommitted changes."""
     if not is_git(path):
         return "unknown", "not a git tree"
     head = process.run(
         ["git", "-C", path, "describe", "--always", "--tags", "--long"], what=f"describe {path}"
     ).strip()
-    changed = process.run(["git", "-C", path, "status", "--porcelain"], what=f"look at {path}").splitlines()
+    changed = process.run(["git", "-C", path, "status", "--porcelain"], what=f"inspect {path}").splitlines()
     note = f"{len(changed)} uncommitted changes" if changed else ""
     return head, note
 
@@ -53,9 +52,9 @@ def is_git(path: Path) -> bool:
 
 
 def content_of(path: Path) -> str:
-    """Hash of an own tree's content: git's tree hash of the work tree as it stands, or of all files.
+    """Hash of a developer's tree: git's tree hash of the current work tree, or a hash of all files.
 
-    Ignored files are left out; the user's index and object store are not touched.
+    In a git tree, ignored files are left out, and the index and object store are not modified.
     """
     if is_git(path):
         return write_tree(path)
@@ -75,10 +74,10 @@ def git_dir(path: Path) -> Path:
 
 
 def write_tree(path: Path, objects: Path | None = None) -> str:
-    """Hash of a git tree with the work tree's present content.
+    """Git's tree hash of the current content of the work tree.
 
     Args:
-        objects: where objects that the repository lacks are written; they are thrown away if None.
+        objects: directory for objects that the repository lacks; if None they are discarded.
     """
     with tempfile.TemporaryDirectory(prefix="evh-index-") as name:
         scratch = Path(name)
@@ -90,7 +89,7 @@ def write_tree(path: Path, objects: Path | None = None) -> str:
             ).strip()
         )
         if own.exists():
-            # With its cached stat data: only changed files are read again.
+            # The index has cached stat data, so that only changed files are read again.
             shutil.copy2(own, index)
         new = objects or scratch / "objects"
         new.mkdir(parents=True, exist_ok=True)
@@ -99,6 +98,6 @@ def write_tree(path: Path, objects: Path | None = None) -> str:
             "GIT_OBJECT_DIRECTORY": str(new),
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(git_dir(path) / "objects"),
         }
-        process.run(["git", "-C", path, "add", "--all", "."], what=f"take stock of {path}", env=env)
-        return process.run(["git", "-C", path, "write-tree"], what=f"take stock of {path}", env=env).strip()
+        process.run(["git", "-C", path, "add", "--all", "."], what=f"hash {path}", env=env)
+        return process.run(["git", "-C", path, "write-tree"], what=f"hash {path}", env=env).strip()
 

@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Pristine source trees, verified: Debian's archive, upstream, or a tree of your own.
-
-A tarball is an artifact in the store. What was resolved stands beside it in
-``source.json``, so that later runs need no network and take the same one.
-"""
+"""Pristine sources from upstream: a tarball by URL, or one commit of a git repository."""
 
 from __future__ import annotations
 
@@ -18,10 +14,10 @@ from harness.store.hashes import sha256_of
 
 
 def from_upstream(base: Base, upstream: Upstream, dest: Path) -> Source:
-    """The makers' tarball by URL.
+    """Download upstream's tarball.
 
     Raises:
-        Unavailable: it cannot be had, is cut short, or has another checksum.
+        Unavailable: the download fails, is cut short, or has the wrong checksum.
     """
     tarball = fetch_verified(upstream.url, upstream.sha256, dest)
     return Source(
@@ -34,12 +30,12 @@ def from_upstream(base: Base, upstream: Upstream, dest: Path) -> Source:
 
 
 def from_git(base: Base, upstream: Upstream, dest: Path) -> Source:
-    """The makers' tree at one commit, as a tarball of our own making.
+    """Upstream's tree at one commit, packed into a tarball here.
 
-    Only that commit is fetched, and git checks what comes against its name.
+    Only that commit is fetched, and git verifies it against its hash.
 
     Raises:
-        Unavailable: the repository does not answer, or does not have the commit.
+        Unavailable: the repository does not answer, or lacks the commit.
     """
     tarball = dest / f"{base.file.component}-{upstream.version}.tar.gz"
     with tempfile.TemporaryDirectory(prefix="git-", dir=dest) as name:

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Content-addressed store: a directory for each thing that was made, found by what went in.
+"""Content-addressed store: each artifact is a directory, found by a hash of its inputs.
 
     ROOT/KIND/KEY/             one artifact: its files and manifest.json
-    ROOT/KIND/.make-KEY-XXXX   being made; renamed to KEY when whole
-    ROOT/KIND/.corrupt-KEY     moved aside because it no longer is what was made
-    ROOT/locks/KIND-KEY        held (flock) while one run makes KEY, others wait
-    ROOT/logs/                 logs of builds that failed
+    ROOT/KIND/.make-KEY-XXXX   being made; renamed to KEY when complete
+    ROOT/KIND/.corrupt-KEY     moved aside because its content has changed since it was made
+    ROOT/locks/KIND-KEY        locked (flock) while one run makes KEY and others wait
+    ROOT/logs/                 logs of failed builds
 
-Whatever stands at ROOT/KIND/KEY is whole: it was synced, then renamed. A kill
-at any moment leaves only a .make- directory, which the next maker of the same
-key removes (it holds the lock, so nobody else can be using it).
+Whatever is at ROOT/KIND/KEY is complete: it was synced, then renamed. A kill
+at any moment leaves only a .make- directory. The next run that makes the same
+key removes it, which is safe because that run holds the lock.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ from harness.store.files import (
 )
 from harness.store.hashes import FORMAT, key_of, sha256_of, short
 
-# Of each kind this many artifacts are kept, and whatever was used lately.
+# Of each kind, the KEEP most recently used artifacts are kept, and all that were used in the last LATELY
+# seconds.
 KEEP = 4
 LATELY = 24 * 3600.0
 
@@ -54,11 +55,11 @@ class Artifact:
     """A directory in the store.
 
     Attributes:
-        path: the directory; read only, never write to it.
-        key: hash of what went in.
-        hit: it was there already.
-        reason: why it had to be made ("first build", "series changed"); empty for a hit.
-        files: SHA-256 of each file by its path inside, for keys that build on it.
+        path: the directory; never write to it.
+        key: hash of the inputs.
+        hit: whether the store already had it.
+        reason: why it had to be made ("first build", "series changed: ..."); empty for a hit.
+        files: SHA-256 of each file by its path inside, for the keys of artifacts made from it.
     """
 
     path: Path
@@ -69,7 +70,7 @@ class Artifact:
 
 
 class Store:
-    """The store below ``root``; made when first written to."""
+    """The store at ``root``; the directory is created at the first write."""
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = root or paths.cache()
@@ -81,17 +82,17 @@ class Store:
         make: Callable[[Path], None],
         progress: Progress,
     ) -> Artifact:
-        """The artifact of ``kind`` made from ``inputs``, made now if it isn't there.
+        """The artifact of ``kind`` for ``inputs``; made now if the store does not have it.
 
         Args:
-            inputs: everything that decides the content, by name; short values, since
-                they are shown when one of them changed.
-            make: fills the (empty) directory it is given, or raises. Files named
-                ``*.log`` outlive its failure in ``root/logs``.
+            inputs: everything that determines the content, by name. Values should be
+                short, since they are shown when one of them changes.
+            make: fills the empty directory that it is given, or raises. If it fails,
+                its files named ``*.log`` are copied to ``root/logs``.
 
         Raises:
             InfraError: no space, or no permission to write.
-            EvhError: what ``make`` raised, with the place of its log.
+            EvhError: raised by ``make``; the path of its log is added.
         """
         key = key_of(kind, inputs)
         home = self.root / kind / key
@@ -99,7 +100,7 @@ class Store:
         if found is not None:
             return found
         with self._locked(kind, key, progress):
-            # Another run may have made it while we waited for the lock.
+            # Another run may have made it while this one waited for the lock.
             found = self._load(home, progress)
             if found is not None:
                 return found
@@ -111,15 +112,15 @@ class Store:
                 raise self._explained(error, kind) from error
 
     def find(self, kind: str, key: str, progress: Progress) -> Artifact | None:
-        """The artifact of that key if it is in the store, whole."""
+        """The artifact with that key, if the store has it undamaged."""
         return self._load(self.root / kind / key, progress)
 
     def has(self, kind: str, inputs: Mapping[str, str]) -> bool:
-        """Whether the artifact is there (its content is not checked)."""
+        """Whether the store has the artifact; its content is not checked."""
         return (self.root / kind / key_of(kind, inputs) / MANIFEST).is_file()
 
     def reason(self, kind: str, inputs: Mapping[str, str]) -> str:
-        """Why there is no artifact for ``inputs``: which of them differ from the newest one's."""
+        """Why there is no artifact for ``inputs``: which of them differ from those of the newest artifact."""
         newest = max(self._manifests(kind), key=lambda m: float(m["created"]), default=None)
         if newest is None:
             return "first build"
@@ -130,10 +131,10 @@ class Store:
             if before is None:
                 changes.append(f"{name} is new")
             elif after is None:
-                changes.append(f"{name} is gone")
+                changes.append(f"{name} was removed")
             elif before != after:
                 changes.append(f"{name} changed: {short(before)} -> {short(after)}")
-        return "; ".join(changes) or "the earlier one is gone or was damaged"
+        return "; ".join(changes) or "the earlier one was removed or damaged"
 
     def _manifests(self, kind: str) -> Iterator[dict[str, Any]]:
         for path in (self.root / kind).glob(f"[!.]*/{MANIFEST}"):
@@ -145,7 +146,7 @@ class Store:
                 continue
 
     def _load(self, home: Path, progress: Progress) -> Artifact | None:
-        """The artifact at ``home`` if it is there and still what was made; else None."""
+        """The artifact at ``home``; None if there is none or it is damaged, after moving it aside."""
         if not home.is_dir():
             return None
         try:
@@ -156,14 +157,14 @@ class Store:
         if wrong:
             aside = home.parent / f"{CORRUPT}{home.name}"
             discard(aside)
-            # Two runs may notice at once: the second finds it gone already.
+            # Two runs may notice at the same time; for the second one it has already been moved.
             try:
                 home.rename(aside)
             except FileNotFoundError:
                 return None
             progress.say(
-                f"{home.parent.name}: the stored copy is damaged: {wrong}; "
-                f"moved to {aside}, building it again"
+                f"{home.parent.name}: the stored artifact is damaged: {wrong}; "
+                f"it was moved to {aside} and is built again"
             )
             return None
         self._remember(home)
@@ -225,7 +226,7 @@ class Store:
         )
 
     def _prune(self, kind: str) -> None:
-        """Drop artifacts of ``kind`` that are neither among the newest nor used lately."""
+        """Delete artifacts of ``kind`` that exceed KEEP and have not been used for LATELY seconds."""
         uses: list[tuple[float, Path]] = []
         for home in (self.root / kind).glob("[!.]*"):
             try:
@@ -238,7 +239,7 @@ class Store:
                 self._stamp_path(home).unlink(missing_ok=True)
 
     def _with_log(self, error: EvhError, making: Path, kind: str, key: str) -> EvhError:
-        """``error`` with the place to which the logs of the failed build were saved."""
+        """``error`` with the paths to which the logs of the failed build were saved."""
         kept = []
         for log in sorted(making.glob("*.log")):
             logs = self.root / "logs"
@@ -251,26 +252,29 @@ class Store:
         return type(error)(f"{error.message}\nwhole log: {', '.join(kept)}", hint=error.hint)
 
     def _explained(self, error: OSError, kind: str) -> EvhError:
-        """What the operating system refused, as an error with a next step."""
+        """An error with a hint for a failure of the operating system."""
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return InfraError(
                 f"no space left while making {kind} in {self.root}",
-                hint="free some space, `evh clean`, or set XDG_CACHE_HOME to a bigger disk.",
+                hint="free some space, run `evh clean`, or point XDG_CACHE_HOME to a larger disk.",
             )
         return InfraError(
             f"cannot write the {kind} artifact in {self.root}: {error}",
-            hint="XDG_CACHE_HOME moves the store to a place you can write to.",
+            hint="set XDG_CACHE_HOME to a directory that you can write to.",
         )
 
     @contextmanager
     def _locked(self, kind: str, key: str, progress: Progress) -> Iterator[None]:
-        """Hold the lock of one key; the kernel drops it when we die, however we die."""
+        """Hold the lock of one key; the kernel releases it however this process ends."""
         with self.lock(f"{kind}-{key}", what=f"{kind}: another run is building it", say=progress.say):
             yield
 
     @contextmanager
     def lock(self, name: str, *, what: str, say: Callable[[str], None]) -> Iterator[None]:
-        """Hold ``root/locks/name``; says ``what`` and the holder's pid where it has to wait.
+        """Hold the lock ``root/locks/name``.
+
+        Args:
+            what: reported by ``say``, with the pid of the holder, if the lock is taken.
 
         Raises:
             InfraError: the store cannot be written to.
@@ -294,10 +298,10 @@ class Store:
         finally:
             os.close(handle)
 
-    # Hashing two gigabytes at each start would cost more than the rest of a
-    # start. So it is remembered, outside the artifact, which inode, times and
-    # sizes were hashed last; any write, even one that puts the mtime back,
-    # moves the ctime, and then all of it is hashed again.
+    # Hashing two gigabytes would take longer than everything else at a start. So
+    # the inode, times and size of each hashed file are recorded outside the
+    # artifact. Any write changes the ctime, even if it restores the mtime, and
+    # then the file is hashed again.
 
     def _stamp_path(self, home: Path) -> Path:
         return self.root / "stamps" / f"{home.parent.name}-{home.name}.json"
@@ -319,15 +323,18 @@ class Store:
             path.parent.mkdir(exist_ok=True)
             write_atomic(path, json.dumps(stamp))
         except OSError:
-            # A store on a read-only or full disk is still good to read from.
+            # A store on a read-only or full disk can still be read.
             return
 
 
 def wait_for_lock(handle: int) -> None:
-    """Wait for a lock that somebody else holds.
+    """Wait for a lock that another process holds.
 
-    By asking again and again, since a thread that sleeps in flock() could not
-    be called off when the other half of its build fails.
+    The lock is polled, since a thread that blocks in flock() could not be
+    stopped when the other lane of the build fails.
+
+    Raises:
+        process.Cancelled: the scope was stopped.
     """
     while True:
         process.pause(0.2)

@@ -1,16 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Content-addressed store: a directory for each thing that was made, found by what went in.
-
-    ROOT/KIND/KEY/             one artifact: its files and manifest.json
-    ROOT/KIND/.make-KEY-XXXX   being made; renamed to KEY when whole
-    ROOT/KIND/.corrupt-KEY     moved aside because it no longer is what was made
-    ROOT/locks/KIND-KEY        held (flock) while one run makes KEY, others wait
-    ROOT/logs/                 logs of builds that failed
-
-Whatever stands at ROOT/KIND/KEY is whole: it was synced, then renamed. A kill
-at any moment leaves only a .make- directory, which the next maker of the same
-key removes (it holds the lock, so nobody else can be using it).
-"""
+"""File operations of the store: atomic writes, syncing, removal, and damage checks of an artifact."""
 
 from __future__ import annotations
 
@@ -25,18 +14,22 @@ from typing import Any
 from harness.store.hashes import FORMAT, sha256_of
 
 MANIFEST = "manifest.json"
-# Directories whose name starts so are not artifacts.
+# Prefixes of directories that are not artifacts.
 MAKING, CORRUPT, TRASH = ".make-", ".corrupt-", ".trash-"
 
 
 def stat_stamp(path: Path) -> list[int]:
-    """Inode, size and times: equal means nobody wrote in between."""
+    """Inode, size, mtime and ctime (ns); if they are equal, the file was not written in between."""
     stat = path.stat()
     return [stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
 
 
 def damage(home: Path, manifest: Mapping[str, Any], stamp: Mapping[str, Any]) -> str:
-    """What is wrong with the artifact at ``home``; empty if nothing is."""
+    """What is wrong with the artifact at ``home``; empty if it is intact.
+
+    Args:
+        stamp: :func:`stat_stamp` of each file when it was last hashed; unchanged files are not hashed again.
+    """
     if manifest["format"] != FORMAT or manifest["key"] != home.name:
         return "its manifest belongs to another artifact"
     for name, entry in manifest["files"].items():
@@ -45,14 +38,14 @@ def damage(home: Path, manifest: Mapping[str, Any], stamp: Mapping[str, Any]) ->
             return f"{name} is missing"
         size = path.stat().st_size
         if size != entry["size"]:
-            return f"{name} has {size} bytes instead of {entry['size']}"
+            return f"{name} has {size} bytes, not {entry['size']}"
         if stamp.get(name) != stat_stamp(path) and sha256_of(path) != entry["sha256"]:
-            return f"{name} has another SHA-256 than when it was made"
+            return f"the SHA-256 of {name} has changed since it was made"
     return ""
 
 
 def files_in(directory: Path) -> Iterator[Path]:
-    """Every file below ``directory`` except the manifest, in a fixed order."""
+    """Every regular file in ``directory`` except the manifest, in a fixed order."""
     for path in sorted(directory.rglob("*")):
         if path.is_file() and not path.is_symlink() and path != directory / MANIFEST:
             yield path
@@ -68,7 +61,7 @@ def sync(path: Path) -> None:
 
 
 def sync_tree(directory: Path) -> None:
-    """fsync everything below ``directory``, directories after what is in them."""
+    """fsync everything in ``directory``, each directory after its content."""
     for parent, _, names in os.walk(directory, topdown=False):
         for name in names:
             if not (Path(parent) / name).is_symlink():
@@ -77,7 +70,7 @@ def sync_tree(directory: Path) -> None:
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Write ``path`` so that it is never seen half-written."""
+    """Write ``path`` atomically: readers never see a partial file."""
     handle, name = tempfile.mkstemp(prefix=TRASH, dir=path.parent)
     try:
         with os.fdopen(handle, "w") as file:
@@ -89,10 +82,10 @@ def write_atomic(path: Path, text: str) -> None:
 
 
 def discard(path: Path) -> None:
-    """Remove a directory tree, first from sight, then from disk.
+    """Remove a directory tree: rename it first, then delete it.
 
-    A compiler that outlived a killed run may still write into it; what cannot
-    be removed now is left under a name that nobody takes for an artifact.
+    A compiler left over from a killed run may still be writing to it; whatever
+    cannot be deleted now stays under a name that is not taken for an artifact.
     """
     if not path.exists():
         return

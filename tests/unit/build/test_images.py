@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The images' small parts; the whole ones are booted by tests/system."""
+"""Parts of the image builds; tests/system boots complete images."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Kconfig fragments: merging, and noticing what Kconfig dropped."""
+"""Kconfig fragments: merging them, and detecting what Kconfig dropped."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def test_granted_wishes_pass(config: Path, tree: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("CONFIG_SQUASHFS=y", "CONFIG_SQUASHFS=y: Kconfig made it n"),
-        ("CONFIG_XEN=n", "CONFIG_XEN=n: Kconfig made it y"),
-        ("# CONFIG_XEN is not set", "CONFIG_XEN=n: Kconfig made it y"),
-        ("CONFIG_NR_CPUS=8", "CONFIG_NR_CPUS=8: Kconfig made it 16"),
+        ("CONFIG_SQUASHFS=y", "CONFIG_SQUASHFS=y: Kconfig set it to n"),
+        ("CONFIG_XEN=n", "CONFIG_XEN=n: Kconfig set it to y"),
+        ("# CONFIG_XEN is not set", "CONFIG_XEN=n: Kconfig set it to y"),
+        ("CONFIG_NR_CPUS=8", "CONFIG_NR_CPUS=8: Kconfig set it to 16"),
         ("CONFIG_TYPO=y", "CONFIG_TYPO=y: this tree has no such symbol"),
     ],
 )
@@ -69,7 +69,7 @@ def test_stock_tolerates_what_only_the_series_brings(config: Path, tree: Path) -
     assert kconfig.check(config, requested, tree=tree, stock=True) == ["CONFIG_EVTCHN_3LEVEL"]
     with pytest.raises(UserError, match="EVTCHN_3LEVEL"):
         kconfig.check(config, requested, tree=tree)
-    # But not a symbol that the stock tree has and dropped.
+    # A symbol that the stock tree defines, but Kconfig dropped, is not tolerated.
     with pytest.raises(UserError, match="SQUASHFS"):
         kconfig.check(config, parse("CONFIG_SQUASHFS=y"), tree=tree, stock=True)
 
@@ -89,5 +89,5 @@ def test_a_line_that_is_no_assignment_is_an_error(line: str) -> None:
 
 
 def test_a_symbol_given_twice_is_an_error() -> None:
-    with pytest.raises(UserError, match=r"f\.config:2: CONFIG_A was already given at f\.config:1"):
+    with pytest.raises(UserError, match=r"f\.config:2: CONFIG_A was already set at f\.config:1"):
         parse("CONFIG_A=y\nCONFIG_A=n\n")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Store keys: what changes a recipe, and what does not."""
+"""Store keys: which changes of the code make a new recipe."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def test_other_statements_are_another_recipe(other: str) -> None:
 
 
 def test_stores_made_before_the_modules_moved_still_serve() -> None:
-    """The keys that commit 3770a5a, whose modules lay elsewhere, gave to the same recipes.
+    """These are the keys of the same recipes at commit 3770a5a, before the modules moved.
 
-    A recipe that makes something else from now on belongs out of this list.
+    When a recipe's output changes, remove it from this list.
     """
     assert recipes.recipe_of(xen, make).startswith("ae3aeae16207")
     assert recipes.recipe_of(linux, make).startswith("0da8dcd6a3fe")

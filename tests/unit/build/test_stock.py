@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Modules of a distribution's kernel: what they depend on comes before them."""
+"""Modules of a distribution's kernel: dependencies come before the modules that need them."""
 
 import lzma
 import tarfile

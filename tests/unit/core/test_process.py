@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Running programs: their errors, and that none outlives its purpose."""
+"""Running programs: their errors, and that no child process is left behind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.core.errors import InfraError, UserError
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs (a zombie that nobody reaped does not)."""
+    """Whether a process is running (a zombie is not)."""
     try:
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except FileNotFoundError:
@@ -42,7 +42,7 @@ def test_output_goes_to_log_lines_and_result(tmp_path: Path) -> None:
 
 
 def test_failure_says_what_and_shows_the_end() -> None:
-    with pytest.raises(UserError, match="could not build it: sh ended with 3\nlast words") as caught:
+    with pytest.raises(UserError, match="could not build it: sh ended with status 3\nlast words") as caught:
         process.run(["sh", "-c", "echo last words; exit 3"], what="build it", error=UserError, hint="mend it")
     assert caught.value.hint == "mend it"
 
@@ -73,7 +73,7 @@ def test_an_interrupt_stops_the_whole_group(tmp_path: Path) -> None:
 
 
 def test_no_program_outlives_a_sigkill(tmp_path: Path) -> None:
-    """make and its like get SIGTERM from the kernel when the harness is killed."""
+    """The kernel sends SIGTERM to make and other children when the harness is killed."""
     pid = tmp_path / "pid"
     code = (
         "from harness.core import process as proc; "

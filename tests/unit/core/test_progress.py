@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a person sees while something takes long, where there is no terminal."""
+"""Progress lines for long steps, without a terminal."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def test_crash_of_xen_wins_over_success() -> None:
 
 
 def test_what_is_no_checkout_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no checkout of XTF"):
+    with pytest.raises(UserError, match="is not a checkout of XTF"):
         files_of(tmp_path)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""From words on the command line to cells."""
+"""The selection of cells from command-line options, and the command that reproduces it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""base.toml is read strictly; the folders of the project are read as they are."""
+"""Bases: strict parsing of base.toml, fragments and patches, and the project's own patch folders."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def test_a_good_one(tmp_path: Path) -> None:
         ('component = "xen"', 'component = "bsd"', r"at `\$\.component`"),
         ('package = "xen"\n', "", "missing required field `package`"),
         ("0" * 64, "0" * 63, "not 64 hex digits"),
-        ('version = "4.20.1"', 'version = "4.21.1"', "is not of series 4.20"),
-        (KNOWN, KNOWN.replace("4.20.2", "4.19.2"), r"debian\.known\.version 4\.19\.2 is not of series 4\.20"),
+        ('version = "4.20.1"', 'version = "4.21.1"', "is not in series 4.20"),
+        (KNOWN, KNOWN.replace("4.20.2", "4.19.2"), r"debian\.known\.version 4\.19\.2 is not in series 4\.20"),
         (KNOWN, KNOWN.replace("f" * 64, "f" * 63), r"debian\.known\.sha256 of 4\.20\.2 is not 64 hex digits"),
         ('series = "4.20"', 'series = "4.20', "is not TOML"),
     ],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Sources: what apt says (recorded), and downloads from a real server that misbehaves."""
+"""Sources: recorded output of apt, and downloads from a local server that misbehaves on request."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHA = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves CONTENT whole, cut short or altered, by the name that is asked for."""
+    """Serves CONTENT complete, cut short or altered, depending on the requested name."""
 
     def do_GET(self) -> None:
         if "absent" in self.path:
@@ -127,7 +127,7 @@ def test_the_next_place_is_tried_and_the_note_says_so(
 
 
 def known_base(tmp_path: Path, *versions: str) -> bases.Base:
-    """Tarballs of Debian's by checksum, with no suite to fall back on, and an upstream that is not there."""
+    """A base with known Debian tarballs, but neither suites nor upstream to fall back on."""
     text = 'component = "xen"\nseries = "4.20"\n[debian]\npackage = "xen"\nsuites = []\n'
     for version in versions:
         text += f'[[debian.known]]\nversion = "{version}"\nsha256 = "{SHA}"\n'
@@ -187,7 +187,7 @@ def test_xens_version_with_a_snapshot_in_it() -> None:
         ("http://a/debian/|Debian|Debian|main\nhttp://b/x|Other|Other|main", "http://a/debian/"),
         ("http://s/debian-security|Debian|Debian-Security|main\nhttp://a/d|Debian|Debian|main", "http://a/d"),
         ("http://u/ubuntu|Ubuntu|Ubuntu|main", None),
-        # No apt-get update yet: apt knows no origin.
+        # Before the first apt-get update, apt does not know the origin.
         ("http://a/debian|$(ORIGIN)|$(LABEL)|main", "http://a/debian"),
         ("http://a/debian|Debian|Debian|contrib", None),
         ("", None),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Series on a tiny tree, by the real git."""
+"""Patch series applied to a tiny tree by the real git."""
 
 from __future__ import annotations
 
@@ -126,10 +126,10 @@ def test_an_empty_series_and_a_change_of_series(
 @pytest.mark.parametrize(
     ("bad", "says"),
     [
-        (SECOND.replace("-TWO", "-ZWEI"), r"does not fit common/file\.c:1"),
-        (SECOND.replace("common/file.c", "common/absent.c"), r"does not fit common/absent\.c"),
+        (SECOND.replace("-TWO", "-ZWEI"), r"does not apply to common/file\.c:1"),
+        (SECOND.replace("common/file.c", "common/absent.c"), r"does not apply to common/absent\.c"),
         (SECOND.replace(" three\n", ""), "is corrupt at line"),
-        ("just words\n", "holds no patch"),
+        ("just words\n", "does not contain a patch"),
     ],
 )
 def test_a_patch_that_does_not_apply_is_named_and_nothing_is_left(
@@ -189,7 +189,7 @@ def test_an_own_tree_is_taken_as_it_stands(store: Store, progress: Progress, tmp
         assert (copy.path / "xen/common/new.c").exists()
         assert not (copy.path / "xen/common/old.o").exists()
         before = (copy.path / ".gitignore").stat().st_mtime_ns
-    # Their index and objects are as they were.
+    # The developer's index is unchanged.
     assert git(tree, "diff", "--cached", "--name-only") == ""
     (tree / "xen/common/new.c").unlink()
     with series.prepared(source, [], store=store, progress=progress) as copy:

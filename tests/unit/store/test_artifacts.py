@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The store: hits, misses with their reason, damage, and makers that race or die."""
+"""The store: hits, misses with their reason, damage, and processes that race or are killed."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_damage_is_noticed_and_made_good(
     if harm == "byte":
         stat = file.stat()
         file.write_text("cOntent")
-        # Even where somebody puts the times back.
+        # Damage is found even if the times are restored.
         os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     elif harm == "truncated":
         file.write_text("con")
@@ -108,7 +108,7 @@ def test_damage_is_noticed_and_made_good(
 
 
 def test_a_copied_store_is_still_good(store: Store, progress: Progress, tmp_path: Path) -> None:
-    """A CI cache restores files with other inodes and times: hashed again, then a hit."""
+    """A CI cache restores files with other inodes and times; they are hashed again, then it is a hit."""
     artifact = store.get("thing", {"a": "1"}, write("x"), progress)
     os.utime(artifact.path / "sub/file", (0, 0))
     assert store.get("thing", {"a": "1"}, never, progress).hit
@@ -139,7 +139,7 @@ def test_full_disk_is_an_error_with_a_next_step(store: Store, progress: Progress
 
 
 def slow_maker(root: Path, marks: Path, seconds: float) -> None:
-    """In a process of its own: make a thing slowly, and leave a mark that says who made it."""
+    """In a separate process: make an artifact slowly and leave a file named after the pid."""
 
     def make(dest: Path) -> None:
         (dest / "half").write_text("first half")
@@ -186,7 +186,7 @@ def test_sigkill_in_the_middle_leaves_nothing_that_is_taken_for_whole(
     artifact = store.get("thing", {"a": "1"}, write("whole"), progress)
     assert not artifact.hit
     assert (artifact.path / "sub/file").read_text() == "whole"
-    # What the killed one left is gone, and so is its lock.
+    # The killed process's leftovers were removed, and its lock was released.
     assert [path.name for path in (store.root / "thing").iterdir()] == [artifact.key]
 
 
