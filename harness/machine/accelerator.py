@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What this host can do: the accelerator to use, and `evh doctor`."""
+"""Choose QEMU's accelerator: KVM if this host's KVM supports nesting, else TCG."""
 
 from __future__ import annotations
 
@@ -10,34 +10,32 @@ from pathlib import Path
 from harness.core.errors import UserError
 from harness.core.records import Accelerator
 
-# The accelerator.
-
 
 def choose_accelerator(*, want: str = "auto", root: Path = Path("/")) -> Accelerator:
-    """Choose QEMU's accelerator, and say why.
+    """Choose QEMU's accelerator, and record the reason.
 
     Args:
-        want: ``auto``, ``kvm`` or ``tcg``. ``auto`` takes KVM only if this host's KVM
-            claims to nest; the result is not `proven` then, and the first
-            machine proves it by a small boot.
-        root: where proc, sys and dev are looked for.
-    Raises: UserError: `want` is ``kvm`` and cannot be, or is none of the three.
+        want: ``auto``, ``kvm`` or ``tcg``. ``auto`` chooses KVM only if this host's KVM
+            claims to support nesting; the result is then not `proven`, and the
+            first machine proves it by a trial boot.
+        root: folder that contains proc, sys and dev.
+    Raises: UserError: `want` is ``kvm`` but KVM is unusable, or `want` is none of the three.
     """
     if want not in ("auto", "kvm", "tcg"):
         raise UserError(f"accelerator {want!r} is not known", hint="known: auto, kvm, tcg")
     if want == "tcg":
-        return Accelerator(kind="tcg", reason="TCG: asked for")
+        return Accelerator(kind="tcg", reason="TCG: requested")
     module, missing = _nested_kvm(root)
     if missing and want == "kvm":
         raise UserError(
             f"KVM cannot run nested Xen here: {missing}",
-            hint="leave the accelerator to `auto`, which takes TCG then; `evh doctor` says more",
+            hint="set the accelerator to `auto`, which falls back to TCG; `evh doctor` gives details",
         )
     if missing:
         return Accelerator(kind="tcg", reason=f"TCG: {missing}")
-    reason = f"KVM: {module} with nested virtualisation, /dev/kvm can be opened"
+    reason = f"KVM: {module} with nested virtualisation; /dev/kvm can be opened"
     if want == "kvm":
-        return Accelerator(kind="kvm", reason=f"{reason}; asked for")
+        return Accelerator(kind="kvm", reason=f"{reason}; requested")
     return Accelerator(kind="kvm", reason=reason, proven=False)
 
 
@@ -49,8 +47,8 @@ def _nested_kvm(root: Path) -> tuple[str, str]:
     flags = _cpu_flags(root)
     if not flags & {"svm", "vmx"}:
         return "", (
-            "/dev/kvm is there but no svm/vmx flag in /proc/cpuinfo"
-            " (a software back end cannot nest Xen)"
+            "/dev/kvm exists but /proc/cpuinfo has no svm/vmx flag"
+            " (a software backend cannot nest Xen)"
         )
     for module in ("kvm_amd", "kvm_intel"):
         folder = root / "sys/module" / module
@@ -65,9 +63,9 @@ def _nested_kvm(root: Path) -> tuple[str, str]:
         try:
             os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
         except OSError as error:
-            return "", f"/dev/kvm cannot be opened ({error.strerror}; be in the group `kvm`)"
+            return "", f"/dev/kvm cannot be opened ({error.strerror}; join the group `kvm`)"
         return module, ""
-    return "", "/dev/kvm is there but neither kvm_intel nor kvm_amd is loaded"
+    return "", "/dev/kvm exists but neither kvm_intel nor kvm_amd is loaded"
 
 
 def _cpu_flags(root: Path) -> set[str]:

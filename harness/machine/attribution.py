@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which layer hangs, found by asking from the outside in, and the report on it.
+"""Hang attribution: find the layer that hangs by probing the layers below it, and write a hang report.
 
-A silent guest may be silent because dom0 is, which carries its console and its
-network, and dom0 because Xen is. So each of them is asked something small.
+A guest may be silent because dom0 hangs, which carries its console and its
+network; and dom0 because Xen hangs. So each layer below gets a small request.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LOOK_SECONDS = 20.0  # for each command of the hang report
 
 
 class Asked(Protocol):
-    """What is used of a machine here."""
+    """The part of a machine that is used here."""
 
     run_dir: Path
     watchdog: Watchdog
@@ -45,17 +45,18 @@ class Asked(Protocol):
 
 
 def hung_guest(machine: Asked, layer: str) -> str:
-    """The layer to blame for a guest's silence: the guest, if dom0 answers.
+    """The layer that hangs when a guest is silent: the guest, if dom0 answers.
 
     Args:
-        layer: the guest's.
+        layer: the guest's layer.
+    Returns: the layer; empty if the machine was lost meanwhile.
     """
     try:
         machine.dom0.run("true", timeout=DOM0_SECONDS)
     except TimedOut as error:
         return error.layer or "dom0"
     except EvhError:
-        return ""  # the machine is lost, and its own error says so
+        return ""  # the machine was lost, and the exception of that loss gives the reason
     domids = [guest.domid for guest in machine.guests.values()]
     hang_report.write(
         machine.run_dir, layer, domids=domids, say=machine.progress.say,
@@ -66,7 +67,10 @@ def hung_guest(machine: Asked, layer: str) -> str:
 
 
 def hung_dom0(machine: Asked) -> str:
-    """The layer to blame for dom0's silence: dom0, if Xen answers its debug key for help."""
+    """The layer that hangs when dom0 is silent: dom0, if Xen answers the debug key for help.
+
+    Returns: the layer; empty if the machine was lost meanwhile.
+    """
     since = machine.consoles.next_number
     try:
         machine.xen_keys("h")
@@ -89,9 +93,9 @@ def hung_dom0(machine: Asked) -> str:
 
 
 def _ask_dom0(machine: Asked, command: str) -> str:
-    """The output of a command in dom0; of a failure, its message."""
+    """The output of a command in dom0, or the error message if it fails."""
     try:
-        # With a deadline of its own in dom0: a command that never ends must not outlive us.
+        # `timeout` ends the command in dom0 itself, so that it does not stay behind.
         done = machine.dom0.run(
             f"timeout {LOOK_SECONDS:.0f} sh -c {shlex.quote(command)}", timeout=LOOK_SECONDS + 5, check=False
         )
@@ -101,12 +105,12 @@ def _ask_dom0(machine: Asked, command: str) -> str:
 
 
 def _ask_xen(machine: Asked, keys: str) -> str:
-    """What Xen prints for debug keys, one after the other."""
+    """What Xen prints for debug keys, pressed one after the other."""
     since = machine.consoles.next_number
     for key in keys:
         with contextlib.suppress(EvhError):
             machine.xen_keys(key)
-            # The longest answers take their time on an emulated serial line.
+            # Long answers are slow on an emulated serial line.
             machine.consoles.settle(quiet=1.0 * machine.watchdog.time_scale, most=20.0)
-    said = machine.consoles.lines(layer="xen", since=since)
-    return "\n".join(line.text for line in said) or "no answer"
+    printed = machine.consoles.lines(layer="xen", since=since)
+    return "\n".join(line.text for line in printed) or "no answer"

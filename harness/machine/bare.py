@@ -1,66 +1,61 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Boot a bare guest as Xen's dom0: a verdict on the hypervisor, with no Linux in the way.
+"""Boot a bare guest as Xen's dom0, to test the hypervisor without Linux.
 
-QEMU is run directly: there is no disk, no network and nothing to talk to, the
-guest says what it has to say on the console and ends the machine. It dies
-with the harness (SIGTERM on the parent's death, see process.run).
-
-A deterministic boot counts instructions instead of time (QEMU's icount), so
-that the same seed gives the same console, bit for bit, on any machine
-(docs/repro.md).
+The guest prints its results on the console and then ends the machine;
+direct.py runs QEMU. In a deterministic boot QEMU's clock counts instructions
+(icount), so that the same seed gives the same console, bit for bit, on any
+host (docs/repro.md).
 """
 
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.core import process
 from harness.core.errors import UserError
 from harness.core.records import Accelerator, Verdict
+from harness.machine import direct
 from harness.machine.bundle import write_bundle
-from harness.machine.direct import watch
 from harness.machine.rescue import Rescue
 from harness.monitor import crashlines, ktap
 from harness.monitor.waits import MachineLost
 
-# Seconds. Xen boots in one second and a half, the tests take as much again.
+# Seconds. Xen boots in one and a half seconds, and the tests take as long again.
 DEADLINE = 60.0
-# QEMU's instruction counter runs on one thread, and a seed that is worth its name runs thousands of rounds.
+# Seconds. With icount QEMU uses a single thread, and a test with a seed runs thousands of rounds.
 COUNTED_DEADLINE = 300.0
-# The guest that builds the others as domUs, and those that cannot be dom0 themselves.
+# The guest that builds the others as domUs, and the guests that cannot be dom0.
 BUILDER = "bare-pv64"
 DOMU_ONLY = ("bare-pvh64", "bare-pvh32")
-# 2**3 ns of virtual time an instruction. With 0 a boot takes five times as long, as timers come as often by
-# the clock and so eight times as often by the instruction.
+# 2**3 ns of virtual time per instruction. With shift=0 a boot takes five times as long, since every wait for
+# a timer then takes eight times as many instructions.
 ICOUNT = "shift=3,sleep=off"
 
 
 class BareLost(MachineLost):
-    """A bare guest did not get to a test, or not to its result."""
+    """A bare guest did not reach a test, or not its result."""
 
     def __init__(self, run: BareRun) -> None:
-        super().__init__(run.reason, hint=f"its console: {run.console}")
+        super().__init__(run.reason, hint=f"see its console: {run.console}")
         self.verdict = run.verdict if run.verdict is not Verdict.PASS else Verdict.ERROR
         self.layer = run.layer
 
 
 @dataclass(frozen=True, kw_only=True)
 class BareSpec:
-    """A boot of a bare guest: equal ones are made once a run.
+    """A boot of a bare guest; equal specs share one boot per run.
 
     Attributes:
-        kind: ``bare-pv64`` and so on. PVH ones are domUs, built by ``bare-pv64``.
-        suite, test, seed, rounds: words of the guest's command line; left out where empty or None.
-        domu: run the tests inside a domU of this kind; empty: see ``kind``.
+        kind: ``bare-pv64`` and so on. PVH kinds are domUs, which ``bare-pv64`` builds.
+        suite, test, seed, rounds: words of the guest's command line; omitted if empty or None.
+        domu: run the tests inside a domU of this kind; empty: decided by ``kind``.
         deterministic: count instructions instead of time; always under TCG.
-        vcpus: of dom0; ``cpus`` says how many the machine has.
-        memory_mib: of the machine; dom0 gets what ``xen_args`` says, or 256 MiB.
-        deadline: seconds until it counts as a hang; None: by what it is.
+        vcpus: of dom0; ``cpus`` gives the machine's number.
+        memory_mib: of the machine; dom0 gets what ``xen_args`` specifies, or 256 MiB.
+        xen_args, extra_args: further words of Xen's and of the guest's command line.
+        deadline: seconds until it counts as a hang; None: the default of ``boot``.
     """
 
     kind: str
@@ -86,42 +81,43 @@ class BareSpec:
             "rounds": self.rounds,
             "domu": self.domu or (self.kind if self.kind in DOMU_ONLY else ""),
         }
-        told = [f"{name}={value}" for name, value in words.items() if value not in ("", None)]
-        return " ".join([*told, *self.extra_args.split()])
+        given = [f"{name}={value}" for name, value in words.items() if value not in ("", None)]
+        return " ".join([*given, *self.extra_args.split()])
 
     @property
     def name(self) -> str:
-        """For its console's file; boots that differ in less than this are numbered."""
+        """Part of the console's file name. Boots with equal names are numbered by the caller."""
         parts = [self.kind, self.suite, self.test, "" if self.seed is None else f"seed{self.seed}"]
         return "-".join(filter(None, parts))
 
 
 def dom0_of(kind: str) -> str:
-    """The kind that Xen boots to have ``kind`` tested."""
+    """The kind that Xen boots as dom0 in order to test ``kind``."""
     return BUILDER if kind in DOMU_ONLY else kind
 
 
 def cpus(*, vcpus: int, deterministic: bool) -> int:
-    """CPUs of the machine: one more than dom0 has, for Xen to be busy on.
+    """Number of the machine's CPUs: one more than dom0's vCPUs, so that Xen has one without a dom0 vCPU.
 
-    Not where one vCPU counts instructions: QEMU can record and replay a machine with one CPU.
+    A deterministic machine with one vCPU has one CPU: QEMU can record and replay only such a machine.
     """
     return 1 if deterministic and vcpus == 1 else vcpus + 1
 
 
 def ignore(case: ktap.Case) -> None:
-    """Nobody listens."""
+    """Do nothing; the default of ``BareRun.heard``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BareRun:
-    """What came of one boot.
+    """The outcome of one boot.
 
     Attributes:
-        verdict: PASS, FAIL, CRASH (Xen's crash line), HANG or ERROR (QEMU).
+        verdict: PASS, FAIL, CRASH (of Xen or the guest), HANG or ERROR (QEMU failed, or a wrong seed).
         reason: one sentence; empty for PASS.
-        layer: whose fault it is, where that is known.
-        console: where the console was recorded.
+        layer: the layer at fault, if known.
+        results: what the guest printed.
+        console: file that the console was recorded in.
         seconds: from QEMU's start to its end.
         heard: called with each result that a test asks for.
     """
@@ -138,8 +134,8 @@ class BareRun:
         """The result of one test.
 
         Raises:
-            BareLost: there is none, as the guest or Xen died before; or Xen
-                crashed, which no result from that boot outlives.
+            BareLost: there is no such result, or the boot's verdict is neither
+                PASS nor FAIL: a crash or hang invalidates all its results.
         """
         found = next((case for case in self.results.cases if case.name == name), None)
         if found is None or self.verdict not in (Verdict.PASS, Verdict.FAIL):
@@ -161,13 +157,16 @@ def qemu_words(
 ) -> list[str]:
     """QEMU's command line, without the program.
 
-    Its files are ``xen``, ``kernel`` and ``bundle`` in the current directory:
-    their names become part of the guest's memory, so they must not say where
-    somebody's checkout or store is.
+    QEMU reads the files ``xen``, ``kernel`` and ``bundle`` in its current directory.
+    QEMU copies their names into the guest's memory, so the names must not contain
+    a path, which differs from host to host.
 
     Args:
-        accelerator: ``kvm`` or ``tcg``; deterministic boots are always ``tcg``.
-        icount: QEMU's option of that name, for deterministic boots.
+        accelerator: ``kvm`` or ``tcg``; deterministic boots always use ``tcg``.
+        args: the guest's command line.
+        bundle: whether there is a file ``bundle``.
+        deterministic, vcpus, memory_mib, xen_args: as in ``BareSpec``.
+        icount: value of QEMU's option ``-icount``, for deterministic boots.
     """
     words = ["console=com1", "loglvl=all", "guest_loglvl=all", f"dom0_max_vcpus={vcpus}"]
     if "dom0_mem=" not in xen_args:
@@ -176,24 +175,27 @@ def qemu_words(
         words.append("console_timestamps=raw")
         accelerator = "tcg"
     counted = ["-icount", icount, "-rtc", "base=2026-01-01,clock=vm"] if deterministic else []
-    # A comma would begin the next module.
+    # A single comma separates modules; a doubled one is a literal comma.
     kernel = f"kernel {args}".strip().replace(",", ",,")
     return [
         "-accel", f"{accelerator},thread=single" if deterministic else accelerator, *counted,
         "-machine", "q35", "-cpu", "host" if accelerator == "kvm" else "qemu64,+svm,+npt",
         "-smp", str(cpus(vcpus=vcpus, deterministic=deterministic)), "-m", str(memory_mib),
-        "-display", "none", "-monitor", "none",
-        "-nodefaults", "-serial", "stdio", "-no-reboot", "-net", "none",
+        *direct.WORDS,
         "-kernel", "xen", "-append", " ".join([*words, *xen_args.split()]),
         "-initrd", f"{kernel},bundle" if bundle else kernel,
     ]  # fmt: skip
 
 
+def files(*, xen: Path, kernel: Path, bundle: Path | None = None) -> dict[str, Path]:
+    """The files that QEMU reads, by the names that ``qemu_words`` has for them."""
+    found = {"xen": xen, "kernel": kernel}
+    return found if bundle is None else found | {"bundle": bundle}
+
+
 def place(folder: Path, *, xen: Path, kernel: Path, bundle: Path | None) -> None:
-    """Put what QEMU reads into ``folder`` under the names that ``qemu_words`` has for them."""
-    for name, path in (("xen", xen), ("kernel", kernel), ("bundle", bundle)):
-        if path is not None:
-            (folder / name).symlink_to(path.resolve())
+    """Link the files that QEMU reads into ``folder``, under the names that ``qemu_words`` has for them."""
+    direct.place(folder, files(xen=xen, kernel=kernel, bundle=bundle))
 
 
 def boot(
@@ -218,45 +220,45 @@ def boot(
     Args:
         xen: 32-bit multiboot ELF.
         kernel: a bare guest.
-        run_dir: gets ``console-<name>.log``, line by line as it comes.
+        run_dir: gets ``console-<name>.log``, line by line as it arrives.
         args: the guest's command line.
-        bundle: second module, what dom0 builds domUs from.
+        bundle: second module, from which dom0 builds domUs.
         deterministic: count instructions instead of time.
-        vcpus: of dom0; ``cpus`` says how many the machine has.
+        vcpus: of dom0; ``cpus`` gives the machine's number.
+        memory_mib: of the machine.
+        xen_args: further words of Xen's command line.
         deadline: seconds until it counts as a hang; None: ``DEADLINE`` or ``COUNTED_DEADLINE``.
-        seed: what the guest must say it drew from.
-        coverage: takes Xen's counters out of the machine when it ends.
+        seed: the seed that the guest must report, if it reports one.
+        coverage: saves Xen's memory, with its coverage counters, when the machine ends.
 
     Raises:
         InfraError: QEMU could not be started, or the disk is full.
     """
-    qemu = process.need("qemu-system-x86_64", package="qemu-system-x86")
     if deadline is None:
         deadline = COUNTED_DEADLINE if deterministic else DEADLINE
     words = qemu_words(
         accelerator=accelerator.kind, args=args, bundle=bundle is not None, deterministic=deterministic,
         vcpus=vcpus, memory_mib=memory_mib, xen_args=xen_args,
     )  # fmt: skip
-    run_dir.mkdir(parents=True, exist_ok=True)
     console = run_dir / f"console-{name}.log"
-    started = time.monotonic()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=run_dir, prefix=".boot-")))
-        place(folder, xen=xen, kernel=kernel, bundle=bundle)
-        if coverage is not None:
-            words += stack.enter_context(coverage.beside(folder))
-        lines, problem, late = watch([qemu, *words], folder=folder, console=console, deadline=deadline)
-    results = ktap.parse(lines)
-    verdict, layer, reason = _judge(
-        lines, results, problem=problem, late=f"{deadline:.0f} s" if late else "", seed=seed
+    done = direct.boot(
+        words,
+        files=files(xen=xen, kernel=kernel, bundle=bundle),
+        run_dir=run_dir,
+        console=console,
+        deadline=deadline,
+        beside=coverage.beside if coverage else None,
     )
+    results = ktap.parse(done.lines)
+    late = f"{deadline:.0f} s" if done.late else ""
+    verdict, layer, reason = _judge(done.lines, results, problem=done.problem, late=late, seed=seed)
     return BareRun(
         verdict=verdict,
         reason=reason,
         layer=layer,
         results=results,
         console=console,
-        seconds=round(time.monotonic() - started, 3),
+        seconds=done.seconds,
     )
 
 
@@ -270,11 +272,12 @@ def boot_spec(
     name: str = "",
     coverage: Rescue | None = None,
 ) -> BareRun:
-    """Boot what ``spec`` asks for.
+    """Boot a bare guest as ``spec`` describes.
 
     Args:
         guests: folder of the built bare guests.
-        name: of the console's file; the spec's own where empty.
+        name: of the console's file; ``spec.name`` if empty.
+        xen, accelerator, run_dir, coverage: as in ``boot``.
 
     Raises:
         UserError: there is no such bare guest.
@@ -308,20 +311,20 @@ def boot_spec(
 def _judge(
     lines: list[str], results: ktap.Results, *, problem: str, late: str, seed: int | None = None
 ) -> tuple[Verdict, str, str]:
-    """Verdict, guilty layer, and why; worst first, as a crash explains a missing result."""
+    """Verdict, layer at fault and reason. The worst is checked first: a crash explains a missing result."""
     for line in lines:
         layer = "xen" if crashlines.is_xen(line) else "bare"
-        if (whose := crashlines.blame(layer, line.strip())) is not None:
-            return Verdict.CRASH, whose, line.strip()
+        if (crashed := crashlines.blame(layer, line.strip())) is not None:
+            return Verdict.CRASH, crashed, line.strip()
     if problem:
         return Verdict.ERROR, "qemu", problem
     if late:
-        got = results.problem or "all results came"
-        return Verdict.HANG, "", f"the machine had not ended after {late}; {got}"
+        got = results.problem or "all results arrived"
+        return Verdict.HANG, "", f"the machine did not end within {late}; {got}"
     if results.problem:
         return Verdict.CRASH, "bare", f"the guest ended early: {results.problem}"
     if seed is not None and results.seed not in (None, seed):
-        return Verdict.ERROR, "bare", f"the guest was given seed {seed}, and drew from {results.seed}"
+        return Verdict.ERROR, "bare", f"the guest was given seed {seed} but used seed {results.seed}"
     if failed := [case.name for case in results.cases if not case.ok]:
         return Verdict.FAIL, "xen", f"failed: {', '.join(failed)}"
     return Verdict.PASS, "", ""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The bare guests as one module that dom0 builds domUs from: a cpio archive ("newc").
+"""Pack the bare guests into one module, from which dom0 builds domUs: a cpio archive ("newc").
 
-The format is that of Linux' Documentation/driver-api/early-userspace/buffer-format.rst.
-Nothing in it but names and contents, so that equal guests give equal bytes.
+Linux' Documentation/driver-api/early-userspace/buffer-format.rst describes the format.
+The archive holds only names and contents, so that equal guests give equal bytes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ END = "TRAILER!!!"
 
 
 def write_bundle(path: Path, guests: Path) -> Path:
-    """Write all ``bare-*`` of a folder into an archive, by their names; gives ``path`` back."""
+    """Write all ``bare-*`` files of a folder into an archive, sorted by name; returns ``path``."""
     kinds = sorted(file for file in guests.glob("bare-*") if file.is_file())
     path.write_bytes(newc({file.name: file.read_bytes() for file in kinds}))
     return path
@@ -37,7 +37,7 @@ def entry(name: str, data: bytes, number: int) -> bytes:
         1,  # links
         0,  # mtime
         len(data),
-        0, 0, 0, 0,  # device, and that of a device node
+        0, 0, 0, 0,  # device of the file; device number of a device node
         len(path),
         0,  # checksum, unused in newc
     )  # fmt: skip

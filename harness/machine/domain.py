@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The libvirt domain of a machine: QEMU with Xen and dom0, as XML."""
+"""The libvirt domain XML of a machine: QEMU with Xen and dom0."""
 
 from __future__ import annotations
 
@@ -31,16 +31,18 @@ def render_domain(
     """The libvirt domain XML of a machine.
 
     Args:
-        xen, kernel, initrd, disk, serial: paths; the first three without spaces (QEMU
-            splits the module string at the first one), no comma in the kernel's
-            (QEMU's list of modules is split at commas).
-        secmodels: security models of libvirt's daemon: under each QEMU is to be
-            ours, with our own user's rights and no file relabelled.
-    Raises: UserError: a path or an argument that QEMU would take apart.
+        name: of the domain.
+        xen, kernel, initrd, disk, serial: paths. The first three must not contain
+            spaces (QEMU splits the module string at the first one) or commas
+            (QEMU splits its list of modules at commas).
+        emulator: QEMU's program; empty: libvirt chooses it.
+        secmodels: security models of libvirt's daemon; each is told to run QEMU
+            as the calling user and to relabel no file.
+    Raises: UserError: a path contains a space or a comma.
     """
     for path in (xen, kernel, initrd):
         if set(path) & set(" ,"):
-            raise UserError(f"a path with a space or a comma cannot be booted: {path}")
+            raise UserError(f"cannot boot from a path with a space or a comma: {path}")
     module = f"{kernel} {dom0_arguments(spec)}"
     return _templates().get_template("domain.xml.j2").render(
         name=name,
@@ -48,7 +50,7 @@ def render_domain(
         spec=spec,
         accelerator=accelerator,
         xen=xen,
-        # A comma separates modules; a duplicated one is a comma (hw/i386/multiboot.c).
+        # A comma separates modules; a doubled one is a literal comma (hw/i386/multiboot.c).
         module=module.replace(",", ",,") + (f",{initrd}" if initrd else ""),
         xen_args=xen_arguments(spec),
         disk=disk,
@@ -62,9 +64,10 @@ def render_domain(
 
 
 def cpus(spec: MachineSpec, accelerator: Accelerator) -> int:
-    """CPUs of the machine.
+    """Number of the machine's CPUs.
 
-    An emulated one has one more than dom0 has vCPUs: HVM and PVH guests keep off the first (guests.py).
+    An emulated machine has one more than dom0 has vCPUs: HVM and PVH guests avoid the first
+    (guest/xlconfig.py).
     """
     return spec.vcpus + (accelerator.kind == "tcg")
 
@@ -72,8 +75,9 @@ def cpus(spec: MachineSpec, accelerator: Accelerator) -> int:
 def xen_arguments(spec: MachineSpec) -> str:
     """Xen's command line.
 
-    `noreboot` keeps a panic on the screen. No scrubbing: QEMU's memory is zero, and
-    to touch all of it costs the host that much. The spec's words come last, and win.
+    `noreboot` keeps Xen from rebooting after a panic. `bootscrub=0`: QEMU's memory is
+    zero already, and scrubbing would make the host allocate all of it. The spec's words
+    come last, so that they take precedence.
     """
     words = [
         "console=com1",

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""libvirt without a daemon: the embedded QEMU driver, and its root folder.
+"""libvirt without a daemon: the embedded QEMU driver and its root folder.
 
-libvirt allows one embed root per process, for the process' life ("Cannot open
+libvirt allows a process only one embed root during its life ("Cannot open
 embedded driver at path ..., already open with path ..."), and one event loop,
-registered before the first connection (docs/drvqemu.rst); hence the two
+registered before the first connection (docs/drvqemu.rst). Hence the two
 cached functions here.
 """
 
@@ -25,9 +25,9 @@ from harness.core import paths
 from harness.core.errors import InfraError, UserError
 from harness.machine import reaper
 
-# Read when the library is loaded. Its errors reach us as exceptions, and what
-# QEMU says has a log of its own; the rest ("domain is tainted") would go to
-# our stderr.
+# libvirt reads this when it is loaded. Its errors become exceptions, and QEMU's
+# messages have their own log; anything else ("domain is tainted") would go to
+# stderr.
 os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", "4:file:/dev/null")
 
 import libvirt
@@ -35,9 +35,9 @@ import libvirt_qemu
 
 __all__ = ["Hypervisor", "libvirt", "libvirt_qemu", "open_hypervisor", "process_root"]
 
-# As root the driver would change owners, wants virtlogd, cgroups and a mount
-# namespace: none of which a bare container has. An ordinary user needs but
-# the last line.
+# As root the driver would change file owners and use virtlogd, cgroups and a
+# mount namespace, none of which a minimal container has. An ordinary user needs
+# only _QEMU_CONF.
 _QEMU_CONF_ROOT = """\
 user = "root"
 group = "root"
@@ -58,10 +58,10 @@ class Hypervisor:
     """An open libvirt connection.
 
     Attributes:
-        connection: libvirt's.
-        links: a short folder of this process, without spaces, where a
-            machine puts its links and sockets.
-        embedded: whether QEMU is ours to reap.
+        connection: libvirt's connection object.
+        links: folder of this process for the machines' links and sockets; its
+            path is short and has no spaces.
+        embedded: whether the embedded driver runs QEMU, so that reaper.py must end it.
     """
 
     connection: libvirt.virConnect
@@ -69,7 +69,7 @@ class Hypervisor:
     embedded: bool
 
     def secmodels(self) -> list[str]:
-        """Security models that a daemon enforces, e.g. ``dac``, ``apparmor``; none of the embedded driver."""
+        """Security models that a daemon enforces, e.g. ``dac``; none for the embedded driver."""
         if self.embedded:
             return []
         capabilities = ElementTree.fromstring(self.connection.getCapabilities())
@@ -81,7 +81,7 @@ class Hypervisor:
 def start_event_loop() -> None:
     """Register libvirt's event loop and run it on a thread, once."""
     libvirt.virEventRegisterDefaultImpl()
-    # libvirt prints each error to stderr too; we raise them.
+    # By default libvirt also prints to stderr the errors that it raises.
     libvirt.registerErrorHandler(lambda context, error: None, None)
 
     def run() -> None:
@@ -92,10 +92,11 @@ def start_event_loop() -> None:
 
 
 def roots_folder() -> Path:
-    """Folder of all our embed roots: short (a socket's path ends at 108
-    bytes), ours alone, without spaces.
+    """Folder of this user's embed roots.
 
-    Raises: InfraError: somebody else made it.
+    Its path is short (a socket's path has at most 107 bytes) and without spaces.
+
+    Raises: InfraError: another user owns the folder or can write to it.
     """
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if runtime and len(runtime) < 40 and " " not in runtime and os.access(runtime, os.W_OK):
@@ -108,23 +109,23 @@ def roots_folder() -> Path:
     status = folder.lstat()
     if status.st_uid != os.getuid() or status.st_mode & 0o022:
         raise InfraError(
-            f"{folder} belongs to somebody else, or others can write to it",
-            hint=f"remove {folder}, or set XDG_RUNTIME_DIR to a folder of your own",
+            f"{folder} belongs to another user, or others can write to it",
+            hint=f"remove {folder}, or set XDG_RUNTIME_DIR to a folder that only you can write to",
         )
     return folder
 
 
 @functools.cache
 def process_root() -> Path:
-    """The root of this process: made, locked, and watched over.
+    """The embed root of this process: created, locked, and removed by a watcher at the end.
 
-    What an earlier process left behind (it was killed, and so was its
-    watcher) is reaped first.
+    First reaps the roots of earlier processes that were killed together with
+    their watchers.
     """
     folder = roots_folder()
     reaper.reap_leftovers(folder)
     root = Path(tempfile.mkdtemp(prefix="", dir=folder))
-    # Held for the process' life: a root whose lock is free is a leftover.
+    # Held for the life of the process: a root whose lock is free is a leftover.
     lock = os.open(root / reaper.LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
     fcntl.flock(lock, fcntl.LOCK_EX)
     reaper.start_watcher(root)
@@ -137,10 +138,10 @@ def process_root() -> Path:
 
 
 def _share_capabilities_cache(root: Path) -> None:
-    """Keep libvirt's knowledge of QEMU from run to run.
+    """Share libvirt's cache of QEMU's capabilities between runs.
 
-    Without it each new root asks QEMU for its capabilities again. libvirt
-    checks an entry against its own and QEMU's build times.
+    Otherwise libvirt queries QEMU again for each new root. libvirt validates an
+    entry by its own and QEMU's build times.
     """
     cache = paths.cache() / "libvirt-qemu"
     try:
@@ -153,10 +154,10 @@ def _share_capabilities_cache(root: Path) -> None:
 
 @contextmanager
 def _on_one_cpu() -> Iterator[None]:
-    """Run the calling thread on the host's first CPU meanwhile.
+    """Within the block, run the calling thread on the host's first CPU.
 
-    libvirt 9.0 remembers the host's CPUID with QEMU's capabilities, APIC id
-    included: read on another CPU it differs, and QEMU is asked all over again
+    libvirt 9.0 caches the host's CPUID, including the APIC id, with QEMU's
+    capabilities. Read on another CPU it differs, so libvirt queries QEMU again
     ("host cpuid changed"), which takes 2 to 4 s.
     """
     cpus = os.sched_getaffinity(0)
@@ -172,11 +173,11 @@ def open_hypervisor(uri: str | None = None) -> Hypervisor:
 
     Args:
         uri: None for the embedded driver, else any libvirt URI of this host.
-    Raises: InfraError: libvirt cannot be reached. UserError: another host is
-        meant.
+    Raises: InfraError: libvirt cannot be reached. UserError: the URI names
+        another host.
     """
     if uri and (host := urlsplit(uri).hostname):
-        # Images, consoles and dom0's port would all be over there.
+        # Images, consoles and dom0's port would be on that host.
         raise UserError(
             f"libvirt on another host ({host}) is not supported",
             hint=f"run evh on {host}",
@@ -190,8 +191,8 @@ def open_hypervisor(uri: str | None = None) -> Hypervisor:
     except libvirt.libvirtError as error:
         raise InfraError(
             f"libvirt: cannot open {target}: {error}",
-            hint="install libvirt-daemon-driver-qemu and libvirt-daemon-system; `evh doctor` looks closer"
+            hint="install libvirt-daemon-driver-qemu and libvirt-daemon-system; `evh doctor` gives details"
             if uri is None
-            else "see whether `virsh -c URI list` works",
+            else "check whether `virsh -c URI list` works",
         ) from error
     return Hypervisor(connection=connection, links=root, embedded=uri is None)

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A machine: QEMU through libvirt, in it Xen, in it a Linux dom0 that answers over SSH."""
+"""A machine: libvirt runs QEMU, which boots Xen with a Linux dom0 that answers over SSH."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import re
-import select
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -24,6 +23,7 @@ from harness.machine import reaper
 from harness.machine.attribution import hung_dom0
 from harness.machine.domain import NET_ALIAS, render_domain
 from harness.machine.hypervisor import Hypervisor, libvirt, libvirt_qemu, open_hypervisor
+from harness.machine.serial_port import SerialPort
 from harness.machine.ssh import SSH, Keys
 from harness.monitor.consoles import Consoles
 from harness.monitor.waits import (
@@ -36,8 +36,8 @@ from harness.monitor.waits import (
     words_of,
 )
 
-# The reference for deadlines: dom0 answers this long after QEMU's start on the
-# machine whose metrics are in docs (2 cores, TCG).
+# The reference for time_scale: seconds from QEMU's start to dom0's first answer
+# on the host whose measurements are in docs (2 cores, TCG).
 REFERENCE_BOOT_SECONDS = 10.0
 _numbers = itertools.count(1)
 
@@ -45,26 +45,26 @@ _DOM0_READY = "evh: dom0 ready"
 
 
 class Says(Protocol):
-    """The part of progress.Progress that is used here."""
+    """The part of core.progress.Progress that a machine uses."""
 
     def say(self, text: str) -> None:
         """Print one line."""
 
 
 class GuestOnIt(Protocol):
-    """What a machine knows of a guest that runs on it (guest/guest.py)."""
+    """What a machine needs to know of a guest (guest/guest.py)."""
 
     domid: int
 
     @property
     def address(self) -> str:
-        """Its IPv4 address on dom0's bridge."""
+        """The guest's IPv4 address on dom0's bridge."""
 
     def crashed(self, crash: Crash) -> None:
-        """End its waits: a console printed this crash line about it."""
+        """End the waits on the guest, since a console printed a crash line about it."""
 
     def forget(self) -> None:
-        """Stop following its console."""
+        """Stop following the guest's console."""
 
 
 class Machine:
@@ -72,17 +72,21 @@ class Machine:
 
     Args:
         built: what to boot.
-        spec: how.
-        run_dir: gets the consoles and the throw-away disk; made if missing.
-        accelerator: see host.choose_accelerator(); where that is KVM not
-            proven yet, boot() proves it first, and falls back to TCG.
-        progress: told what is going on.
-        uri: libvirt URI of this host; None is the embedded driver.
+        spec: size, ABI and arguments of the machine.
+        run_dir: gets the consoles and the temporary disk; created if missing.
+        accelerator: see accelerator.choose_accelerator(); if that is KVM and not
+            yet proven, boot() proves it first, and falls back to TCG.
+        progress: prints messages for the user.
+        uri: libvirt URI of this host; None for the embedded driver.
 
     Attributes:
-        accelerator: the one that is used, after boot().
+        accelerator: after boot(), the one in use.
         boot_seconds: from QEMU's start to dom0's first SSH answer.
-        consoles, dom0: while booted.
+        timings: seconds from QEMU's start to each stage of the boot, by name.
+        guests: running guests, by name.
+        consoles, dom0: available once QEMU has been started.
+
+    Raises: UserError: dom0's memory does not fit the machine's.
     """
 
     def __init__(
@@ -98,7 +102,7 @@ class Machine:
         if spec.dom0_mib + 256 > spec.memory_mib:
             raise UserError(
                 f"dom0 of {spec.dom0_mib} MiB does not fit a machine of {spec.memory_mib} MiB",
-                hint="leave Xen and the guests 256 MiB at the least",
+                hint="leave at least 256 MiB for Xen and the guests",
             )
         self.built = built
         self.spec = spec
@@ -108,7 +112,7 @@ class Machine:
         self.boot_seconds = 0.0
         self.timings: dict[str, float] = {}
         self.watchdog = Watchdog()
-        self.guests: dict[str, Any] = {}  # running, by name; they enter themselves
+        self.guests: dict[str, Any] = {}  # running, by name; guests add themselves
         self.name = f"evh-{os.getpid()}-{next(_numbers)}"
         self.keys = Keys.load(private=built.ssh_key, host=built.host_key)
         self._uri = uri
@@ -117,6 +121,7 @@ class Machine:
         self._consoles: Consoles | None = None
         self._dom0: SSH | None = None
         self._domain: Any = None
+        self._serial: SerialPort | None = None
         self._links = Path()
         self._ended = threading.Event()
         self._why_ended = ""
@@ -138,7 +143,7 @@ class Machine:
         return self._dom0
 
     def boot(self) -> None:
-        """Boot, until dom0 answers over SSH.
+        """Boot, and wait until dom0 answers over SSH.
 
         Raises: MachineLost; InfraError: QEMU cannot be started.
         """
@@ -151,7 +156,7 @@ class Machine:
         self._mark("qemu", started)
         self.wait_xen()
         self._mark("xen", started)
-        # The host's speed is known only afterwards, so these are generous.
+        # The host's speed is not known yet, so these deadlines are generous.
         self.consoles.wait_line(
             _DOM0_READY,
             watchdog=self.watchdog,
@@ -166,8 +171,8 @@ class Machine:
         self._mark("ssh", started)
         self.boot_seconds = self.timings["ssh"]
         self.watchdog.find_hung_layer = lambda: hung_dom0(self)
-        # Never below 1: a fast machine may be busy later, and a deadline that
-        # is too long costs nothing where nothing hangs.
+        # Never below 1: a fast host may be busy later, and a deadline that is
+        # too long costs time only if something hangs.
         self.watchdog.time_scale = max(1.0, self.boot_seconds / REFERENCE_BOOT_SECONDS)
 
     def _mark(self, what: str, started: float) -> None:
@@ -188,19 +193,22 @@ class Machine:
         )
 
     def xen_keys(self, keys: str) -> None:
-        """Type debug keys ("dq0") at Xen's serial console: works when dom0 does not."""
-        if self._peer is None:
+        """Type debug keys ("dq0") at Xen's serial console, which works even if dom0 hangs.
+
+        Raises: UserError: the machine is not running.
+        """
+        if self._serial is None or not self._serial.connected:
             raise UserError("the machine is not running")
-        toggle = b"\x01" * 3  # CTRL-a three times switches the input to Xen, and back
-        with contextlib.suppress(OSError):
-            self._peer.sendall(toggle + keys.encode() + toggle)
+        toggle = b"\x01" * 3  # pressing CTRL-a three times switches the input to Xen, or back to dom0
+        self._serial.send(toggle + keys.encode() + toggle)
 
     # Starting QEMU.
 
     def start(self) -> float:
-        """Start QEMU alone; returns the time (monotonic) at which that began.
+        """Start QEMU without waiting for Xen or dom0, which `boot` does.
 
-        `boot` is this and the waits for Xen and dom0.
+        Returns: when QEMU was started, in monotonic seconds.
+        Raises: InfraError: QEMU cannot be started.
         """
         self.run_dir.mkdir(parents=True, exist_ok=True)
         hypervisor = self._stack.enter_context(self._hypervisor())
@@ -218,7 +226,10 @@ class Machine:
         self._consoles = Consoles(self.run_dir, on_crash=self._crashed)
         self._stack.callback(self._consoles.close)
         self._stack.callback(self._keep_qemu_log, hypervisor)
-        serial = self._listen()
+        serial = self._links / "serial"
+        feed = functools.partial(self._consoles.feed, Consoles.SERIAL)
+        self._serial = SerialPort(serial, heard=feed, ended=self._serial_ended)
+        self._stack.callback(self._serial.close)
         xml = render_domain(
             name=self.name,
             spec=self.spec,
@@ -235,12 +246,8 @@ class Machine:
         started = time.monotonic()
         self._domain = self._create(hypervisor, xml)
         self._stack.callback(self._destroy)
-        self._dom0 = SSH(
-            name="dom0",
-            address=("127.0.0.1", self._forward()),
-            keys=self.keys,
-            watchdog=self.watchdog,
-        )
+        address = ("127.0.0.1", self._forward())
+        self._dom0 = SSH(name="dom0", address=address, keys=self.keys, watchdog=self.watchdog)
         self._stack.callback(self._dom0.close)
         return started
 
@@ -254,19 +261,17 @@ class Machine:
                 hypervisor.connection.close()
 
     def _link(self, name: str, target: Path) -> Path:
-        """A path to `target` that is short and has neither space nor comma."""
+        """A link to `target` whose path is short and contains no space or comma."""
         if not target.exists():
-            raise InfraError(
-                f"{target} is missing", hint="it was built once and is gone: evh build"
-            )
+            raise InfraError(f"{target} is missing", hint="it was removed after it was built: evh build")
         link = self._links / name
         link.symlink_to(target.absolute())
         return link
 
     def _overlay(self, root: Path) -> Path:
-        """A throw-away disk over the pristine image."""
+        """A temporary disk on top of dom0's image, which is not modified."""
         disk = self.run_dir / f"{self.name}.overlay.qcow2"
-        with (root / reaper.TRASH).open("a") as trash:  # for when we are killed
+        with (root / reaper.TRASH).open("a") as trash:  # for the reaper, in case the harness is killed
             trash.write(f"{disk}\n")
         base = str(dom0_root(self.built, self.spec.dom0_image).absolute())
         command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", base, str(disk)]
@@ -276,8 +281,8 @@ class Machine:
             raise InfraError("qemu-img is missing", hint="apt install qemu-utils") from error
         except subprocess.CalledProcessError as error:
             raise InfraError(
-                f"qemu-img cannot make {disk}: {error.stderr.strip()}",
-                hint="is the disk full, or the image gone? evh doctor",
+                f"qemu-img cannot create {disk}: {error.stderr.strip()}",
+                hint="is the disk full, or the image missing? see evh doctor",
             ) from error
         self._stack.callback(disk.unlink, missing_ok=True)
         return disk
@@ -285,132 +290,83 @@ class Machine:
     def _create(self, hypervisor: Hypervisor, xml: str) -> Any:
         flags = 0
         if not hypervisor.embedded:
-            # A daemon kills the domain when our connection ends; the embedded
-            # driver refuses the flag, and the watcher does it.
+            # A daemon kills the domain when the connection ends. The embedded
+            # driver refuses the flag; there the reaper's watcher kills QEMU.
             flags = libvirt.VIR_DOMAIN_START_AUTODESTROY
         try:
             return hypervisor.connection.createXML(xml, flags)
         except libvirt.libvirtError as error:
             raise InfraError(
                 f"libvirt cannot start QEMU: {error}",
-                hint=f"the XML is {self.run_dir / 'domain.xml'}; `evh doctor` looks at the host",
+                hint=f"the XML is {self.run_dir / 'domain.xml'}; `evh doctor` checks the host",
             ) from error
 
     def _forward(self) -> int:
-        """Forward a free port of 127.0.0.1 to dom0's SSH; returns it.
+        """Forward a free port of 127.0.0.1 to dom0's SSH server; returns the port.
 
-        The kernel picks the port (0), so there is no race for it.
+        The host's kernel chooses the port (0), so two machines cannot compete for one.
         """
         hostnet = f"host{NET_ALIAS}"
         try:
-            said = self._monitor(f"hostfwd_add {hostnet} tcp:127.0.0.1:0-:22")
+            reply = self._monitor(f"hostfwd_add {hostnet} tcp:127.0.0.1:0-:22")
             table = self._monitor("info usernet")
         except libvirt.libvirtError as error:
-            self._raise_if_ended()
+            self.watchdog.check()
             raise InfraError(f"QEMU's monitor does not answer: {error}") from error
         port = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s", table)
         if not port:
-            raise InfraError(f"QEMU forwards no port: {said.strip() or table.strip()}")
+            raise InfraError(f"QEMU forwards no port: {reply.strip() or table.strip()}")
         return int(port.group(1))
 
     def _monitor(self, command: str) -> str:
-        said: str = libvirt_qemu.qemuMonitorCommand(
+        reply: str = libvirt_qemu.qemuMonitorCommand(
             self._domain, command, libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
         )
-        return said
+        return reply
 
-    # Serial console.
+    # Detecting a loss.
 
-    _peer: socket.socket | None = None
-
-    def _listen(self) -> Path:
-        """Listen for QEMU's serial port: it connects before it runs anything,
-        so that the first byte is ours."""
-        path = self._links / "serial"
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(str(path))
-        listener.listen(1)
-        stop = os.eventfd(0, os.EFD_CLOEXEC)
-        thread = threading.Thread(
-            target=self._pump, args=(listener, stop), name=f"{self.name}-serial", daemon=True
-        )
-        thread.start()
-
-        def end() -> None:
-            os.eventfd_write(stop, 1)
-            thread.join()
-            listener.close()
-            os.close(stop)
-
-        self._stack.callback(end)
-        return path
-
-    def _pump(self, listener: socket.socket, stop: int) -> None:
-        select.select([listener.fileno(), stop], [], [])
-        listener.setblocking(False)
-        try:
-            peer, _ = listener.accept()
-        except OSError:
-            return
-        self._peer = peer
-        with peer:
-            peer.setblocking(True)
-            while True:
-                readable, _, _ = select.select([peer.fileno(), stop], [], [])
-                if peer.fileno() not in readable:
-                    break
-                try:
-                    data = peer.recv(1 << 16)
-                except OSError:
-                    data = b""
-                if not data:
-                    break
-                self.consoles.feed(Consoles.SERIAL, data)
-            self._peer = None
+    def _serial_ended(self) -> None:
         self.consoles.end(Consoles.SERIAL)
         self._end("its serial port was closed")
 
-    # Losing it.
-
     def _crashed(self, crash: Crash) -> None:
-        """A crash line came: it ends the waits of the layer it belongs to."""
+        """End the waits on the layer that a crash line belongs to."""
         if crash.layer.startswith("guest:"):
             guest = self.guests.get(crash.layer.removeprefix("guest:"))
             if guest is not None:
                 guest.crashed(crash)
             return
         if re.fullmatch(r"dom\d+", crash.layer) and crash.layer != "dom0":
-            return  # a domain that is none of ours, or not yet known by its number
+            return  # not a guest of this machine, or a guest whose domid is not known yet
         self.watchdog.lose(lambda: self._loss_by(crash))
 
     def _loss_by(self, crash: Crash) -> MachineCrashed:
-        # The rest of the words is on its way; QEMU's death ends it early.
+        # Wait for the rest of the crash message.
         self.consoles.settle(quiet=0.3 * self.watchdog.time_scale, most=2.0 * self.watchdog.time_scale)
         full = self.consoles.find_crash(crash.layer) or crash
         return MachineCrashed(
             f"{crash.layer} crashed: {words_of(full)}",
             crash=full,
-            hint=f"the whole story: {self.run_dir / 'consoles.log'}",
+            hint=f"see {self.run_dir / 'consoles.log'}",
         )
 
     @contextmanager
     def _lifecycle(self, hypervisor: Hypervisor) -> Iterator[None]:
-        """Hear of the domain's end from libvirt."""
+        """Within the block, learn from libvirt when the domain ends."""
         details = {
             libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN: "it was shut down from within",
-            libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED: "it was destroyed by somebody else",
+            libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED: "it was destroyed from outside",
             libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED: "it crashed, or was reset with on_crash=destroy",
             libvirt.VIR_DOMAIN_EVENT_STOPPED_FAILED: "its process died",
         }
 
         def heard(_: Any, domain: Any, event: int, detail: int, __: Any) -> None:
             if event == libvirt.VIR_DOMAIN_EVENT_STOPPED and domain.name() == self.name:
-                self._end(details.get(detail, f"libvirt says: stopped, detail {detail}"), final=True)
+                self._end(details.get(detail, f"libvirt reports: stopped, detail {detail}"), final=True)
 
         connection = hypervisor.connection
-        token = connection.domainEventRegisterAny(
-            None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, heard, None
-        )
+        token = connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, heard, None)
         try:
             yield
         finally:
@@ -418,7 +374,7 @@ class Machine:
                 connection.domainEventDeregisterAny(token)
 
     def _end(self, why: str, *, final: bool = False) -> None:
-        """QEMU ended (seen by its serial port, or by libvirt, which knows more)."""
+        """Record why QEMU ended; `final` if libvirt gave the reason, which replaces the serial port's."""
         if final or not self._why_ended:
             self._why_ended = why
         if final:
@@ -427,17 +383,14 @@ class Machine:
             self.watchdog.lose(self._loss_by_death)
 
     def _loss_by_death(self) -> MachineDied:
-        self._ended.wait(2.0)  # libvirt's word comes right after the serial port's
+        self._ended.wait(2.0)  # libvirt's event follows the closing of the serial port
         log = self._qemu_log_text().strip().splitlines()
-        # QEMU's own words; the log begins with its command line, which names it too.
-        words = [line for line in log if re.search(r"\bqemu-system-\w+: ", line)][-3:]
+        # Only QEMU's messages: the log begins with its command line, which contains its name too.
+        errors = [line for line in log if re.search(r"\bqemu-system-\w+: ", line)][-3:]
         return MachineDied(
-            f"QEMU ended by itself: {self._why_ended}" + "".join(f"\n  {w}" for w in words),
-            hint=f"see {self.run_dir / 'console-qemu.log'} and consoles.log beside it",
+            f"QEMU ended unexpectedly: {self._why_ended}" + "".join(f"\n  {line}" for line in errors),
+            hint=f"see {self.run_dir / 'console-qemu.log'} and consoles.log in the same folder",
         )
-
-    def _raise_if_ended(self) -> None:
-        self.watchdog.check()
 
     def _qemu_log_path(self) -> Path | None:
         log = self._links.parent / "log" / "qemu" / f"{self.name}.log"
@@ -454,14 +407,14 @@ class Machine:
             with contextlib.suppress(OSError):
                 shutil.copyfile(path, self.run_dir / "console-qemu.log")
 
-    # Ending it.
+    # Shutting down.
 
     def _destroy(self) -> None:
         with contextlib.suppress(libvirt.libvirtError):
             self._domain.destroy()
 
     def close(self) -> None:
-        """Destroy the machine and its throw-away disk; the logs stay."""
+        """Destroy the machine and its temporary disk; keep the logs."""
         self._closing = True
         for guest in list(self.guests.values()):
             guest.forget()
@@ -482,20 +435,20 @@ def prove_accelerator(
     uri: str | None = None,
     seconds: float = 30.0,
 ) -> Accelerator:
-    """Find out by a small boot whether KVM truly runs nested Xen.
+    """Check with a trial boot whether KVM really runs nested Xen.
 
-    /dev/kvm that opens and makes a vCPU proves nothing: on a software back
-    end firmware ran and Linux hung for ever. Xen is booted with dom0's kernel up to dom0's
-    first line.
+    That /dev/kvm opens and creates a vCPU proves nothing: on a software backend,
+    firmware ran but Linux hung forever. So Xen is booted until dom0's kernel prints
+    its first line.
 
     Args:
+        built, run_dir, uri: as for `Machine`.
         seconds: the boot's deadline, not scaled.
     Returns: `accelerator`, proven; or TCG, with the reason.
     """
     spec = MachineSpec(memory_mib=1024, dom0_mib=512, vcpus=1, dom0_args="panic=0")
     began = time.monotonic()
-    quiet = _Quiet()
-    machine = Machine(built, spec, run_dir=run_dir, accelerator=accelerator, progress=quiet, uri=uri)
+    machine = Machine(built, spec, run_dir=run_dir, accelerator=accelerator, progress=_Quiet(), uri=uri)
     try:
         with machine:
             machine.start()
@@ -522,4 +475,4 @@ def prove_accelerator(
 
 class _Quiet:
     def say(self, text: str) -> None:
-        """Say nothing."""
+        """Print nothing."""

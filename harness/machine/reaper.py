@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""No QEMU outlives the harness: a watcher beside it, and a reaper at the next start.
+"""Make sure that no QEMU outlives the harness: a watcher process, and a reaper at the next start.
 
 libvirt's embedded driver refuses VIR_DOMAIN_START_AUTODESTROY, and QEMU runs
-in the background, so that a harness that is killed leaves it behind. The watcher
-is a small process in a session of its own (a signal to the harness' process
-group does not reach it), which waits on a pidfd of the harness, kills what
-runs under its embed root, and removes the root. Only the standard library is
+in the background, so a killed harness would leave it behind. The watcher is a
+small process in its own session, which a signal to the harness' process group
+does not reach. It waits on a pidfd of the harness, then kills every QEMU under
+the harness' embed root and removes the root. Only the standard library is
 used, since this file is also run as a program.
 """
 
@@ -23,13 +23,13 @@ import time
 from pathlib import Path
 
 LOCK = "lock"
-# One path per line: files outside the root that go with it.
+# Lists files outside the root to be removed with it, one path per line.
 TRASH = "trash"
 _TRASH_SUFFIX = ".overlay.qcow2"
 
 
 def start_watcher(root: Path) -> int:
-    """Start the watcher of this process' embed root; returns its pid."""
+    """Start the watcher of this process' embed root; returns the watcher's pid."""
     watcher = subprocess.Popen(
         [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(root)],
         stdin=subprocess.DEVNULL,
@@ -39,23 +39,23 @@ def start_watcher(root: Path) -> int:
         start_new_session=True,
     )
     assert watcher.stdout
-    # It answers once it holds our pidfd: from here on our death is seen.
+    # The watcher prints a line once it holds this process' pidfd, and so will notice its death.
     watcher.stdout.readline()
     watcher.stdout.close()
     return watcher.pid
 
 
 def reap_leftovers(folder: Path) -> list[Path]:
-    """Reap every embed root in `folder` whose process is gone.
+    """Reap every embed root in `folder` whose process has ended.
 
-    Returns: the roots that were reaped.
+    Returns: the reaped roots.
     """
     reaped = []
     for root in folder.iterdir():
         try:
             lock = os.open(root / LOCK, os.O_RDWR | os.O_CLOEXEC)
         except OSError:
-            continue  # being made right now, or not ours
+            continue  # just being created, or not an embed root
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -71,9 +71,8 @@ def reap(root: Path, *, patience: float = 2.0) -> list[int]:
     """Kill every QEMU of an embed root, and remove the root.
 
     Args:
-        patience: seconds to go on looking after the last one was found: one
-            may just be starting.
-    Returns: pids that were killed.
+        patience: seconds to search for a QEMU, since one may just be starting.
+    Returns: the killed pids.
     """
     killed: list[int] = []
     end = time.monotonic() + patience
@@ -100,9 +99,9 @@ def _kill_all(root: Path) -> list[int]:
             continue
         pid = int(entry.name)
         try:
-            # The pidfd first: if the pid is recycled before the look at its
-            # command line, the signal goes to the process that was looked at
-            # or to none.
+            # The pidfd is opened before the command line is read: if the pid is
+            # reused in between, the signal reaches no process that was not
+            # inspected.
             handle = os.pidfd_open(pid)
         except OSError:
             continue
@@ -121,20 +120,20 @@ def _is_qemu_of(pid: int, root: Path) -> bool:
     words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     if b"qemu" not in words[0]:
         return False
-    # libvirt hands QEMU the monitor and secret paths below the root.
+    # libvirt passes QEMU the paths of its monitor and secret, which are below the root.
     return any(os.fsencode(f"{root}/") in word for word in words[1:])
 
 
 def watch(pid: int, root: Path) -> None:
-    """Wait for the end of process `pid`, then reap its root."""
+    """Wait until process `pid` has ended, then reap its root."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGPIPE"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
-    with contextlib.suppress(OSError):  # it is gone already
+    with contextlib.suppress(OSError):  # it has ended already
         handle = os.pidfd_open(pid)
         if os.getppid() == pid:
             print("watching", flush=True)
             select.select([handle], [], [])
-    # Also after a clean end: the root has to go, and nobody else does it.
+    # Also after a normal end, since only the watcher removes the root.
     reap(root)
 
 

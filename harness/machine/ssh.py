@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""SSH into dom0, and through it into guests; every wait ends when the machine is lost.
+"""SSH into dom0, and through dom0 into guests; every wait ends when the machine is lost.
 
-Host keys are known (the image build makes them) and nothing else is accepted.
+Only the host keys that the image build made are accepted.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Completed:
 
     Attributes:
         rc: its exit status; -1 if a signal ended it.
-        out, err: what it printed.
+        out, err: its standard output and standard error.
     """
 
     rc: int
@@ -51,11 +51,11 @@ class CommandFailed(EvhError):
 
 @dataclass(frozen=True, kw_only=True)
 class Keys:
-    """What both ends know of each other before they meet.
+    """The keys for a connection.
 
     Attributes:
-        user: our private key.
-        host: the one host key that is accepted.
+        user: the private key to log in with.
+        host: the only host key that is accepted.
     """
 
     user: paramiko.PKey
@@ -63,13 +63,13 @@ class Keys:
 
     @classmethod
     def load(cls, *, private: Path, host: Path | str) -> Keys:
-        """Read them.
+        """Read the keys.
 
         Args:
             private: OpenSSH private key, Ed25519 or RSA.
             host: the host's public key: a path, or the text itself
                 ("ssh-ed25519 AAAA... comment").
-        Raises: InfraError: a key is missing or broken.
+        Raises: InfraError: a key is missing or malformed.
         """
         try:
             text = host if isinstance(host, str) and " " in host else Path(host).read_text()
@@ -80,22 +80,24 @@ class Keys:
             )
         except (OSError, ValueError, paramiko.SSHException) as error:
             raise InfraError(
-                f"SSH keys of the images cannot be read ({private}, {host}): {error}",
-                hint="build the images again: evh clean, then evh build",
+                f"cannot read the images' SSH keys ({private}, {host}): {error}",
+                hint="rebuild the images: evh clean, then evh build",
             ) from error
 
 
 class SSH:
-    """A root shell on one host: dom0, or a guest through dom0.
+    """Runs commands on one host: dom0, or a guest through dom0.
 
-    It connects at the first use. Several threads may use it at a time; each
-    command has a channel of its own.
+    It connects on first use. Several threads may use it at once; each command
+    has its own channel.
 
     Args:
         name: for messages ("dom0", "guest:a").
-        address: host and port; as seen from `through`, where that is given.
-        watchdog: what ends a wait early.
-        through: another SSH that forwards to `address`.
+        address: host and port; as seen from `through`, if that is given.
+        keys: the key to log in with and the accepted host key.
+        watchdog: ends a wait early, and scales its deadline.
+        through: another SSH, which forwards to `address`.
+        user: the account to log in to.
     """
 
     def __init__(
@@ -120,15 +122,14 @@ class SSH:
     # Connecting.
 
     def connect(self, *, timeout: float = 30.0) -> None:
-        """Connect, if that is not done yet.
+        """Connect, unless connected already.
 
-        An attempt that fails is tried again until the deadline: between the
-        kernel's answer and the server's there is a moment of "connection
-        refused".
+        Failed attempts are repeated until the deadline: while the kernel is up
+        and the SSH server is not, connections are refused.
 
         Args:
             timeout: seconds at reference speed.
-        Raises: MachineLost; InfraError: a host key that is not ours.
+        Raises: MachineLost; InfraError: the host key is not the expected one.
         """
         with self._lock:
             if self._transport is not None and self._transport.is_active():
@@ -141,8 +142,8 @@ class SSH:
                 except (OSError, EOFError, paramiko.SSHException) as error:
                     if isinstance(error, paramiko.BadHostKeyException):
                         raise InfraError(
-                            f"{self.name} answers with a host key that is not its image's",
-                            hint="image and keys are of two builds: evh build",
+                            f"the host key of {self.name} is not the one of its image",
+                            hint="the image and the keys are from different builds: evh build",
                         ) from error
                     last[:] = [str(error) or type(error).__name__]
                     with contextlib.suppress(OSError):
@@ -155,7 +156,7 @@ class SSH:
                 )
             except EvhError as error:
                 if last:
-                    error.hint = error.hint or f"the last attempt said: {last[0]}"
+                    error.hint = error.hint or f"the last attempt failed with: {last[0]}"
                 raise
 
     def _open_transport(self, seconds: float) -> paramiko.Transport:
@@ -166,7 +167,7 @@ class SSH:
             link = self.through.tunnel(self.address, timeout=seconds)
         with self.watchdog.on_loss(link.close):
             transport = paramiko.Transport(link, default_window_size=8 << 20)
-            # The cheapest that both ends know: each is paid for under emulation.
+            # The cheapest algorithms that both ends support: emulation makes them expensive.
             options = transport.get_security_options()
             options.ciphers = [c for c in ("aes128-ctr",) if c in options.ciphers]
             options.kex = [k for k in options.kex if k.startswith("curve25519")] or options.kex
@@ -186,11 +187,15 @@ class SSH:
 
     @property
     def alive(self) -> bool:
-        """Whether the connection stands."""
+        """Whether it is connected."""
         return self._transport is not None and self._transport.is_active()
 
     def tunnel(self, address: tuple[str, int], *, timeout: float) -> paramiko.Channel:
-        """A direct-tcpip channel to `address` as this host sees it."""
+        """Open a direct-tcpip channel to `address`, as seen from this host.
+
+        Args:
+            timeout: seconds.
+        """
         self.connect()
         assert self._transport is not None
         return self._transport.open_channel(
@@ -210,10 +215,10 @@ class SSH:
         """Run a shell command to its end.
 
         Args:
-            cmd: for the remote shell.
+            cmd: command line for the remote shell.
             timeout: seconds at reference speed.
-            stdin: what it reads, then end of file.
-            check: raise for a status other than 0.
+            stdin: its input, followed by end of file.
+            check: raise CommandFailed for a status other than 0.
         Raises: CommandFailed, MachineLost.
         """
         with self.stream(cmd, timeout=timeout) as stream:
@@ -230,17 +235,18 @@ class SSH:
                 f"{self.name}: `{cmd if len(cmd) < 200 else cmd[:200] + '...'}` ended with status {done.rc}"
                 + (f":\n{tail}" if tail else ""),
                 completed=done,
-                hint=f"try it by hand: evh shell {self.name.removeprefix('guest:')}",
+                hint=f"try it manually: evh shell {self.name.removeprefix('guest:')}",
             )
         return done
 
     def stream(self, cmd: str, *, timeout: float, silence: float | None = None) -> Stream:
-        """Start a shell command, and give its lines as they come.
+        """Start a shell command, and return its output as a stream of lines.
 
         Args:
-            timeout: seconds at reference speed, for the whole of it.
-            silence: the longest pause in its output, seconds at reference
-                speed.
+            timeout: seconds at reference speed, for the whole command.
+            silence: the longest pause allowed in its output, seconds at
+                reference speed; None for no limit.
+        Raises: MachineLost; InfraError: the connection broke.
         """
         self.connect()
         assert self._transport is not None
@@ -250,20 +256,20 @@ class SSH:
                 channel = self._transport.open_session(timeout=timeout * self.watchdog.time_scale)
                 channel.exec_command(cmd)
             except (EOFError, OSError, paramiko.SSHException) as error:
-                # It has no class of its own; the connection is there, and nobody answers.
+                # paramiko has no exception class for this: it is connected, but the server does not answer.
                 if "Timeout opening channel" in str(error):
                     self.watchdog.check()
-                    what = f"{self.name} to begin: {cmd}"
+                    what = f"{self.name} to start: {cmd}"
                     raise no_answer(what, watchdog=self.watchdog, total=timeout) from error
                 self._explain(error)
         return Stream(self, cmd, channel, timeout=timeout, silence=silence)
 
     def shell(self, *, term: str, width: int, height: int) -> paramiko.Channel:
-        """An interactive login shell on a terminal of its own.
+        """Open an interactive login shell on its own terminal.
 
         Args:
             term: value of TERM.
-            width, height: in characters.
+            width, height: of the terminal, in characters.
         Raises: MachineLost; InfraError: the connection broke.
         """
         self.connect()
@@ -277,7 +283,12 @@ class SSH:
         return channel
 
     def put(self, data: bytes, path: str, *, mode: int = 0o644, timeout: float = 60.0) -> None:
-        """Write a file."""
+        """Write a file, atomically.
+
+        Args:
+            timeout: seconds at reference speed.
+        Raises: CommandFailed, MachineLost.
+        """
         quoted = shlex.quote(path)
         self.run(
             f"cat > {quoted}.new && chmod {mode:o} {quoted}.new && mv {quoted}.new {quoted}",
@@ -286,18 +297,21 @@ class SSH:
         )
 
     def _explain(self, error: Exception) -> None:
-        """A broken connection is mostly the machine's end, seen from here first."""
+        """Raise the reason for a broken connection.
+
+        Usually the machine was lost, which the watchdog may notice a little later than this connection.
+        """
         end = time.monotonic() + 1.0
         while not self.watchdog.lost and (left := end - time.monotonic()) > 0:
             self.watchdog.poll(self.watchdog.alarms()[-1], left)
         self.watchdog.check()
         raise InfraError(
             f"the SSH connection to {self.name} broke: {error or type(error).__name__}",
-            hint="see the consoles in the run folder for what its SSH server or kernel said",
+            hint="see the consoles in the run folder for messages of its kernel or SSH server",
         ) from error
 
     def close(self) -> None:
-        """End the connection, and every command on it."""
+        """Close the connection, and with it every command's channel."""
         if self._transport is not None:
             self._transport.close()
             self._transport = None
@@ -306,7 +320,10 @@ class SSH:
 class Stream:
     """A running command: iterate over its stdout lines, write to its stdin.
 
-    A context manager; leaving it ends the command's channel.
+    A context manager, which closes the command's channel.
+
+    Attributes:
+        unended: whether the last line had no line end.
     """
 
     def __init__(
@@ -331,13 +348,16 @@ class Stream:
         self._ended = False
         self.unended = False
         channel.settimeout(0.0)
-        # Asked for now: it opens the pipe that tells of data from here on.
+        # The first call of fileno() opens the pipe that becomes readable with new data.
         self._descriptor = channel.fileno()
 
     # stdin.
 
     def stdin_write(self, data: bytes) -> None:
-        """Give the command input; waits while its window is full."""
+        """Write to the command's stdin; blocks while the channel's window is full.
+
+        Raises: MachineLost; InfraError: the command did not take the input in time.
+        """
         with self._ssh.watchdog.on_loss(self._channel.close):
             self._channel.settimeout(self._left() * self._ssh.watchdog.time_scale)
             try:
@@ -347,18 +367,18 @@ class Stream:
             except OSError as error:
                 self._ssh.watchdog.check()
                 raise InfraError(
-                    f"{self._ssh.name}: `{self._cmd}` takes no more input: {error or 'timed out'}"
+                    f"{self._ssh.name}: cannot write to `{self._cmd}`: {error or 'timed out'}"
                 ) from error
             finally:
                 self._channel.settimeout(0.0)
 
     def stdin_close(self) -> None:
-        """End of the command's input."""
+        """Close the command's stdin."""
         with contextlib.suppress(OSError, EOFError):
             self._channel.shutdown_write()
 
     def _left(self) -> float:
-        """Seconds of the command's time that are left, at reference speed."""
+        """Seconds left until the command's deadline, at reference speed."""
         used = (self._clock() - self._started) / self._ssh.watchdog.time_scale
         return max(0.0, self._timeout - used)
 
@@ -369,7 +389,7 @@ class Stream:
             yield line
 
     def readline(self) -> str | None:
-        """The next stdout line without its end; None after the last.
+        """The next stdout line, without its line end; None after the last.
 
         Raises: MachineLost.
         """
@@ -389,7 +409,7 @@ class Stream:
             return None
 
     def read(self) -> bytes:
-        """Stdout bytes as they came, lines or not; empty at the end.
+        """The next stdout bytes, not split into lines; empty at the end.
 
         Raises: MachineLost.
         """
@@ -408,7 +428,7 @@ class Stream:
             if got is not None:
                 return got
             if self._channel.eof_received:
-                # The pipe is readable for ever now; only the status is missing.
+                # The pipe stays readable from now on; only the exit status is missing.
                 self._channel.status_event.wait(min(0.1, seconds))
             else:
                 self._ssh.watchdog.poll(self._descriptor, seconds)
@@ -435,7 +455,7 @@ class Stream:
         if not (channel.eof_received or channel.closed) or not channel.exit_status_ready():
             return None
         if channel.recv_ready() or channel.recv_stderr_ready():
-            return None  # it came while we looked
+            return None  # more data arrived after the checks above
         if channel.closed and not self._ssh.alive:
             self._ssh._explain(EOFError("closed in the middle of a command"))
         self._ended = True
@@ -445,16 +465,16 @@ class Stream:
 
     @property
     def rc(self) -> int:
-        """Exit status; read all lines before asking."""
+        """Exit status; valid once all lines have been read, -1 before."""
         return self._channel.recv_exit_status() if self._ended else -1
 
     @property
     def err(self) -> str:
-        """What it printed to stderr so far."""
+        """What it has printed to stderr so far."""
         return self._stderr.decode("utf-8", "replace")
 
     def close(self) -> None:
-        """Let go of the command; its input and output are closed."""
+        """Close the command's channel, and so its input and output."""
         self._channel.close()
 
     def __enter__(self) -> Stream:

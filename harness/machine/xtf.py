@@ -1,23 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""XTF's own tests (the Xen Test Framework, xenbits' xtf.git) on our Xen, out of a checkout that is given.
+"""Boot tests of the Xen Test Framework (XTF, xenbits' xtf.git), built from the user's checkout.
 
-Its PV kernels are booted as dom0, as our bare guests are: no toolstack is
-needed, and a test takes a second or two. Its HVM ones need one, and are left out.
+XTF's PV kernels are booted as dom0, like the bare guests, so they need no
+toolstack and a test takes a second or two. XTF's HVM tests need a toolstack
+and are not supported.
 """
 
 from __future__ import annotations
 
 import re
-import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.core import process
 from harness.core.errors import EvhError
 from harness.core.records import Accelerator, Verdict
-from harness.machine import bare
-from harness.machine.direct import watch
+from harness.machine import bare, direct
 from harness.monitor import crashlines
 
 DEADLINE = 60.0
@@ -26,17 +23,17 @@ _RESULT = re.compile(rf"{RESULT}(SUCCESS|SKIP|ERROR|FAILURE|CRASH)")
 
 
 class XtfFailed(EvhError):
-    """A test of XTF's did not end in success; the verdict says how."""
+    """An XTF test did not succeed; ``verdict`` gives the outcome."""
 
     def __init__(self, verdict: Verdict, layer: str, reason: str, console: Path) -> None:
-        super().__init__(reason, hint=f"its console: {console}")
+        super().__init__(reason, hint=f"see its console: {console}")
         self.verdict = verdict
         self.layer = layer
 
 
 @dataclass(frozen=True, kw_only=True)
 class XtfRun:
-    """How one test ended, and where its console is."""
+    """The outcome of one test; the fields are those of ``bare.BareRun``."""
 
     verdict: Verdict
     layer: str
@@ -48,42 +45,46 @@ class XtfRun:
 def boot(test: str, *, kernels: Path, xen: Path, accelerator: Accelerator, run_dir: Path) -> XtfRun:
     """Boot one test as dom0 and wait for its result line.
 
+    Args:
+        test: name of the test, without ``test-``.
+        kernels: folder of XTF's built kernels.
+        xen: 32-bit multiboot ELF.
+        run_dir: gets ``console-xtf-<test>.log``.
+
     Raises:
         InfraError: QEMU could not be started.
     """
-    qemu = process.need("qemu-system-x86_64", package="qemu-system-x86")
-    words = bare.qemu_words(accelerator=accelerator.kind, vcpus=2)
     console = run_dir / f"console-xtf-{test}.log"
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory(dir=run_dir, prefix=".boot-") as name:
-        folder = Path(name)
-        bare.place(folder, xen=xen, kernel=kernels / f"test-{test}", bundle=None)
-        lines, problem, late = watch(
-            [qemu, *words], folder=folder, console=console, deadline=DEADLINE, until=RESULT
-        )
-    verdict, layer, reason = judge(lines, problem=problem, late=late)
-    seconds = round(time.monotonic() - started, 3)
-    return XtfRun(verdict=verdict, layer=layer, reason=reason, console=console, seconds=seconds)
+    done = direct.boot(
+        bare.qemu_words(accelerator=accelerator.kind, vcpus=2),
+        files=bare.files(xen=xen, kernel=kernels / f"test-{test}"),
+        run_dir=run_dir,
+        console=console,
+        deadline=DEADLINE,
+        until=RESULT,
+    )
+    verdict, layer, reason = judge(done.lines, problem=done.problem, late=done.late)
+    return XtfRun(verdict=verdict, layer=layer, reason=reason, console=console, seconds=done.seconds)
 
 
 def judge(lines: list[str], *, problem: str = "", late: bool = False) -> tuple[Verdict, str, str]:
-    """Verdict, whose fault, and why.
+    """Verdict, layer at fault and reason.
 
-    XTF's ERROR says that the test itself could not do its work: that is no word about Xen.
+    XTF's ERROR means that the test itself could not do its work; it says nothing about Xen.
     """
     for line in lines:
         layer = "xen" if crashlines.is_xen(line) else "xtf"
-        if (whose := crashlines.blame(layer, line.strip())) is not None:
-            return Verdict.CRASH, whose, line.strip()
+        if (crashed := crashlines.blame(layer, line.strip())) is not None:
+            return Verdict.CRASH, crashed, line.strip()
     own = [line.strip() for line in lines if line.strip() and not crashlines.is_xen(line)]
-    said = own[-1] if own else ""
+    last = own[-1] if own else ""
     result = next((found[1] for line in lines if (found := _RESULT.match(line))), None)
     if result is None:
         if problem:
             return Verdict.ERROR, "qemu", problem
         if late:
-            return Verdict.HANG, "", f"no result after {DEADLINE:.0f} s; its last line: {said}"
-        return Verdict.CRASH, "xtf", f"it ended without a result; its last line: {said}"
+            return Verdict.HANG, "", f"no result within {DEADLINE:.0f} s; last line: {last}"
+        return Verdict.CRASH, "xtf", f"it ended without a result; last line: {last}"
     why = next((line.strip() for line in lines if re.match(r"(Fail|Error|Skip)\w*:", line)), "")
     return {
         "SUCCESS": (Verdict.PASS, "", ""),

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Consoles of Xen, dom0 and every guest: recorded, split, merged, watched.
+"""Consoles of Xen, dom0 and every guest: recorded per layer, merged, and watched for crash lines.
 
-Xen and dom0 share one serial port (Xen writes dom0's hvc0 to it as it
-comes), so that stream is taken apart first. Each layer's part goes to
-``console-<layer>.log`` byte by byte, and all lines together, with the time of
-arrival and the layer's name, to ``consoles.log``.
+Xen and dom0 share one serial port, which serial.py splits first. Each layer's
+bytes go unchanged to ``console-<layer>.log``; all lines together, each with its
+time of arrival and its layer, go to ``consoles.log``.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ class Line:
     """One console line.
 
     Attributes:
-        number: counts up over all layers.
-        seconds: since the machine's start, when its first byte arrived.
-        layer: ``xen``, ``dom0``, ``guest:<name>``, ``qemu``.
-        text: without its end and without carriage returns.
+        number: position among the lines of all layers, from 0.
+        seconds: when its first byte arrived, counted from the machine's start.
+        layer: ``xen``, ``dom0``, ``guest:<name>`` or ``qemu``.
+        text: the line without its line end and without carriage returns.
     """
 
     number: int
@@ -48,9 +47,9 @@ class Consoles:
     """Records consoles into a run folder, and watches them.
 
     Args:
-        run_dir: where the logs go; it exists.
-        on_crash: called, on the feeding thread, for each crash line.
-        clock: seconds, monotonic; time 0 of the logs is this object's making.
+        run_dir: existing folder for the logs.
+        on_crash: called for each crash line, on the thread that calls `feed`.
+        clock: returns monotonic seconds; the logs count from when this object is created.
     """
 
     SERIAL = "serial"
@@ -87,10 +86,10 @@ class Consoles:
     # Recording.
 
     def feed(self, source: str, data: bytes) -> None:
-        """Take newly arrived bytes.
+        """Record newly arrived bytes.
 
         Args:
-            source: `SERIAL` for Xen's and dom0's shared port, else the layer.
+            source: `SERIAL` for the port that Xen and dom0 share, else the layer.
         """
         with self._news:
             if self._closed:
@@ -109,7 +108,7 @@ class Consoles:
             self._on_crash(crash)
 
     def end(self, source: str) -> None:
-        """Nothing more comes from `source`: what is left is its last line."""
+        """Mark `source` as finished: an incomplete last line becomes a line."""
         layers = ("xen", "dom0") if source == self.SERIAL else (source,)
         crashes: list[Crash] = []
         with self._news:
@@ -163,7 +162,7 @@ class Consoles:
         self._raw[layer].write(data)
 
     def name_domain(self, domid: int, layer: str) -> None:
-        """Tell who domain `domid` is, for Xen's words about it, past and future."""
+        """Attribute Xen's crash lines about domain `domid`, past and future, to `layer`."""
         with self._news:
             self._names[f"dom{domid}"] = layer
             self._crashes = [
@@ -173,7 +172,7 @@ class Consoles:
 
     @contextmanager
     def expect_crash(self, layer: str, words: str) -> Iterator[None]:
-        """Within the block one crash line of a layer is meant to come: the first that has these words."""
+        """Within the block, ignore the first crash line of `layer` that contains `words`."""
         with self._news:
             self._expected.append((layer, words))
         try:
@@ -188,7 +187,7 @@ class Consoles:
         return self.expect_crash(layer, words)
 
     def close(self) -> None:
-        """Write last lines and close the logs."""
+        """Write incomplete last lines and close the logs."""
         for source in (self.SERIAL, *list(self._partial)):
             self.end(source)
         with self._news:
@@ -199,7 +198,7 @@ class Consoles:
     # Reading.
 
     def lines(self, *, layer: str | None = None, since: int = 0) -> list[Line]:
-        """Lines so far, of one layer or all, from number `since` on."""
+        """Lines so far, of one layer or of all, from number `since` on; at most the last 100 000."""
         with self._news:
             return [
                 line
@@ -209,7 +208,7 @@ class Consoles:
 
     @property
     def next_number(self) -> int:
-        """The number the next line will have."""
+        """The number that the next line will get."""
         with self._news:
             return self._count
 
@@ -217,8 +216,8 @@ class Consoles:
         """The first crash line, with the lines around it.
 
         Args:
-            layer: whose crash; None for any.
-            since: number of the first line to look at (see `next_number`).
+            layer: only crashes of this layer; None for any.
+            since: number of the first line to search (see `next_number`).
         """
         with self._news:
             found = [
@@ -234,16 +233,16 @@ class Consoles:
     def _excerpt(self, number: int, *, before: int = 15, after: int = 60) -> str:
         lines = self.lines(since=number - 2000)
         printer = next((one.layer for one in lines if one.number == number), None)
-        told = [one for one in lines if one.layer == printer]
+        same = [one for one in lines if one.layer == printer]
         # Xen prints registers and stack before "Panic on CPU", Linux after
         # "BUG:"; both belong to the crash.
-        head = [one.text for one in told if one.number < number]
+        head = [one.text for one in same if one.number < number]
         head = head[-(3 * before if printer == "xen" else before) :]
-        tail = [one.text for one in told if one.number >= number][:after]
+        tail = [one.text for one in same if one.number >= number][:after]
         return "\n".join(head + tail)
 
     def tail(self, layer: str, count: int = 20) -> str:
-        """The last lines of a layer, the one that has not ended included."""
+        """The last lines of a layer, including an incomplete one."""
         with self._news:
             texts = [line.text for line in self._lines if line.layer == layer]
             if layer in self._partial:
@@ -253,7 +252,7 @@ class Consoles:
     # Waiting.
 
     def wake(self) -> None:
-        """Let every waiter look up: something was lost."""
+        """Wake every waiter so that it checks its watchdog."""
         with self._news:
             self._news.notify_all()
 
@@ -269,12 +268,13 @@ class Consoles:
         since: int = 0,
         hint: str = "",
     ) -> Line:
-        """Wait for a line that `pattern` (a regular expression) is found in.
+        """Wait for a line that contains a match of the regular expression `pattern`.
 
         Args:
-            layer: on this layer's console only.
-            since: number of the first line to look at.
+            watchdog, what, hint: as for `waits.wait`.
             total, silence: deadlines, seconds at reference speed.
+            layer: search only this layer's console; None for all.
+            since: number of the first line to search.
         Raises: as `waits.wait`.
         """
         sought = re.compile(pattern)
@@ -304,8 +304,8 @@ class Consoles:
             )
 
     def settle(self, *, quiet: float, most: float) -> None:
-        """Let what follows a crash line arrive: until `quiet` seconds without
-        a byte, be it of a line that has not ended, `most` seconds at the longest."""
+        """Wait for the output that follows a crash line, until no byte has arrived for
+        `quiet` seconds, but at most `most` seconds."""
         end = self._clock() + most
         with self._news:
             while not self._closed and (left := end - self._clock()) > 0:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which console lines mean that a layer is broken, and whose layer it is.
+"""Recognize the console lines that report a crash, and attribute each to a layer.
 
 The strings are those of Xen 4.20 (common/bug.c, common/shutdown.c,
 common/spinlock.c, drivers/char/console.c, arch/x86/{traps,nmi}.c) and of Linux
@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import re
 
-# Matched anywhere in the line: a crash comes in the middle of what another CPU
-# was printing as often as not.
+# Matched anywhere in the line: a crash message often begins in the middle of a
+# line that another CPU was printing.
 _XEN = re.compile(
     r"""
       \bPanic\ on\ CPU\ \d+:
@@ -29,7 +29,7 @@ _XEN = re.compile(
     re.VERBOSE,
 )
 
-# Xen's words about a domain; the group is the domain's number.
+# Xen's messages about a domain; the group is the domain's number.
 _XEN_ABOUT_DOMAIN = re.compile(
     r"""
       \bDomain\ (\d+)\ \(vcpu\#\d+\)\ crashed\ on\b
@@ -80,16 +80,16 @@ _XEN_PREFIX = "(XEN) "
 
 
 def blame(layer: str, line: str) -> str | None:
-    """Tell whether a console line is a crash line, and whose crash it is.
+    """Attribute a crash line to the layer that crashed.
 
     Args:
-        layer: whose console printed it: ``xen``, ``dom0``, ``guest:<name>``.
-        line: one line, without its end.
-    Returns: None for an ordinary line; else ``dom<number>`` where Xen speaks
-        of a domain, and `layer` itself otherwise.
+        layer: the console that the line is from: ``xen``, ``dom0``, ``guest:<name>``.
+        line: one line, without its line end.
+    Returns: None for an ordinary line; ``dom<number>`` if Xen reports a crash
+        of that domain; otherwise `layer`.
     """
     if layer == "qemu":
-        return None  # QEMU's end is seen as such; its log holds mere warnings too
+        return None  # QEMU's exit is detected otherwise, and its log contains harmless warnings
     if layer == "xen":
         about = _XEN_ABOUT_DOMAIN.search(line)
         if about:

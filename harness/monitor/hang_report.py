@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a machine looked like when something in it hung: written down before anybody touches it.
+"""The hang report: the state of a machine in which something hangs, saved before it is disturbed.
 
-The order matters. What only looks comes first; xenstore comes last, as a
-request to it wakes who may have slept through an event, and takes the trace away.
+The order matters. Read-only commands come first and xenstore comes last: a
+request to xenstore may wake a process that missed an event, and so destroy the evidence.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 
 from harness.core.layout import tool_command
 
-# Event channels of every domain, then the domains and their vCPUs, then the run queues.
+# Xen's debug keys: event channels of every domain, then the domains and their vCPUs, then the run queues.
 GUEST_KEYS = "eqr"
-# The same, and where dom0's vCPUs and all CPUs are.
+# The same, then the registers of dom0's vCPUs and of all CPUs.
 DOM0_KEYS = "eqr0d"
-MOST = 3  # of one machine: it is the first that tells something
+MOST = 3  # reports per machine: only the first ones are informative
 
 _LOOKS = (
     ("interrupts of dom0", "cat /proc/interrupts"),
@@ -38,14 +38,15 @@ def write(
     say: Callable[[str], None],
     domids: Iterable[int] = (),
 ) -> None:
-    """Collect what dom0, unless it hangs, and Xen say, and write it down.
+    """Write a hang report from the output of Xen and, unless it hangs, of dom0.
 
     Args:
-        folder: the machine's; gets ``hang-<n>-<layer>.txt``.
+        folder: the machine's folder; gets ``hang-<n>-<layer>.txt``.
         layer: the layer that hangs.
-        ask_dom0: runs a shell command in dom0 and gives its output, or why there is none; None where
+        ask_dom0: runs a shell command in dom0 and returns its output, or why there is none; None if
             dom0 hangs.
-        ask_xen: types debug keys at Xen and gives what it prints.
+        ask_xen: types debug keys at Xen and returns what Xen prints.
+        say: prints one line for the user.
         domids: domains, besides dom0, whose open ports are listed.
 
     Raises: OSError: the file cannot be written.
@@ -75,7 +76,7 @@ def write(
 
 
 def _file(folder: Path, layer: str) -> Path | None:
-    """A new file, None if there are enough; waits of several threads may run out at once."""
+    """A new file, or None if there are `MOST` already; several threads may get here at once."""
     for number in range(1, MOST + 1):
         path = folder / f"hang-{number}-{layer.replace(':', '-')}.txt"
         if not any(folder.glob(f"hang-{number}-*")):

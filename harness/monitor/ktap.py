@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Read KTAP as the bare guests speak it on Xen's console.
+"""Parse the KTAP that the bare guests print on Xen's console.
 
-KTAP is TAP as Linux' Documentation/dev-tools/ktap.rst has it. A result counts
-only if it is whole: a plan that was not fulfilled is told apart from tests
-that failed, since the guest (or Xen) died on the way.
+Linux' Documentation/dev-tools/ktap.rst defines KTAP. An unfulfilled plan is
+distinguished from failed tests: it means that the guest, or Xen, died on the way.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 
 _PLAN = re.compile(r"1\.\.(\d+)$")
 _RESULT = re.compile(r"(not )?ok (\d+) (\S+)$")
-# Bare guests in stores of before say "figure".
+# Bare guests in older stores print "figure".
 _METRIC = re.compile(r"(?:metric|figure) (\S+) (-?\d+)$")
 _SEED = re.compile(r"# seed (\d+)$")
 _CASE = re.compile(r"^TEST\((\w+)\)", re.MULTILINE)
@@ -25,9 +24,9 @@ class Case:
     """One test's result.
 
     Attributes:
-        diagnostics: the ``# ...`` lines the test printed before its result.
-        metrics: what it counted, from its ``# metric NAME VALUE`` lines; one
-            that comes twice adds up.
+        diagnostics: the ``# ...`` lines that the test printed before its result.
+        metrics: values by name, from its ``# metric NAME VALUE`` lines; values
+            with the same name are added up.
     """
 
     name: str
@@ -38,12 +37,13 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """What one boot said.
+    """The results of one boot.
 
     Attributes:
-        planned: how many tests were announced; None without a plan.
-        dangling: diagnostics after the last result: of the test it died in.
-        seed: what the guest says it draws from; None where it says nothing.
+        planned: the number of tests in the plan; None without a plan.
+        cases: the results, in order.
+        dangling: diagnostics after the last result; they belong to the test that did not end.
+        seed: the seed that the guest reports; None if it reports none.
     """
 
     planned: int | None
@@ -53,12 +53,12 @@ class Results:
 
     @property
     def problem(self) -> str:
-        """Why these results are not whole; empty if they are."""
+        """Why these results are incomplete; empty if they are complete."""
         if self.planned is None:
             return "no KTAP plan on the console"
         if len(self.cases) != self.planned:
             last = self.cases[-1].name if self.cases else "none"
-            return f"{len(self.cases)} of {self.planned} results, the last one: {last}"
+            return f"{len(self.cases)} of {self.planned} results; last result: {last}"
         names = [case.name for case in self.cases]
         if len(set(names)) != len(names):
             return "two results have the same name"
@@ -66,10 +66,10 @@ class Results:
 
 
 def parse(lines: Iterable[str]) -> Results:
-    """Read results out of a console; lines of others (Xen's) are passed over.
+    """Parse the results on a console; other lines (Xen's) are ignored.
 
     Args:
-        lines: the console, in order, with or without line ends.
+        lines: the console's lines, in order, with or without line ends.
     """
     planned: int | None = None
     seed: int | None = None
@@ -78,14 +78,14 @@ def parse(lines: Iterable[str]) -> Results:
     metrics: dict[str, int] = {}
     for raw in lines:
         line = raw.strip()
-        if seed is None and not cases and (told := _SEED.match(line)):
-            seed = int(told[1])
+        if seed is None and not cases and (found := _SEED.match(line)):
+            seed = int(found[1])
         elif planned is None:
             if plan := _PLAN.match(line):
                 planned = int(plan[1])
         elif result := _RESULT.match(line):
             if int(result[2]) != len(cases) + 1:
-                break  # a line was lost: nothing after it can be trusted
+                break  # a line was lost: the lines after it cannot be trusted
             cases.append(
                 Case(name=result[3], ok=not result[1], diagnostics=tuple(diagnostics), metrics=metrics)
             )

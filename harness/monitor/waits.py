@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Waiting for a machine: every wait ends, and says why.
+"""Waiting for a machine: every wait ends, and reports why.
 
-A wait ends for the first of four reasons: the answer came, QEMU died, a
-console printed a crash line, or a deadline passed (silence, or total). The
-last three are exceptions that carry the verdict.
+A wait ends at the first of four events: the answer arrives, QEMU dies, a
+console prints a crash line, or a deadline (silence or total) passes. The last
+three raise exceptions that carry the verdict.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Crash:
-    """A line that says a layer is broken.
+    """A console line that reports a crash.
 
     Attributes:
-        layer: whose crash it is: ``xen``, ``dom0``, ``guest:<name>``, ``qemu``.
-        line: the line itself, as printed.
+        layer: the layer that crashed: ``xen``, ``dom0``, ``guest:<name>`` or ``qemu``.
+        line: the line as printed.
         seconds: since the machine's start.
-        excerpt: the lines around it on the console that printed it.
+        excerpt: the lines around it on the same console.
     """
 
     layer: str
@@ -41,7 +41,7 @@ class Crash:
 
 
 def words_of(crash: Crash) -> str:
-    """A crash in one line: Xen gives the reason on the line after "Panic on CPU"."""
+    """A crash in one line; for "Panic on CPU" with the reason, which Xen prints on the next line."""
     line = crash.line.removeprefix("(XEN) ").strip()
     if line.startswith("Panic on CPU"):
         after = crash.excerpt.partition(crash.line)[2].strip().splitlines()
@@ -50,21 +50,21 @@ def words_of(crash: Crash) -> str:
 
 
 class MachineLost(EvhError):
-    """A machine or guest will not answer any more, or did not in time."""
+    """A machine or guest cannot answer any more, or did not answer in time."""
 
     verdict = Verdict.ERROR
     layer = ""
 
 
 class MachineDied(MachineLost):
-    """QEMU ended though nobody asked it to."""
+    """QEMU ended unexpectedly."""
 
     verdict = Verdict.CRASH
     layer = "qemu"
 
 
 class MachineCrashed(MachineLost):
-    """A console printed a crash line; ``crash`` has it."""
+    """A console printed a crash line, which ``crash`` holds."""
 
     verdict = Verdict.CRASH
 
@@ -75,34 +75,34 @@ class MachineCrashed(MachineLost):
 
 
 class GuestEnded(MachineLost):
-    """A guest is gone without a crash line: it powered off, or rebooted."""
+    """A guest ended without a crash line: it powered off or rebooted."""
 
     verdict = Verdict.FAIL
 
 
 class TimedOut(MachineLost):
-    """The total deadline of a wait passed. ``layer`` is who hangs, where that was found out."""
+    """The total deadline of a wait passed. ``layer`` is the layer that hangs, if it was found."""
 
     verdict = Verdict.HANG
     layer = ""
 
 
 class Silence(TimedOut):
-    """Nothing at all came for longer than the silence deadline."""
+    """No output arrived for longer than the silence deadline."""
 
 
 class Watchdog:
     """What ends a wait besides its answer, for one machine or guest.
 
-    A guest's watchdog has its machine's as `parent`: what loses the machine
-    loses the guest, not the other way round.
+    A guest's watchdog has its machine's as `parent`: losing the machine loses
+    the guest, but not the other way round.
 
     Args:
-        parent: the watchdog this one also keeps.
-        clock: seconds, monotonic.
+        parent: a watchdog whose loss also ends this one's waits.
+        clock: returns monotonic seconds.
 
     Attributes:
-        suspect: finds out who hangs when a deadline has passed (suspects.py).
+        find_hung_layer: finds the layer that hangs once a deadline has passed (machine/attribution.py).
     """
 
     def __init__(
@@ -118,13 +118,13 @@ class Watchdog:
         self._loss: Callable[[], MachineLost] | None = None
         self._listeners: dict[int, Callable[[], object]] = {}
         self._next_listener = 0
-        # Readable from the moment of the loss, for ever: any number of
-        # waiters can poll it beside their own descriptor.
+        # Once readable, it stays so: any number of waiters can poll it
+        # together with their own descriptor.
         self._alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     @property
     def time_scale(self) -> float:
-        """How many times slower than the reference machine (LAB metrics)."""
+        """How many times slower than the reference host this machine runs; a guest has its machine's."""
         return self.parent.time_scale if self.parent else self._time_scale
 
     @time_scale.setter
@@ -134,9 +134,9 @@ class Watchdog:
         self._time_scale = factor
 
     def hung(self) -> str:
-        """Who hangs, now that a deadline has passed; empty where that cannot be told."""
+        """The layer that hangs, to be called once a deadline has passed; empty if it cannot be found."""
         if self.find_hung_layer is None or self._asker == threading.get_ident():
-            return ""  # who asks waits too
+            return ""  # find_hung_layer itself waits, and its own deadline passed
         with self._asks:
             self._asker = threading.get_ident()
             try:
@@ -145,10 +145,10 @@ class Watchdog:
                 self._asker = 0
 
     def lose(self, loss: Callable[[], MachineLost]) -> bool:
-        """End every wait, present and future; only the first call counts.
+        """End every wait, present and future; only the first call has an effect.
 
         Args:
-            loss: makes the exception, when somebody is there to see it.
+            loss: makes the exception; called by each wait that the loss ends.
         Returns: True if this call was the first.
         """
         with self._lock:
@@ -163,22 +163,22 @@ class Watchdog:
 
     @property
     def lost(self) -> bool:
-        """Whether this watchdog, or its parent, is lost."""
+        """Whether this machine or guest, or its parent, is lost."""
         return self._loss is not None or (self.parent is not None and self.parent.lost)
 
     def check(self) -> None:
-        """Raise what lost the machine, if anything did."""
+        """Raise the exception of the loss, if there was one."""
         if self.parent:
             self.parent.check()
         if self._loss is not None:
             raise self._loss()
 
     def alarms(self) -> list[int]:
-        """Descriptors that become readable when a loss happens."""
+        """Descriptors that become readable at a loss."""
         return [self._alarm, *(self.parent.alarms() if self.parent else [])]
 
     def poll(self, descriptor: int, seconds: float) -> bool:
-        """Wait until `descriptor` is readable, a loss, or `seconds`.
+        """Wait until `descriptor` is readable or a loss happens, for at most `seconds`.
 
         Returns: whether the descriptor is readable.
         """
@@ -190,7 +190,7 @@ class Watchdog:
 
     @contextmanager
     def on_loss(self, listener: Callable[[], object]) -> Iterator[None]:
-        """Call `listener` when a loss happens within the block (or before it)."""
+        """Call `listener` if a loss happens within the block or has happened before it."""
         watchdogs = [self, *([self.parent] if self.parent else [])]
         tokens = [watchdog._listen(listener) for watchdog in watchdogs]
         try:
@@ -212,7 +212,7 @@ class Watchdog:
             self._listeners.pop(token, None)
 
     def close(self) -> None:
-        """Give the descriptor back; no wait may be running."""
+        """Close the descriptor; no wait may be running."""
         os.close(self._alarm)
 
 
@@ -226,20 +226,20 @@ def wait(
     last_sound: Callable[[], float] | None = None,
     hint: str = "",
 ) -> T:
-    """Wait for `answer`, a loss, or a deadline, whichever is first.
+    """Wait for `answer`, a loss, or a deadline, whichever comes first.
 
     Args:
-        answer: called with the seconds it may block at most; returns None
-            when nothing came yet. Has to return early on a loss.
-        watchdog: what is watched meanwhile, and the time_scale that scales both
-            deadlines.
+        answer: called with the seconds for which it may block; returns None
+            if there is no answer yet. It must return early on a loss.
+        watchdog: reports a loss; its time_scale scales both deadlines.
         what: what is awaited, for the message ("dom0's first SSH answer").
         total: seconds at reference speed.
-        silence: seconds at reference speed without any sound; None for no
+        silence: seconds at reference speed without any output; None for no
             such deadline.
-        last_sound: time of the last sound, on the watchdog's clock.
-        hint: next step, for a deadline's message.
-    Raises: MachineDied, MachineCrashed, GuestEnded: the watchdog was lost.
+        last_sound: returns the time of the last output, on the watchdog's clock.
+        hint: the user's next step, for the message of a missed deadline.
+    Returns: the answer.
+    Raises: MachineDied, MachineCrashed, GuestEnded: the machine or guest was lost.
         Silence, TimedOut: a deadline passed.
     """
     start = watchdog.clock()
@@ -254,7 +254,7 @@ def wait(
             heard = max(start, last_sound() if last_sound else start)
             quiet_left = heard + silence * scale - now
             if quiet_left <= 0:
-                raise _blamed(Silence(_late("not a sound", what, silence, scale), hint=hint), watchdog)
+                raise _blamed(Silence(_late("no output", what, silence, scale), hint=hint), watchdog)
             left = min(left, quiet_left)
         got = answer(left)
         if got is not None:
@@ -262,7 +262,7 @@ def wait(
 
 
 def no_answer(what: str, *, watchdog: Watchdog, total: float, hint: str = "") -> TimedOut:
-    """A deadline that has passed, for waits that somebody else keeps; says who hangs.
+    """The exception for a passed deadline, for waits not made with ``wait``; its layer is the one that hangs.
 
     Args:
         what, watchdog, total, hint: as in ``wait``.
@@ -275,8 +275,8 @@ def _blamed(error: TimedOut, watchdog: Watchdog) -> TimedOut:
     return error
 
 
-def _late(how: str, what: str, seconds: float, scale: float) -> str:
+def _late(missing: str, what: str, seconds: float, scale: float) -> str:
     took = f"{seconds * scale:.0f} s"
     if abs(scale - 1) > 0.05:
         took += f" ({seconds:g} s at reference speed, times {scale:.1f} on this host)"
-    return f"{how} for {took} while waiting for {what}"
+    return f"{missing} for {took} while waiting for {what}"

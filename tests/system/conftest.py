@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the system tests boot: built once, out of the user's store."""
+"""The artifacts that the system tests boot, from the user's store."""
 
 import pytest
 
@@ -11,5 +11,5 @@ from harness.store.artifacts import Store
 
 @pytest.fixture(scope="session")
 def built() -> Built:
-    """Our Xen, our Linux and our images; minutes if the store has none of them."""
+    """Xen, Linux and the images; building them takes minutes if they are not in the store."""
     return build(store=Store(), progress=Progress())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Bare guests that count instructions: the same seed, the same console; replayed, and in gdb."""
+"""Deterministic boots of bare guests: the same seed gives the same console; replay and gdb."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.machine import bare
 from harness.machine.bare import BareSpec
 
 TCG = Accelerator(kind="tcg", reason="TCG: a test")
-# One CPU, so that QEMU can record it; an event is sent, so that Xen has somewhere to stop.
+# One CPU, so that QEMU can record it; a test that sends an event, so that the breakpoint in Xen is hit.
 FILE = """
 import pytest
 
@@ -36,7 +36,7 @@ def race(built: Built, folder: Path, seed: int) -> bytes:
 
 
 def test_same_seed_same_console_wherever_it_runs(built: Built, tmp_path: Path) -> None:
-    """Two vCPUs in each other's way; Xen prints the time stamp counter before each of its lines."""
+    """Two racing vCPUs; Xen prints the time stamp counter before each of its lines."""
     first = race(built, tmp_path / "a", seed=1)
     assert b"(XEN) [0000" in first
     assert race(built, tmp_path / ("folder, and a long one, " + "x" * 100), seed=1) == first
@@ -49,7 +49,7 @@ def evh(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
 
 
-def test_failed_cell_is_replayed_and_looked_at_in_gdb(built: Built, tmp_path: Path) -> None:
+def test_failed_cell_is_replayed_and_debugged_in_gdb(built: Built, tmp_path: Path) -> None:
     (tmp_path / "my_test.py").write_text(FILE)
     got = evh(tmp_path, "run", "my_test.py", "--seed", "7")
     assert got.returncode == 1, got.stdout + got.stderr
@@ -69,17 +69,17 @@ def test_failed_cell_is_replayed_and_looked_at_in_gdb(built: Built, tmp_path: Pa
     assert "the recording's console is bit-identical with the run's" in seen.stderr
     assert "Breakpoint 1, evtchn_3l_set_pending (v=0x" in seen.stdout
     assert "in do_event_channel_op (cmd=" in seen.stdout
-    assert "<evtchn_3l_set_pending>" in seen.stdout, "one step, and back"
+    assert "<evtchn_3l_set_pending>" in seen.stdout, "stepped forward and back"
 
     changed = max(tmp_path.glob("runs/*/run.json"), key=lambda path: path.stat().st_mtime).parent
     console = changed / json.loads((changed / "run.json").read_text())["boots"][0]["console"]
     console.write_text(console.read_text().replace("KTAP", "KTAB"))
     wrong = evh(tmp_path, "repro", cell, "--run", str(changed))
-    assert wrong.returncode == 4, "a console that differs is an error"
+    assert wrong.returncode == 4, "a different console is an error"
     assert "DIFFERS" in wrong.stderr
 
 
-def test_cell_that_no_run_has_says_so(tmp_path: Path) -> None:
+def test_unknown_cell_is_reported(tmp_path: Path) -> None:
     cell = "xen-4.20+linux-6.12/release/bare-pv64/3l/conformance::test_bare[x]/1"
     got = evh(tmp_path, "repro", cell, "--gdb")
     assert got.returncode == 2

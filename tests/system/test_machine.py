@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The machine against real QEMU, Xen and Linux: it boots, and its end is noticed."""
+"""The machine with real QEMU, Xen and Linux: it boots, and every way it ends is detected."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ from harness.machine.ssh import CommandFailed
 from harness.monitor.waits import GuestEnded, MachineCrashed, MachineDied
 
 TCG = Accelerator(kind="tcg", reason="TCG: asked for")
-# 2l: what every kernel has. `nmi=fatal` lets QEMU's monitor make Xen panic.
+# 2l: every kernel has it. With `nmi=fatal`, QEMU's monitor can make Xen panic.
 SPEC = MachineSpec(abi=Abi.L2, memory_mib=2048, dom0_mib=1024, xen_args="nmi=fatal")
 
 
@@ -38,7 +38,7 @@ def machine_of(built: Built, run_dir: Path) -> Machine:
 
 
 def qemu_pids(name: str) -> list[int]:
-    """QEMU processes (zombies excluded) of the machine called so."""
+    """Pids of the QEMU processes (except zombies) of the machine `name`."""
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
@@ -51,7 +51,7 @@ def qemu_pids(name: str) -> list[int]:
 
 @pytest.fixture(scope="module")
 def machine(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    # A folder as awkward as a user's may be.
+    # A folder name with characters that need care.
     with machine_of(built, tmp_path_factory.mktemp("run") / "a b, c") as machine:
         machine.boot()
         yield machine
@@ -73,7 +73,7 @@ def test_consoles_are_recorded_from_the_first_byte(machine: Machine) -> None:
     assert any("Linux version" in line.text for line in machine.consoles.lines(layer="dom0")[:5])
 
 
-def test_failing_command_says_what_it_said(machine: Machine) -> None:
+def test_failing_command_has_its_output(machine: Machine) -> None:
     with pytest.raises(CommandFailed, match="status 3") as caught:
         machine.dom0.run("echo out; echo err >&2; exit 3", timeout=30)
     assert (caught.value.completed.out, caught.value.completed.err) == ("out\n", "err\n")
@@ -102,7 +102,7 @@ def test_large_input_and_output(machine: Machine) -> None:
     assert base64.b64decode(text) == data
 
 
-def test_other_host_key_is_refused(machine: Machine) -> None:
+def test_other_host_key_is_rejected(machine: Machine) -> None:
     from harness.machine.ssh import SSH, Keys
 
     keys = Keys(user=machine.keys.user, host=machine.keys.user)
@@ -127,13 +127,13 @@ def test_guest_answers_and_its_crash_is_its_own(machine: Machine, kind: str) -> 
     assert "Linux version" in "\n".join(log.splitlines()[:5])
 
 
-def test_guest_that_powers_off_is_no_crash(machine: Machine) -> None:
+def test_guest_that_powers_off_is_not_a_crash(machine: Machine) -> None:
     with (
         Guest(machine, GuestSpec(name="off", kind="pv64", abi=Abi.L2)).start() as guest,
         pytest.raises(GuestEnded, match="powered off"),
     ):
         guest.ssh.run("echo o > /proc/sysrq-trigger; sleep 1000", timeout=120)
-    # Who read its console and xl's words in dom0 is gone with it.
+    # The processes in dom0 that followed its console and xl's log have ended too.
     assert "off.log" not in machine.dom0.run("ps -eo args", timeout=30).out
 
 
@@ -141,7 +141,12 @@ def test_xen_answers_its_debug_keys_without_dom0(machine: Machine) -> None:
     since = machine.consoles.next_number
     machine.xen_keys("h")
     line = machine.consoles.wait_line(
-        r"\[type '.'\]|pressed", layer="xen", since=since, watchdog=machine.watchdog, what="Xen's help", total=30
+        r"\[type '.'\]|pressed",
+        layer="xen",
+        since=since,
+        watchdog=machine.watchdog,
+        what="Xen's help",
+        total=30,
     )
     assert line.layer == "xen"
     machine.consoles.wait_line(
@@ -150,7 +155,7 @@ def test_xen_answers_its_debug_keys_without_dom0(machine: Machine) -> None:
 
 
 def test_xen_panic_ends_a_wait_at_once(machine: Machine) -> None:
-    """The last test on the shared machine."""
+    """Must be the last test on the shared machine."""
     stream = machine.dom0.stream("echo up; sleep 1000", timeout=1000)
     assert stream.readline() == "up"
     began = time.monotonic()
@@ -159,7 +164,7 @@ def test_xen_panic_ends_a_wait_at_once(machine: Machine) -> None:
         stream.readline()
     assert time.monotonic() - began < 15
     assert caught.value.layer == "xen"
-    # By what the CPU was doing when the NMI came: Xen, or a busy dom0.
+    # Depends on what the CPU was running when the NMI arrived: Xen, or dom0.
     excerpt = caught.value.crash.excerpt
     assert "Xen call trace" in excerpt or "CONTEXT: pv guest (d0v" in excerpt
     with pytest.raises(MachineCrashed):  # and every wait after it
@@ -184,19 +189,19 @@ def test_killed_qemu_ends_a_wait_at_once(built: Built, tmp_path: Path) -> None:
         (pid,) = qemu_pids(machine.name)
         began = time.monotonic()
         os.kill(pid, signal.SIGKILL)
-        with pytest.raises(MachineDied, match="QEMU ended by itself") as caught:
+        with pytest.raises(MachineDied, match="QEMU ended unexpectedly") as caught:
             machine.consoles.wait_line("never", watchdog=machine.watchdog, what="nothing", total=60)
         assert time.monotonic() - began < 5
         assert (caught.value.verdict, caught.value.layer) == (Verdict.CRASH, "qemu")
 
 
-def test_missing_hypervisor_is_said(built: Built, tmp_path: Path) -> None:
+def test_missing_hypervisor_is_reported(built: Built, tmp_path: Path) -> None:
     broken = replace(built, xen=tmp_path / "nothing")
     with machine_of(broken, tmp_path) as machine, pytest.raises(InfraError, match="missing"):
         machine.start()
 
 
-# A child process that holds a machine, to be killed.
+# A child process that runs a machine and is then killed.
 CHILD = """
 import pickle, sys, time
 from pathlib import Path
@@ -237,7 +242,7 @@ def gone_within(seconds: float, name: str, root: Path) -> float:
 def test_no_qemu_outlives_a_killed_harness(built: Built, tmp_path: Path, how: int) -> None:
     child, name, root = start_child(built, tmp_path)
     assert qemu_pids(name)
-    # The whole group, as a terminal or a CI runner does.
+    # Signal the whole process group, as a terminal or a CI runner does.
     os.killpg(child.pid, how)
     child.wait(timeout=30)
     print(f"gone after {gone_within(10, name, root):.2f} s")
@@ -259,7 +264,7 @@ def test_leftovers_are_reaped_when_the_watcher_was_killed_too(
     os.kill(watchers[0], signal.SIGKILL)
     child.kill()
     child.wait(timeout=30)
-    assert qemu_pids(name), "without a watcher QEMU stays; else this test tests nothing"
+    assert qemu_pids(name), "QEMU must survive without a watcher, or the test proves nothing"
     assert root in reaper.reap_leftovers(roots_folder())
     gone_within(5, name, root)
     assert not list(tmp_path.glob("*.qcow2"))

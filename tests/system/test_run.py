@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``evh run`` as a user runs it: real Xen, real Linux, exit codes, and nothing left behind."""
+"""``evh run`` as a user runs it: real Xen, real Linux, exit codes, and no process left behind."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-# A machine that is as small as it gets: these tests are about what is around it.
+# As small a machine as possible: these tests are about the harness around it.
 SMALL = "@pytest.mark.machine(memory_mib=1536, dom0_mib=768)"
 MINUTES = 60.0
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(60 * MINUTES)
 
 
 class Evh:
-    """The command, in a folder of its own."""
+    """Runs the command in its own folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -43,12 +43,12 @@ class Evh:
         return "my_test.py"
 
     def record(self) -> dict[str, Any]:
-        """Of the newest run."""
+        """run.json of the newest run."""
         found = max(self.folder.glob("runs/*/run.json"), key=lambda path: path.stat().st_mtime_ns)
         return json.loads(found.read_text())
 
     def qemus(self) -> list[str]:
-        """Command lines of QEMUs whose disk is in our folder."""
+        """Pids of the QEMU processes whose disk is in the folder."""
         found = []
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:
@@ -65,8 +65,8 @@ def evh(tmp_path: Path) -> Evh:
     return Evh(tmp_path)
 
 
-def test_smoke_suite_passes_and_leaves_a_whole_report(evh: Evh) -> None:
-    # Not the 32-bit guest's cells: its Linux is a build of its own.
+def test_smoke_suite_passes_and_leaves_a_complete_report(evh: Evh) -> None:
+    # Without the 32-bit guests' cells, which need another build of Linux.
     guests = ("--guest", "dom0", "--guest", "pv64", "--guest", "pvh64")
     got = evh("run", "--suite", "smoke", *guests, timeout=55 * MINUTES)
     assert got.returncode == 0, got.stdout + got.stderr
@@ -89,7 +89,7 @@ def test_smoke_suite_passes_and_leaves_a_whole_report(evh: Evh) -> None:
         "machine-1",
     }
     assert "(XEN) " in (folder / "machine-1" / "console-xen.log").read_text(errors="replace")
-    assert not list(folder.rglob("*.qcow2")), "throw-away disks are thrown away"
+    assert not list(folder.rglob("*.qcow2")), "temporary disks are removed"
     assert evh.qemus() == []
 
 
@@ -128,7 +128,7 @@ def test_wrong_answer_is_exit_1(evh: Evh) -> None:
     assert "again: evh repro" in got.stdout
 
 
-def test_cell_that_failed_can_be_run_again_by_the_line_it_printed(evh: Evh) -> None:
+def test_failed_cell_can_be_repeated_with_the_printed_command(evh: Evh) -> None:
     file = evh.write("""
         def test_wrong(dom0):
             assert False
@@ -139,11 +139,11 @@ def test_cell_that_failed_can_be_run_again_by_the_line_it_printed(evh: Evh) -> N
     assert program == "evh"
     again = evh(*args)
     assert again.returncode == 1, again.stdout + again.stderr
-    assert "out of the store" in again.stderr, "it boots what the first run booted"
+    assert "out of the store" in again.stderr, "it boots the artifacts of the first run"
     assert [again["cell"] for again in evh.record()["tests"]] == [test["cell"]]
 
 
-def test_panic_of_a_guest_that_no_assertion_sees_is_a_crash_of_that_guest(evh: Evh) -> None:
+def test_panic_that_no_assertion_notices_is_a_crash_of_that_guest(evh: Evh) -> None:
     got = evh(
         "run",
         evh.write("""
@@ -179,13 +179,13 @@ def test_panic_of_dom0_ends_the_wait_and_the_next_test_gets_a_fresh_machine(evh:
     assert [machine["number"] for machine in evh.record()["machines"]] == [1, 2]
 
 
-def test_users_own_file_has_a_guests_life_under_load(evh: Evh) -> None:
+def test_users_own_file_changes_a_guest_under_load(evh: Evh) -> None:
     """The example of docs/writing-tests.md."""
     got = evh(
         "run",
         evh.write("""
         def test_mine(dom0, start_guest, load):
-            from harness import life
+            from harness.guest import lifecycle
 
             guest = start_guest(name="a", kind="pv64", vcpus=3, max_event_channels=4096)
             with load(dom0, guest, ports=300) as one:
@@ -213,14 +213,14 @@ def test_hang_of_a_guest_ends_its_cell_and_not_the_run(evh: Evh) -> None:
     )
     assert got.returncode == 5, got.stdout + got.stderr
     tests = {test["test"]: test for test in evh.record()["tests"]}
-    # dom0 and Xen were asked, and answered.
+    # dom0 was probed, and answered.
     assert (tests["test_hang"]["verdict"], tests["test_hang"]["layer"]) == ("hang", "guest:stuck")
-    # What it looked like stands beside the consoles: dom0's interrupts, ports and processes, Xen's count,
-    # Xen's own words, and xenstore after all that.
+    # The hang report is beside the consoles: dom0's interrupts, ports and processes, Xen's list of ports,
+    # the answers to Xen's debug keys, and xenstore last.
     (seen,) = evh.folder.glob("runs/*/machine-1/hang-1-guest-stuck.txt")
     text = seen.read_text()
-    told = ("xenbus", "usable: ", "do_sys_poll", '"ev":"result"', "'e' pressed", "/local/domain/1")
-    places = [text.index(words) for words in told]
+    expected = ("xenbus", "usable: ", "do_sys_poll", '"ev":"result"', "'e' pressed", "/local/domain/1")
+    places = [text.index(words) for words in expected]
     assert places == sorted(places)
     assert str(seen) in got.stderr
     assert tests["test_next"]["verdict"] == "pass"
@@ -231,7 +231,7 @@ def test_hang_of_dom0_is_its_own(evh: Evh) -> None:
         "run",
         evh.write("""
         def test_hang(dom0):
-            # The last thing it does: all but one of its CPUs are off, and that one spins.
+            # Take all of dom0's CPUs but one offline, and let that one spin.
             dom0.run("echo 0 > /sys/devices/system/cpu/cpu1/online; chrt -f 99 sh -c 'while :; do :; done'",
                      timeout=20)
     """),
@@ -246,7 +246,7 @@ def test_hang_of_dom0_is_its_own(evh: Evh) -> None:
 def test_nothing_to_run_is_exit_6(evh: Evh) -> None:
     got = evh("run", "--suite", "smoke", "-k", "no_such_test")
     assert got.returncode == 6, got.stdout + got.stderr
-    assert evh.record()["machines"] == [], "nothing was booted for it"
+    assert evh.record()["machines"] == [], "nothing was booted"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

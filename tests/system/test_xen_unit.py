@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The unit test that the Xen series brings for itself, compiled from the tree it is applied to."""
+"""The unit test in the Xen series itself, compiled from the patched tree."""
 
 import os
 import subprocess

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The accelerator's choice, on made-up hosts; doctor on this one."""
+"""The choice of the accelerator, on fake hosts; and `doctor`."""
 
 import dataclasses
 from pathlib import Path
@@ -29,7 +29,7 @@ def make_host(
     ("options", "words"),
     [
         ({"kvm": False}, "there is no /dev/kvm"),
-        ({"flags": "fpu sse svm_lock", "module": "kvm_pvm"}, "no svm/vmx flag in /proc/cpuinfo"),
+        ({"flags": "fpu sse svm_lock", "module": "kvm_pvm"}, "/proc/cpuinfo has no svm/vmx flag"),
         ({"module": "kvm_pvm"}, "neither kvm_intel nor kvm_amd"),
         ({"nested": "0"}, "nested=0"),
         ({"module": "kvm_intel", "flags": "vmx", "nested": "N"}, "nested=N"),
@@ -45,18 +45,18 @@ def test_tcg_and_why(tmp_path: Path, options: dict[str, str | bool], words: str)
         choose_accelerator(want="kvm", root=root)
 
 
-def test_software_back_end_is_named(tmp_path: Path) -> None:
+def test_software_backend_is_named(tmp_path: Path) -> None:
     root = make_host(tmp_path, flags="fpu sse", module="kvm_pvm")
     assert choose_accelerator(root=root).reason == (
-        "TCG: /dev/kvm is there but no svm/vmx flag in /proc/cpuinfo"
-        " (a software back end cannot nest Xen)"
+        "TCG: /dev/kvm exists but /proc/cpuinfo has no svm/vmx flag"
+        " (a software backend cannot nest Xen)"
     )
 
 
 @pytest.mark.parametrize(
     ("module", "flags", "nested"), [("kvm_amd", "svm", "1"), ("kvm_intel", "vmx ept", "Y")]
 )
-def test_kvm_has_to_be_proven_unless_asked_for(
+def test_kvm_has_to_be_proven_unless_requested(
     tmp_path: Path, module: str, flags: str, nested: str
 ) -> None:
     root = make_host(tmp_path, module=module, flags=flags, nested=nested)
@@ -66,7 +66,7 @@ def test_kvm_has_to_be_proven_unless_asked_for(
     assert choose_accelerator(want="kvm", root=root).proven
 
 
-def test_tcg_when_asked_for(tmp_path: Path) -> None:
+def test_tcg_when_requested(tmp_path: Path) -> None:
     assert choose_accelerator(want="tcg", root=make_host(tmp_path)).kind == "tcg"
 
 
@@ -75,7 +75,7 @@ def test_unknown_accelerator() -> None:
         choose_accelerator(want="hvf")
 
 
-def test_doctor_gives_a_next_step_for_whatever_is_not_well(tmp_path: Path) -> None:
+def test_doctor_gives_a_next_step_for_each_problem(tmp_path: Path) -> None:
     root = make_host(tmp_path, kvm=False)
     (root / "proc/meminfo").write_text("MemTotal: 9 kB\nMemAvailable:    3145728 kB\n")
     checks = {check.name: check for check in doctor(store=tmp_path, root=root)}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How a bare guest is booted: QEMU's words, the bundle, and the console as it comes."""
+"""How a bare guest is booted: QEMU's command line, the bundle, and the recorded console."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def after(words: list[str], option: str) -> str:
 def test_command_line_of_the_guest() -> None:
     spec = BareSpec(kind="bare-pv64", suite="race", test="a", seed=0, rounds=9)
     assert spec.args == "suite=race test=a seed=0 rounds=9"
-    assert BareSpec(kind="bare-pvh32").args == "domu=bare-pvh32", "PVH ones are domUs"
+    assert BareSpec(kind="bare-pvh32").args == "domu=bare-pvh32", "PVH kinds are domUs"
     assert BareSpec(kind="bare-pv64", domu="bare-pv32").args == "domu=bare-pv32"
     assert [bare.dom0_of(kind) for kind in ("bare-pvh64", "bare-pv32")] == ["bare-pv64", "bare-pv32"]
 
 
-def test_counted_boots_are_counted_and_others_are_not() -> None:
+def test_only_deterministic_boots_use_icount() -> None:
     plain = qemu_words(accelerator="kvm")
     counted = qemu_words(accelerator="kvm", deterministic=True)
     assert after(plain, "-accel") == "kvm" and "-icount" not in plain
@@ -41,12 +41,12 @@ def test_counted_boots_are_counted_and_others_are_not() -> None:
 
 
 @pytest.mark.parametrize(("vcpus", "deterministic", "smp"), [(1, False, 2), (1, True, 1), (2, True, 3)])
-def test_a_cpu_more_unless_it_is_to_be_recorded(vcpus: int, deterministic: bool, smp: int) -> None:
+def test_one_more_cpu_unless_recorded(vcpus: int, deterministic: bool, smp: int) -> None:
     assert after(qemu_words(accelerator="tcg", vcpus=vcpus, deterministic=deterministic), "-smp") == str(smp)
 
 
 def test_no_path_reaches_the_guest() -> None:
-    """Names of Xen and of its modules are copied into the guest's memory."""
+    """QEMU copies the names of Xen and its modules into the guest's memory."""
     words = qemu_words(accelerator="tcg", args="suite=race", bundle=True, deterministic=True)
     assert (after(words, "-kernel"), after(words, "-initrd")) == ("xen", "kernel suite=race,bundle")
     assert not [word for word in words if "/" in word]
@@ -56,7 +56,7 @@ def test_a_comma_does_not_begin_a_module() -> None:
     assert after(qemu_words(accelerator="tcg", args="a=1,2"), "-initrd") == "kernel a=1,,2"
 
 
-def test_unknown_kind_names_the_known(tmp_path: Path) -> None:
+def test_unknown_kind_lists_the_known_ones(tmp_path: Path) -> None:
     (tmp_path / "bare-pv64").write_bytes(b"")
     with pytest.raises(UserError) as caught:
         bare.boot_spec(
@@ -65,7 +65,7 @@ def test_unknown_kind_names_the_known(tmp_path: Path) -> None:
     assert "bare-pv64" in caught.value.hint
 
 
-def test_bundle_is_read_by_cpio_and_has_nothing_of_its_host(tmp_path: Path) -> None:
+def test_bundle_is_readable_by_cpio_and_independent_of_the_host(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     for folder, order in ((one, ("bare-pvh64", "bare-pv64")), (two, ("bare-pv64", "bare-pvh64"))):
         folder.mkdir()
@@ -85,7 +85,7 @@ def test_bundle_is_read_by_cpio_and_has_nothing_of_its_host(tmp_path: Path) -> N
 
 
 def test_console_is_in_its_file_while_the_machine_runs(tmp_path: Path) -> None:
-    """A run that is killed keeps what was said."""
+    """A killed run must keep the console so far."""
     console = tmp_path / "console.log"
     script = f"echo first; while ! grep -q first '{console}'; do :; done; echo second"
     lines, problem, late = watch(["sh", "-c", script], folder=tmp_path, console=console, deadline=20)
@@ -102,7 +102,7 @@ def test_deadline_ends_it_and_the_console_stays(tmp_path: Path) -> None:
     assert console.read_text() == "first\n"
 
 
-def test_guest_that_draws_from_another_seed_is_an_error() -> None:
+def test_guest_that_uses_another_seed_is_an_error() -> None:
     log = ["KTAP version 1", "# seed 4", "1..1", "ok 1 a"]
     results = ktap.parse(log)
     assert bare._judge(log, results, problem="", late="", seed=4)[0] is Verdict.PASS
@@ -110,7 +110,7 @@ def test_guest_that_draws_from_another_seed_is_an_error() -> None:
 
 
 def test_undefined_behaviour_in_xen_is_a_crash_of_xen() -> None:
-    """Recorded of a Xen with a shift by 50 bits in do_event_channel_op(); the tests themselves passed."""
+    """Recorded from a Xen with a shift by 50 bits in do_event_channel_op(); the tests themselves passed."""
     log = (Path(__file__).parents[1] / "logs" / "bare-ubsan.log").read_text().splitlines()
     verdict, layer, reason = bare._judge(log, ktap.parse(log), problem="", late="")
     assert (verdict, layer) == (Verdict.CRASH, "xen")

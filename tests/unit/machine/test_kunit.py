@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""KUnit's console (nested KTAP), recorded and made up, and what becomes of it when it is cut or red."""
+"""KUnit's console (nested KTAP), recorded and made up: complete, cut short, or with failures."""
 
 from __future__ import annotations
 
@@ -50,30 +50,30 @@ def test_recorded(kind: str) -> None:
     assert [case.name for case in results.cases] == [name for its, name in cases.kunit_cases() if its == kind]
 
 
-def test_recorded_with_a_scan_that_forgets_the_start() -> None:
+def test_recorded_failures_of_a_broken_scan() -> None:
     results, _ = read(recorded("kunit64-red"))
     red = {case.name: case.diagnostics[0] for case in results.cases if not case.ok}
     assert list(red) == ["each_port", "order", "all_ports", "not_ours", "raised_meanwhile"]
-    assert all("ASSERTION FAILED" in told for told in red.values())
+    assert all("ASSERTION FAILED" in text for text in red.values())
     assert judged(recorded("kunit64-red"))[:2] == (Verdict.FAIL, "linux")
 
 
-def test_all_green() -> None:
+def test_all_pass() -> None:
     assert judged(log()) == (Verdict.PASS, "", "")
     results, _ = read(log())
     assert [case.name for case in results.cases] == NAMES
     assert all(case.ok for case in results.cases)
 
 
-def test_a_red_one_is_told_with_what_it_said() -> None:
+def test_a_failed_case_has_its_diagnostics() -> None:
     results, _ = read(log(red="order"))
-    red = [case for case in results.cases if not case.ok]
-    assert [case.name for case in red] == ["order"]
-    assert "EXPECTATION FAILED" in red[0].diagnostics[0]
+    failed = [case for case in results.cases if not case.ok]
+    assert [case.name for case in failed] == ["order"]
+    assert "EXPECTATION FAILED" in failed[0].diagnostics[0]
     assert judged(log(red="order")) == (Verdict.FAIL, "linux", "failed: order")
 
 
-def test_without_the_last_word_it_is_never_a_pass() -> None:
+def test_without_the_suites_result_it_is_never_a_pass() -> None:
     lines = log()
     total = next(i for i, line in enumerate(lines) if line.startswith(f"ok 1 {SUITE}"))
     cut = lines[:total]
@@ -82,12 +82,12 @@ def test_without_the_last_word_it_is_never_a_pass() -> None:
     assert judged(cut, problem="no QEMU")[:2] == (Verdict.ERROR, "qemu")
 
 
-def test_a_result_that_is_missing_is_missed() -> None:
+def test_a_missing_result_is_never_a_pass() -> None:
     lines = [line for line in log() if " order" not in line]
     assert judged(lines)[0] is Verdict.CRASH
 
 
-def test_another_suite_is_none_of_ours() -> None:
+def test_another_suite_does_not_count() -> None:
     lines = [line.replace(SUITE, "another") for line in log()]
     assert judged(lines)[:2] == (Verdict.CRASH, "linux")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What libvirt and xl are told, with characters that could break it."""
+"""The configuration for libvirt and xl, with special characters."""
 
 import os
 import xml.etree.ElementTree as ElementTree
@@ -28,7 +28,7 @@ def domain(**changes: Any) -> ElementTree.Element:
     return ElementTree.fromstring(render_domain(**(values | changes)))
 
 
-def test_under_a_daemon_qemu_is_ours() -> None:
+def test_under_a_daemon_qemu_runs_as_the_user() -> None:
     labels = domain(secmodels=["dac", "apparmor"]).findall("seclabel")
     assert [(x.get("model"), x.get("type")) for x in labels] == [("dac", "static"), ("apparmor", "none")]
     assert labels[0].findtext("label") == f"+{os.getuid()}:+{os.getgid()}"
@@ -49,7 +49,7 @@ def test_xen_is_the_kernel_and_dom0_its_module_with_arguments() -> None:
 
 
 @pytest.mark.parametrize(("accelerator", "want"), [("tcg", "4"), ("kvm", "3")])
-def test_an_emulated_machine_has_a_cpu_for_hvm_guests_to_keep_off(accelerator: str, want: str) -> None:
+def test_an_emulated_machine_has_one_more_cpu(accelerator: str, want: str) -> None:
     tree = domain(spec=MachineSpec(vcpus=3), accelerator=Accelerator(kind=accelerator, reason="asked for"))
     assert tree.findtext("vcpu") == want
     assert "dom0_max_vcpus=3" in (tree.findtext("os/cmdline") or "")
@@ -61,13 +61,13 @@ def test_special_characters_survive() -> None:
     disk = tree.find("devices/disk/source")
     assert disk is not None and disk.get("file") == "/runs/a b/<&>'\".qcow2"
     assert (tree.findtext("os/cmdline") or "").endswith("a=<b>&\"c'")
-    # QEMU takes a single comma for the end of a module, a duplicated one for a comma.
+    # To QEMU a single comma ends a module, and a doubled one is a literal comma.
     assert (tree.findtext("os/initrd") or "").endswith('x="1 2" y=1,,2 z=<&>')
 
 
 @pytest.mark.parametrize("kernel", ["/a b/kernel", "/a,b/kernel"])
-def test_path_that_qemu_would_take_apart_is_refused(kernel: str) -> None:
-    with pytest.raises(UserError, match="cannot be booted"):
+def test_path_that_qemu_would_split_is_rejected(kernel: str) -> None:
+    with pytest.raises(UserError, match="cannot boot from a path with a space or a comma"):
         domain(kernel=kernel)
 
 
@@ -116,25 +116,25 @@ def test_guest_config_leaves_xls_default() -> None:
         ("pvh32", False, False, False),
     ],
 )
-def test_guests_keep_clear_of_the_emulation(kind: str, emulated: bool, off: bool, shadow: bool) -> None:
+def test_guests_avoid_bugs_of_the_emulation(kind: str, emulated: bool, off: bool, shadow: bool) -> None:
     lines = render_config(
         GuestSpec(name="a", kind=kind), address="192.168.77.10/24", emulated=emulated
     ).splitlines()
     assert ('cpus = "all,^0"' in lines, "hap = 0" in lines) == (off, shadow)
 
 
-def test_guest_that_is_told_no_abi() -> None:
+def test_guest_without_an_abi() -> None:
     config = render_config(GuestSpec(name="a", kind="pv64", abi=None), address="192.168.77.10/24")
     assert "xen." not in config.split("extra")[1].splitlines()[0]
 
 
 @pytest.mark.parametrize("name", ["", "7", "a b", "../a", "a;b", "-a", "a" * 62])
-def test_guest_name_that_cannot_be(name: str) -> None:
+def test_invalid_guest_name(name: str) -> None:
     with pytest.raises(UserError, match="cannot be"):
         render_config(GuestSpec(name=name, kind="pv64"), address="192.168.77.10/24")
 
 
-def test_guest_kind_that_is_not_known() -> None:
+def test_unknown_guest_kind() -> None:
     with pytest.raises(UserError, match="'vax' is not known"):
         render_config(GuestSpec(name="a", kind="vax"), address="192.168.77.10/24")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""XTF's consoles as recorded, and what counts as its checkout."""
+"""Verdicts on recorded XTF consoles, and which files belong to an XTF checkout."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ def test_crash_of_xen_wins_over_success() -> None:
     assert judge([*log("success"), "(XEN) Panic on CPU 0:"])[:2] == (Verdict.CRASH, "xen")
 
 
-def test_what_is_no_checkout_is_said(tmp_path: Path) -> None:
+def test_other_folder_is_not_accepted_as_a_checkout(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a checkout of XTF"):
         files_of(tmp_path)
 
 
-def test_what_was_built_in_a_checkout_is_no_part_of_it(tmp_path: Path) -> None:
+def test_build_products_are_not_part_of_a_checkout(tmp_path: Path) -> None:
     for name in ("xtf-runner", "tests/a/main.c", "tests/a/main-pv64.o", "tests/a/test-pv64-a"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert files_of(tmp_path) == [Path("tests/a/main.c"), Path("xtf-runner")]
 
 
-def test_suite_wants_its_checkout(tmp_path: Path) -> None:
+def test_suite_needs_a_checkout(tmp_path: Path) -> None:
     assert select(xtf=tmp_path).suites == (XTF,)
     assert select(suites=["smoke"], xtf=tmp_path).suites == ("smoke", XTF)
     with pytest.raises(UserError):

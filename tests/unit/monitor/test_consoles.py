@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Consoles: taken apart, merged, watched; on streams recorded from real machines."""
+"""Consoles: split, merged and watched, on streams recorded from real machines."""
 
 import re
 import threading
@@ -26,7 +26,7 @@ def split(*pieces: bytes) -> dict[str, bytes]:
     return out
 
 
-def test_all_is_xens_until_dom0_runs() -> None:
+def test_everything_is_xens_until_dom0_runs() -> None:
     got = split(b"\x1b[2J Xen 4.20\n(XEN) a\nno mark\n", HANDED_OVER, b"from dom0\n")
     assert got == {
         "xen": b"\x1b[2J Xen 4.20\n(XEN) a\nno mark\n" + HANDED_OVER,
@@ -111,7 +111,7 @@ def test_crash_in_a_line_without_end_is_found_when_qemu_dies(tmp_path: Path) -> 
     assert crash is not None and crash.layer == "dom0"
 
 
-def test_a_crash_that_is_meant_is_none_once(tmp_path: Path) -> None:
+def test_an_expected_crash_is_ignored_once(tmp_path: Path) -> None:
     panic = b"[ 1.0] Kernel panic - not syncing: sysrq triggered crash\n"
     seen: list[Crash] = []
     consoles = Consoles(tmp_path, on_crash=seen.append)
@@ -119,18 +119,18 @@ def test_a_crash_that_is_meant_is_none_once(tmp_path: Path) -> None:
         consoles.feed("guest:a", panic)
         assert consoles.find_crash() is None and not seen
         consoles.feed("guest:b", panic)
-        assert [crash.layer for crash in seen] == ["guest:b"], "another's is not meant"
+        assert [crash.layer for crash in seen] == ["guest:b"], "another guest's crash is not expected"
         consoles.feed("guest:a", panic)
-        assert [crash.layer for crash in seen] == ["guest:b", "guest:a"], "nor a second one"
+        assert [crash.layer for crash in seen] == ["guest:b", "guest:a"], "a second crash is not expected"
     with consoles.expect_crash("guest:a", "sysrq triggered crash"):
         consoles.feed("guest:a", b"BUG: something else\n")
         assert len(seen) == 3
     consoles.feed("guest:a", panic)
-    assert len(seen) == 4, "not after the block"
+    assert len(seen) == 4, "a crash after the block is not expected"
     consoles.close()
 
 
-def test_xens_words_about_a_guest_are_the_guests_crash(tmp_path: Path) -> None:
+def test_xens_message_about_a_guest_is_the_guests_crash(tmp_path: Path) -> None:
     consoles = Consoles(tmp_path)
     consoles.name_domain(7, "guest:b")
     consoles.feed(Consoles.SERIAL, b"(XEN) Domain 7 (vcpu#1) crashed on cpu#0:\n")
@@ -149,7 +149,7 @@ def test_guest_may_crash_before_its_number_is_known(tmp_path: Path) -> None:
     assert crash is not None and crash.layer == "guest:c"
 
 
-def test_wait_line_looks_at_old_lines_too(tmp_path: Path) -> None:
+def test_wait_line_searches_earlier_lines_too(tmp_path: Path) -> None:
     consoles = Consoles(tmp_path)
     consoles.feed("guest:a", b"evh: guest ready\n")
     line = consoles.wait_line("^evh: guest ready", watchdog=Watchdog(), what="it", total=5)
@@ -169,7 +169,7 @@ def test_wait_line_ends_at_once_on_a_crash(tmp_path: Path) -> None:
         consoles.wait_line("never", watchdog=watchdog, what="it", total=60)
 
 
-def test_a_line_and_its_end_may_come_apart(tmp_path: Path) -> None:
+def test_a_line_may_arrive_byte_by_byte(tmp_path: Path) -> None:
     consoles = Consoles(tmp_path)
     for byte in b"evh: dom0 ready\n":
         consoles.feed("dom0", bytes([byte]))

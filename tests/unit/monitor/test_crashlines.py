@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every kind of crash line, one by one, as the sources print them; and what is none."""
+"""Every kind of crash line, as the sources print it, and lines that are harmless."""
 
 import pytest
 
@@ -85,7 +85,7 @@ def test_xen(line: str) -> None:
 
 
 @pytest.mark.parametrize("line", ABOUT_A_DOMAIN.strip().splitlines())
-def test_xen_speaks_of_a_domain(line: str) -> None:
+def test_xen_about_a_domain(line: str) -> None:
     whose = crashlines.blame("xen", f"(XEN) {line}")
     assert whose is not None and whose.startswith("dom") and whose != "dom"
 

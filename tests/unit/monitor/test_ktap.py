@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""KTAP off a recorded console of a bare guest, whole and broken."""
+"""KTAP from a recorded console of a bare guest, complete and damaged."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def at(text: str) -> int:
     return next(number for number, line in enumerate(LOG) if text in line)
 
 
-def test_a_whole_log() -> None:
+def test_a_complete_log() -> None:
     results = ktap.parse(LOG)
     assert results.planned == len(results.cases) == 34
     assert all(case.ok for case in results.cases)
@@ -62,7 +62,7 @@ def test_names_in_the_source_are_those_on_the_console() -> None:
     assert recorded <= {name for _, name in cases.bare_cases("conformance", ("bare-pv64",))}
 
 
-def test_figures_are_no_diagnostics() -> None:
+def test_metrics_are_not_diagnostics() -> None:
     log = [
         "KTAP version 1", "# seed 7", "1..2",
         "# metric rounds 100", "# metric cost -3", "# metric rounds 5", "# metric bad x", "# seed 9",
@@ -81,5 +81,5 @@ def test_guests_of_older_stores_say_figure() -> None:
     assert ktap.parse(log).cases[0].metrics == {"rounds": 105}
 
 
-def test_no_seed_told() -> None:
+def test_no_seed_reported() -> None:
     assert ktap.parse([line for line in LOG if "# seed" not in line]).seed is None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A wait ends for the first of four reasons; the clock is the test's."""
+"""A wait ends at the first of four events; the tests set the clock."""
 
 import os
 import threading
@@ -12,7 +12,7 @@ from harness.monitor.waits import Crash, MachineCrashed, MachineDied, Silence, T
 
 
 class World:
-    """A clock, and what happens at which of its seconds."""
+    """A fake clock, and the events that happen at given seconds."""
 
     def __init__(self, events: dict[float, Callable[[], object]] | None = None) -> None:
         self.now = 0.0
@@ -85,7 +85,7 @@ def test_sounds_do_not_move_the_total_deadline() -> None:
     assert not isinstance(caught.value, Silence)
 
 
-def test_slowness_stretches_both_deadlines_and_is_said() -> None:
+def test_time_scale_stretches_both_deadlines_and_is_reported() -> None:
     world = World()
     world.watchdog.time_scale = 4.0
     with pytest.raises(Silence, match=r"12 s \(3 s at reference speed, times 4.0"):
@@ -103,7 +103,7 @@ def test_crash_ends_the_wait_before_the_answer() -> None:
     assert caught.value.verdict is Verdict.CRASH
 
 
-def test_the_first_loss_counts_and_every_later_wait_has_it() -> None:
+def test_the_first_loss_ends_every_later_wait() -> None:
     world = World()
     world.crash()
     assert world.watchdog.lose(lambda: MachineDied("QEMU ended")) is False
@@ -122,14 +122,14 @@ def test_guest_is_lost_with_its_machine_not_the_other_way_round() -> None:
         second.check()
 
 
-def test_poll_tells_data_from_alarm() -> None:
+def test_poll_distinguishes_data_from_a_loss() -> None:
     machine = Watchdog()
     guest = Watchdog(parent=machine)
     read, write = os.pipe()
     try:
         assert guest.poll(read, 0.0) is False
         machine.lose(lambda: MachineDied("QEMU ended"))
-        assert guest.poll(read, 60.0) is False  # at once, or this test hangs
+        assert guest.poll(read, 60.0) is False  # must return at once, or this test hangs
         os.write(write, b"x")
         assert guest.poll(read, 60.0) is True
     finally:
@@ -149,16 +149,16 @@ def test_listener_hears_a_loss_within_its_block_only() -> None:
     assert heard == ["within", "after"]
 
 
-def test_a_deadline_asks_who_hangs_and_is_not_asked_by_who_asks() -> None:
+def test_a_deadline_finds_the_hung_layer_but_not_for_waits_of_the_search_itself() -> None:
     world = World()
 
-    def suspect() -> str:
+    def find() -> str:
         with pytest.raises(TimedOut) as inner:
-            world.wait(total=5.0)  # the question itself gets no answer
+            world.wait(total=5.0)  # the search itself times out
         assert inner.value.layer == ""
         return "dom0"
 
-    world.watchdog.find_hung_layer = suspect
+    world.watchdog.find_hung_layer = find
     with pytest.raises(TimedOut) as caught:
         world.wait(total=10.0)
     assert caught.value.layer == "dom0"
@@ -167,13 +167,13 @@ def test_a_deadline_asks_who_hangs_and_is_not_asked_by_who_asks() -> None:
 def test_deadlines_of_two_threads_are_both_blamed() -> None:
     watchdog = Watchdog()
     both = threading.Barrier(2)
-    asked = []
+    from_search = []
 
-    def suspect() -> str:
-        asked.append(watchdog.hung())  # by who asks: no answer
+    def find() -> str:
+        from_search.append(watchdog.hung())  # called from the search itself: empty
         return "dom0"
 
-    watchdog.find_hung_layer = suspect
+    watchdog.find_hung_layer = find
     blamed = []
 
     def wait() -> None:
@@ -185,4 +185,4 @@ def test_deadlines_of_two_threads_are_both_blamed() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert (blamed, asked) == (["dom0", "dom0"], ["", ""])
+    assert (blamed, from_search) == (["dom0", "dom0"], ["", ""])
