@@ -1,5 +1,5 @@
-# The two commands of a fresh Debian or Ubuntu machine: `make run`, `make test`.
-# Each first installs what is missing and says so; the second time it costs nothing.
+# On a fresh Debian or Ubuntu machine, use `make run` and `make test`. Each first installs
+# missing packages and prints their names; later calls skip that.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 # Arguments for pytest: make unit ARGS="-k store"
 
-# By what they are for: building Xen and Linux; images; the machine, and gdb on it; Python.
+# Grouped by purpose: building Xen and Linux; images; the machine and gdb; Python.
 PACKAGES := \
 	build-essential gcc libc6-dev gcc-i686-linux-gnu libc6-dev-i386-cross binutils make flex bison bc libelf-dev libssl-dev \
 	ccache git rsync xz-utils cpio gzip \
@@ -20,40 +20,40 @@ PACKAGES := \
 .PHONY: help run test unit system lint setup packages clean distclean
 .DEFAULT_GOAL := help
 
-help: ## this list
+help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
-run: setup ## build, boot, validate the limits, print the verdicts
+run: setup ## build, boot, test the limits, print the verdicts
 	$(BIN)/evh run $(ARGS)
 
-test: lint ## the project's own tests: lint, unit, then ones that boot nested Xen
+test: lint ## run lint, the unit tests, then the system tests, which boot nested Xen
 	$(BIN)/pytest tests/unit
 	$(BIN)/evh build
 	$(BIN)/pytest -v tests/system
 
-unit: setup ## the fast half of the tests
+unit: setup ## run the unit tests
 	$(BIN)/pytest tests/unit $(ARGS)
 
-system: setup ## the half that boots nested Xen
+system: setup ## run the system tests, which boot nested Xen
 	$(BIN)/pytest tests/system $(ARGS)
 
-lint: $(VENV)/.lint ## ruff, mypy, and which room may import which
+lint: $(VENV)/.lint ## run ruff, mypy and the import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-setup: $(VENV)/.installed ## system packages (apt) and .venv
+setup: $(VENV)/.installed ## install system packages (apt) and .venv
 	@:
 
-# The stamp is as good as the list: a longer list, and it is checked again.
+# The package list is in the Makefile, so a change to it repeats the check.
 $(VENV)/.packages: Makefile setup/newer-qemu.sh
 	@$(MAKE) --no-print-directory packages
 	@mkdir -p $(VENV) && touch $@
 
-packages: ## say which system packages are missing, and install them
+packages: ## list missing system packages and install them
 	@set -eu; \
 	if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then \
-		echo "This is no Debian or Ubuntu: install these, or what they are called here:"; \
+		echo "This is not Debian or Ubuntu. Install the equivalents of these packages:"; \
 		echo "  $(PACKAGES)"; exit 0; \
 	fi; \
 	missing=; \
@@ -67,7 +67,7 @@ packages: ## say which system packages are missing, and install them
 	if [ -n "$$missing" ]; then \
 		echo "Missing system packages:$$missing"; \
 		if [ -n "$$sudo" ] && ! command -v sudo >/dev/null; then \
-			echo "Neither root nor sudo here. Have them installed: apt-get install$$missing"; exit 1; \
+			echo "This needs root or sudo. As root, run: apt-get install$$missing"; exit 1; \
 		fi; \
 		echo "Installing them with $${sudo:+sudo }apt-get."; \
 		$$sudo apt-get -qq update; \
@@ -77,8 +77,8 @@ packages: ## say which system packages are missing, and install them
 
 $(VENV)/.installed: $(VENV)/.packages pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "$(PYTHON) is older than 3.11: make PYTHON=python3.11 (or newer) uses another one."; exit 1; }
-	@[ -x $(BIN)/python ] || { echo "Making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+		echo "$(PYTHON) is older than 3.11. Choose another with make PYTHON=python3.11 (or newer)."; exit 1; }
+	@[ -x $(BIN)/python ] || { echo "Creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
 	@echo "Installing the Python packages into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
@@ -87,9 +87,9 @@ $(VENV)/.lint: $(VENV)/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lint]'
 	@touch $@
 
-clean: ## what runs and tests left in this folder
+clean: ## remove what runs and tests left in this folder
 	rm -rf runs .pytest_cache .mypy_cache .ruff_cache build
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-distclean: clean ## clean, and .venv
+distclean: clean ## clean, and remove .venv
 	rm -rf $(VENV) *.egg-info

@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Debian 12 comes with QEMU 7.2, under whose emulation of SVM one PVH guest in ten
-# dies of a triple fault, far fewer under 10.0 (docs/troubleshooting.md). Take the newer QEMU that the
-# same archive has in its backports. QEMU_BACKPORT=no keeps what is there.
+# Install a newer QEMU from backports on Debian 12. Its QEMU 7.2 emulates SVM such that
+# one PVH guest in ten dies of a triple fault; with 10.0 far fewer do
+# (docs/troubleshooting.md). QEMU_BACKPORT=no keeps the installed version.
 #
 # Usage: newer-qemu.sh [SUDO]
 set -eu
@@ -17,16 +17,16 @@ case "$(dpkg-query -W -f='${Version}' qemu-system-x86 2>/dev/null)" in
 *) exit 0 ;;
 esac
 
-# The archive of the machine's own apt, as in harness/apt.py.
+# The archive that this host's apt is configured for, as in harness/source/apt.py.
 mirror=$(apt-get indextargets --format '$(REPO_URI)|$(ORIGIN)|$(LABEL)|$(COMPONENT)' \
 	'Created-By: Packages' | awk -F'|' '$2 == "Debian" && $3 == "Debian" && $4 == "main" { print $1; exit }')
 advice="PVH guests may die of triple faults (docs/troubleshooting.md)"
 if [ -z "$mirror" ]; then
-	echo "No Debian archive to take a newer QEMU from: $advice."
+	echo "No Debian archive is configured, so QEMU was not updated: $advice."
 	exit 0
 fi
 
-echo "Installing QEMU from bookworm-backports, as 7.2 kills many PVH guests (QEMU_BACKPORT=no keeps it)."
+echo "Installing QEMU from bookworm-backports, because 7.2 kills many PVH guests (QEMU_BACKPORT=no keeps 7.2)."
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
 chmod 755 "$root"
@@ -40,4 +40,4 @@ apt() {
 		-o Dir::State::lists="$root/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= "$@"
 }
 apt update && apt install --yes --no-install-recommends --target-release bookworm-backports \
-	qemu-system-x86 qemu-utils >/dev/null || echo "That failed, QEMU stays as it is: $advice."
+	qemu-system-x86 qemu-utils >/dev/null || echo "Installation failed, so QEMU was not updated: $advice."

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The command line, ``evh``.
 
-Progress and errors go to stderr, results to stdout. Heavy imports wait until
-a command needs them, so that ``--help`` is instant.
+Progress and errors go to stderr, results to stdout. Commands import heavy
+modules only when they run, so that ``--help`` is instant.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from harness.core.signals import Interrupted, signals_end_cleanly
 
 
 class _Group(TyperGroup):
-    """Shows an EvhError as message and hint, with its exit code."""
+    """Turns an EvhError into a message, a hint and its exit code."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -53,20 +53,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="""
-    Event channels on real, nested Xen: build it, boot it, test it, look inside.
+    Test event channels on real, nested Xen: build, boot, test, debug.
 
-    Begin with [bold]evh run[/bold]: it gets and builds Xen and Linux with the
+    Start with [bold]evh run[/bold]: it fetches and builds Xen and Linux with the
     two patch series, boots them under QEMU, opens every event channel that
-    fits, and prints what arrived. The first time takes some 20 minutes, nearly
-    all of it compiling; afterwards what is built is used again.
+    fits, and checks that each delivers. The first run takes 10 to 15 minutes,
+    most of it compiling; later runs reuse what was built.
     """,
-    epilog="Exit codes: 0 pass, 1 fail, 2 wrong usage, 3 crash, 4 error of the harness or host, "
+    epilog="Exit codes: 0 pass, 1 fail, 2 wrong usage, 3 crash, 4 error in the harness or host, "
     "5 hang, 6 nothing ran. "
-    "More: docs/verdicts.md, docs/troubleshooting.md.",
+    "See also docs/verdicts.md, docs/troubleshooting.md.",
 )
 
 
-# In the order of the help page.
+# In the order of the help text.
 for command in (
     run.run, run.repro, build.build, build.boot, build.shell, host.doctor, host.clean, run.report,
 ):  # fmt: skip
@@ -74,13 +74,13 @@ for command in (
 
 
 def main() -> None:
-    """Entry point. What is no EvhError is a bug: a traceback, and exit code 4."""
+    """Entry point. Any exception other than EvhError is a bug: traceback and exit code 4."""
     try:
         app()
     except Exception:
         traceback.print_exc()
         print(
-            "evh: this is a bug in the harness; the traceback above and run.json say where",
+            "evh: this is a bug in the harness; see the traceback above and run.json",
             file=sys.stderr,
         )
         sys.exit(BUG)

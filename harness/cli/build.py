@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The commands that build, boot and look inside: build, boot, shell."""
+"""The commands ``build``, ``boot`` and ``shell``."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def build(
     xen_tree: XenTreeOption = None,
     linux_tree: LinuxTreeOption = None,
     stock: Annotated[
-        bool, typer.Option("--stock", help="Without the two series: what they are compared with.")
+        bool, typer.Option("--stock", help="Build without the two patch series, as a baseline.")
     ] = False,
     flavour: FlavourOption = RELEASE,
     guest: Annotated[
         list[str] | None,
-        typer.Option("--guest", metavar="KIND", help="What this kind of guest needs too. May be repeated."),
+        typer.Option("--guest", metavar="KIND", help="Also build what such a guest needs. May be repeated."),
     ] = None,
     jobs: JobsOption = None,
 ) -> None:
-    """Get the sources and build Xen, Linux, the in-guest tools and the images.
+    """Fetch the sources and build Xen, Linux, the in-guest tools and the images.
 
-    What is in the store already is not built again; what is missing says which of its inputs changed.
+    Artifacts in the store are reused; for each one that is rebuilt, the changed inputs are listed.
     """
     trees = checked_trees(xen_tree, linux_tree)
     if flavour not in FLAVOURS:
@@ -60,7 +60,7 @@ def build(
             components=components_of(guest or ()), **trees,
         )  # fmt: skip
     for name, key in built.keys.items():
-        print(f"{name:<14} {key[:16]}  {'in the store already' if built.hits.get(name) else 'built now'}")
+        print(f"{name:<14} {key[:16]}  {'from the store' if built.hits.get(name) else 'built now'}")
     for name in ("xen", "kernel", "dom0_image", "guest_initrd"):
         print(f"{name:<14} {getattr(built, name)}")
 
@@ -69,15 +69,15 @@ def boot(
     guest: Annotated[
         list[str] | None,
         typer.Option(
-            "--guest", metavar="KIND", help="Start such a guest too: pv64, pvh64, pvh32. May be repeated."
+            "--guest", metavar="KIND", help="Also start a guest: pv64, pvh64, pvh32. May be repeated."
         ),
     ] = None,
-    abi: Annotated[Abi, typer.Option("--abi", help="ABI that dom0 and the guests are told to use.")] = Abi.L3,
+    abi: Annotated[Abi, typer.Option("--abi", help="ABI that dom0 and the guests use.")] = Abi.L3,
     memory: Annotated[
         int,
-        typer.Option("--memory", min=512, metavar="MIB", help="RAM of the machine; dom0 gets half."),
+        typer.Option("--memory", min=512, metavar="MIB", help="The machine's RAM; dom0 gets half."),
     ] = 4096,
-    stock: Annotated[bool, typer.Option("--stock", help="Without the two series.")] = False,
+    stock: Annotated[bool, typer.Option("--stock", help="Build without the two patch series.")] = False,
     accel: AccelOption = Accel.AUTO,
     connect: ConnectOption = None,
     xen_tree: XenTreeOption = None,
@@ -87,7 +87,7 @@ def boot(
 ) -> None:
     """Boot a machine and keep it up until Ctrl-C.
 
-    Then, in another terminal:
+    To log in, from another terminal:
 
     [bold]evh shell[/bold]                            dom0
     [bold]evh shell pv64 -c 'dmesg | tail'[/bold]     one command in a guest
@@ -113,25 +113,25 @@ def boot(
 
 
 def shell(
-    where: Annotated[str, typer.Argument(metavar="GUEST", help="dom0, or a guest's name.")] = "dom0",
+    where: Annotated[str, typer.Argument(metavar="GUEST", help="dom0, or the name of a guest.")] = "dom0",
     command: Annotated[
         str | None,
         typer.Option(
             "--command",
             "-c",
-            help="Run this one command instead of a shell; its exit status is ours.",
+            help="Run this command instead of a shell and exit with its status.",
         ),
     ] = None,
-    runs: Annotated[Path, typer.Option("--runs", help="Folder of run folders.")] = Path("runs"),
+    runs: Annotated[Path, typer.Option("--runs", help="Folder that holds the run folders.")] = Path("runs"),
     accel: AccelOption = Accel.AUTO,
 ) -> None:
-    """A root shell in dom0 or in a guest.
+    """Open a root shell in dom0 or in a guest.
 
-    It goes into the machine that [bold]evh boot[/bold] or [bold]evh run --keep[/bold] keeps up;
-    where there is none, it boots one for as long as the shell lasts.
+    Uses the machine that [bold]evh boot[/bold] or [bold]evh run --keep[/bold] keeps up;
+    without one, boots a machine that lasts as long as the shell.
 
     [bold]evh shell[/bold]                            dom0
-    [bold]evh shell pv64[/bold]                       the guest of that name
+    [bold]evh shell pv64[/bold]                       the guest named pv64
     [bold]evh shell -c 'xl list'[/bold]               one command
     """
     from harness.dev.boot import booted
@@ -140,7 +140,7 @@ def shell(
     up = next(running(runs), None)
     with ExitStack() as stack:
         if up is not None:
-            print(f"evh: machine of {up[0]}", file=sys.stderr)
+            print(f"evh: using the machine of {up[0]}", file=sys.stderr)
             ssh = connect(up[1], where)
         else:
             if command is None and not sys.stdin.isatty():

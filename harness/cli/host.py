@@ -1,23 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The commands about this host: doctor, clean."""
+"""The commands ``doctor`` and ``clean``, which concern this host."""
 
 from __future__ import annotations
 
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from harness.cli.options import BUG
 
-if TYPE_CHECKING:
-    pass
-
 
 def doctor() -> None:
-    """Look at this host: what a run needs, and the next step for what is missing."""
+    """Check whether this host has what a run needs, and say how to get what is missing."""
     from harness.dev.doctor import doctor as checks
 
     worst = 0
@@ -31,13 +28,13 @@ def doctor() -> None:
 
 
 def clean(
-    store: Annotated[bool, typer.Option("--store/--no-store", help="What was downloaded and built.")] = True,
-    runs: Annotated[bool, typer.Option("--runs/--no-runs", help="Run folders under ./runs.")] = True,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    store: Annotated[bool, typer.Option("--store/--no-store", help="Remove downloads and builds.")] = True,
+    runs: Annotated[bool, typer.Option("--runs/--no-runs", help="Remove run folders under ./runs.")] = True,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Show how much space the store and the run folders take, and remove them.
+    """Show the disk space that the store and the run folders use, and remove them.
 
-    Folders of runs that are still under way stay.
+    Folders of runs that are still active stay.
     """
     from harness.dev.clean import is_run_dir, refuse_while_used, size_of, under_way
     from harness.store.artifacts import Store
@@ -56,14 +53,14 @@ def clean(
     sizes = {path: size_of(path) for path in doomed}
     for path, size in sizes.items():
         print(f"{size / (1 << 20):10,.1f} MiB  {path}")
-    print(f"{sum(sizes.values()) / (1 << 20):10,.1f} MiB  in all")
+    print(f"{sum(sizes.values()) / (1 << 20):10,.1f} MiB  total")
     if not yes and not (sys.stdin.isatty() and typer.confirm("Remove them?")):
-        print("nothing was removed; --yes removes without asking", file=sys.stderr)
+        print("nothing was removed; pass --yes to remove without confirmation", file=sys.stderr)
         return
     for path in doomed:
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink()
-    print(f"removed {len(doomed)}")
+    print(f"removed {len(doomed)} folders and files")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Options that several commands share, and how an error is shown."""
+"""Options that several commands share, and the printing of errors."""
 
 from __future__ import annotations
 
@@ -23,13 +23,11 @@ class Accel(enum.StrEnum):
     TCG = "tcg"
 
 
-# Options that several commands share.
-
 AccelOption = Annotated[
     Accel,
     typer.Option(
         "--accel",
-        help="QEMU's accelerator. [bold]auto[/bold] takes KVM only where it truly runs nested Xen.",
+        help="QEMU's accelerator. [bold]auto[/bold] uses KVM only if it runs nested Xen in a trial boot.",
     ),
 ]
 ConnectOption = Annotated[
@@ -37,7 +35,7 @@ ConnectOption = Annotated[
     typer.Option(
         "--connect",
         metavar="URI",
-        help="libvirt host, e.g. qemu:///system or qemu+ssh://host/system. Without it: no daemon, this host.",
+        help="libvirt URI, e.g. qemu:///system or qemu+ssh://host/system (default: this host, no daemon).",
     ),
 ]
 XenTreeOption = Annotated[
@@ -45,7 +43,7 @@ XenTreeOption = Annotated[
     typer.Option(
         "--xen-tree",
         metavar="PATH",
-        help="Your own Xen tree instead of pristine source plus series.",
+        help="Build your own Xen tree instead of the pristine source with the patch series.",
     ),
 ]
 LinuxTreeOption = Annotated[
@@ -53,7 +51,7 @@ LinuxTreeOption = Annotated[
     typer.Option(
         "--linux-tree",
         metavar="PATH",
-        help="Your own Linux tree instead of pristine source plus series.",
+        help="Build your own Linux tree instead of the pristine source with the patch series.",
     ),
 ]
 FlavourOption = Annotated[
@@ -61,14 +59,15 @@ FlavourOption = Annotated[
     typer.Option(
         "--flavour",
         metavar="|".join(FLAVOURS),
-        help="How Xen is built: [bold]debug[/bold] with its assertions, [bold]ubsan[/bold] with checks for "
-        "undefined behaviour, [bold]coverage[/bold] with counters of what ran.",
+        help="Build flavour. Xen: [bold]debug[/bold] enables assertions, [bold]ubsan[/bold] checks for "
+        "undefined behaviour, [bold]coverage[/bold] counts executed lines. Linux: [bold]linux-debug[/bold], "
+        "[bold]linux-kasan[/bold] (docs/repro.md).",
     ),
 ]
 JobsOption = Annotated[
     int | None,
     typer.Option(
-        "--jobs", "-j", min=1, metavar="N", help="Compilers side by side. Without it: one per core."
+        "--jobs", "-j", min=1, metavar="N", help="Parallel compiler processes (default: one per core)."
     ),
 ]
 RunDirOption = Annotated[
@@ -76,7 +75,7 @@ RunDirOption = Annotated[
     typer.Option(
         "--run-dir",
         metavar="PATH",
-        help="Folder for consoles and results. Without it: a new one under ./runs.",
+        help="Folder for consoles and results (default: a new one under ./runs).",
     ),
 ]
 
@@ -88,13 +87,18 @@ def make_progress() -> Progress:
 
 
 class Trees(TypedDict):
-    """A developer's own trees, where given."""
+    """The user's own source trees; None if not given."""
 
     xen_tree: Path | None
     linux_tree: Path | None
 
 
 def checked_trees(xen: Path | None, linux: Path | None) -> Trees:
+    """The given trees with absolute paths.
+
+    Raises:
+        UserError: a path is no folder, or not the top folder of a Xen or Linux tree.
+    """
     for option, path, sign in (
         ("--xen-tree", xen, "xen/common"),
         ("--linux-tree", linux, "kernel/sched"),
@@ -103,17 +107,17 @@ def checked_trees(xen: Path | None, linux: Path | None) -> Trees:
             raise UserError(f"{option} {path}: no such folder", hint="Name the top folder of a source tree.")
         if path is not None and not (path / sign).is_dir():
             raise UserError(
-                f"{option} {path} does not look like that source tree: it has no {sign}",
-                hint="Name its top folder.",
+                f"{option} {path} is not such a source tree: it has no {sign}",
+                hint="Name the top folder of a source tree.",
             )
     return Trees(xen_tree=xen and xen.resolve(), linux_tree=linux and linux.resolve())
 
 
-BUG = 4
+BUG = 4  # exit code of errors in the harness or host
 
 
 def tell(error: EvhError) -> None:
-    """An error as a person sees it: message, next step."""
+    """Print an error on stderr: its message, then the hint."""
     print(f"evh: {error.message}", file=sys.stderr)
     if error.hint:
         print(f"hint: {error.hint}", file=sys.stderr)

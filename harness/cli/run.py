@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The commands that run cells and show what came of them: run, repro, report."""
+"""The commands that run cells and report results: ``run``, ``repro``, ``report``."""
 
 from __future__ import annotations
 
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from harness.run.record import RunRecord
 
 
-# Commands.
-
-
 def run(
     files: Annotated[
         list[str] | None,
@@ -67,24 +64,24 @@ def run(
             "--seed",
             "--seeds",
             metavar="N|A-B",
-            help="What tests that draw from a seed draw from: each with each. Without it: 1.",
+            help="Seeds for randomized tests; each test runs once per seed (default: 1).",
         ),
     ] = "",
     flavour: FlavourOption = "",
     xtf: Annotated[
         Path | None,
-        typer.Option("--xtf", metavar="PATH", help="A checkout of XTF: its PV tests, built and run too."),
+        typer.Option("--xtf", metavar="PATH", help="Also build and run the PV tests of this XTF checkout."),
     ] = None,
     minutes: Annotated[
         float,
-        typer.Option("--minutes", min=0, metavar="M", help="How long each storm of the stress suite lasts."),
+        typer.Option("--minutes", min=0, metavar="M", help="Duration of each storm in the stress suite."),
     ] = 0,
     keyword: Annotated[
         str,
-        typer.Option("-k", metavar="EXPRESSION", help="Only tests whose names match, as in pytest."),
+        typer.Option("-k", metavar="EXPRESSION", help="Only tests whose names match, as pytest's -k."),
     ] = "",
     cell: Annotated[
-        str, typer.Option("--cell", metavar="ID", help="This one cell; a failure prints its id.")
+        str, typer.Option("--cell", metavar="ID", help="Only the cell with this ID, as a failure prints it.")
     ] = "",
     accel: AccelOption = Accel.AUTO,
     connect: ConnectOption = None,
@@ -96,18 +93,18 @@ def run(
         bool,
         typer.Option(
             "--keep",
-            help="Stop at the first test that does not pass and leave its machine up, for `evh shell`.",
+            help="Stop at the first test that does not pass and keep its machine up for `evh shell`.",
         ),
     ] = False,
 ) -> None:
     """Build, boot, test, and print the verdicts.
 
-    [bold]evh run[/bold]                              what `make run` does
+    [bold]evh run[/bold]                              the same as `make run`
     [bold]evh run --suite smoke --abi fifo[/bold]     the smoke suite's FIFO cells
-    [bold]evh run --suite race --seeds 1-50[/bold]    the race suite, fifty times otherwise
-    [bold]evh run --flavour ubsan --suite abuse[/bold]   on a Xen that reports undefined behaviour
-    [bold]evh run my_test.py[/bold]                   your own test
-    [bold]evh run --xen-tree ~/xen -k raw[/bold]      your own Xen, raw tests
+    [bold]evh run --suite race --seeds 1-50[/bold]    the race suite with fifty seeds
+    [bold]evh run --flavour ubsan --suite abuse[/bold]   with a Xen that reports undefined behaviour
+    [bold]evh run my_test.py[/bold]                   your own tests
+    [bold]evh run --xen-tree ~/xen -k raw[/bold]      the raw tests on your own Xen
     """
     from harness.run.run import RunRequest
     from harness.run.run import run as do_run
@@ -139,7 +136,7 @@ def run(
 
 
 def _tell_run(folder: Path, record: RunRecord) -> NoReturn:
-    """A run's tables and page; its exit code is ours."""
+    """Print a run's report, write its page and exit with the run's exit code."""
     from harness.report.html import write_html
     from harness.report.text import print_report
 
@@ -151,37 +148,37 @@ def _tell_run(folder: Path, record: RunRecord) -> NoReturn:
 
 
 def repro(
-    cell: Annotated[str, typer.Argument(metavar="ID", help="A cell's id, as a verdict prints it.")],
+    cell: Annotated[str, typer.Argument(metavar="ID", help="ID of a cell, as a failure prints it.")],
     where: Annotated[
         Path | None,
-        typer.Option("--run", metavar="RUN", help="Run folder. Without it: the newest that has the cell."),
+        typer.Option("--run", metavar="RUN", help="Run folder (default: the newest run with this cell)."),
     ] = None,
     gdb: Annotated[
         bool,
-        typer.Option("--gdb", help="Open gdb on it, with the symbols of Xen and of the bare guest."),
+        typer.Option("--gdb", help="Debug it in gdb, with the symbols of Xen and the bare guest."),
     ] = False,
     gdb_command: Annotated[
         list[str] | None,
         typer.Option(
             "--gdb-command",
             metavar="COMMAND",
-            help="With --gdb: run this, and end; no terminal is needed. May be repeated.",
+            help="With --gdb: run this gdb command and exit; needs no terminal. May be repeated.",
         ),
     ] = None,
 ) -> None:
-    """Replay one cell of an earlier run, with the very Xen that it ran on.
+    """Run one cell of an earlier run again, on the same build of Xen.
 
-    A cell that counts instructions (the race and abuse suites) gives the same console bit by bit;
-    that is checked.
+    A deterministic cell (the race and abuse suites, which count instructions) must give a
+    bit-identical console; this is checked.
 
-    [bold]evh repro ID[/bold]                         again
-    [bold]evh repro ID --gdb[/bold]                   the same, in gdb (docs/repro.md)
+    [bold]evh repro ID[/bold]                         run the cell again
+    [bold]evh repro ID --gdb[/bold]                   run it in gdb (docs/repro.md)
     """
     from harness.dev.repro import repro as do_repro
     from harness.dev.repro import repro_in_gdb
 
     if gdb_command and not gdb:
-        raise UserError("--gdb-command is for --gdb", hint="Add --gdb.")
+        raise UserError("--gdb-command needs --gdb", hint="Add --gdb.")
     with make_progress() as progress:
         if gdb:
             code = repro_in_gdb(cell, where=where, progress=progress, commands=gdb_command or ())
@@ -193,10 +190,10 @@ def repro(
 def report(
     run: Annotated[
         Path | None,
-        typer.Argument(metavar="RUN", help="A run folder. Without it: the newest under ./runs."),
+        typer.Argument(metavar="RUN", help="Run folder (default: the newest under ./runs)."),
     ] = None,
 ) -> None:
-    """Print a run's tables again, and write its HTML page anew."""
+    """Print a run's report and rewrite its HTML page."""
     from harness.report.html import write_html
     from harness.report.text import print_report
     from harness.run.record import RUN_JSON, load
@@ -205,7 +202,7 @@ def report(
         found = sorted(Path("runs").glob(f"*/{RUN_JSON}"), key=lambda p: p.stat().st_mtime)
         if not found:
             raise UserError(
-                "there is no run under ./runs yet", hint="evh run makes one; or name a run folder."
+                "there is no run under ./runs yet", hint="Start one with evh run, or name a run folder."
             )
         run = found[-1]
     folder, record = load(run)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Progress on stderr: which steps are running, and for how long.
+"""Progress on stderr: the steps under way and how long each has taken.
 
-On a terminal each running step has a live line. Elsewhere (CI, a pipe) plain
-lines are printed, with the seconds since the start.
+A terminal shows one live line for each step; elsewhere (CI, a pipe) plain
+lines carry the seconds since the start.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.spinner import Spinner
 
-# Seconds; shorter steps are not shown.
+from harness.core.text import duration
+
+# Seconds: shorter steps are not shown.
 QUIET = 2.0
-# Seconds between two lines about the same step when there is no terminal.
+# Seconds between two lines about one step when there is no terminal.
 HEARTBEAT = 30.0
 
 
 class Step:
-    """A running step. ``update`` shows how far it has got."""
+    """A step under way; ``update`` sets its progress."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -41,16 +43,16 @@ class Step:
         return time.monotonic() - self.started
 
     def update(self, detail: str) -> None:
-        """Replace the detail shown after the name, e.g. "1234 objects"."""
+        """Replace the detail shown after the name, such as "1234 objects"."""
         self.detail = detail
 
     def line(self) -> str:
         """Name, elapsed time and detail in one line."""
-        return f"{self.name}: {clock(self.elapsed)}{', ' + self.detail if self.detail else ''}"
+        return f"{self.name}: {duration(self.elapsed)}{', ' + self.detail if self.detail else ''}"
 
 
 class Progress:
-    """Reports steps; may be used from several threads at once.
+    """Reports steps; thread-safe.
 
     Attributes:
         timings: (name, seconds) of every finished step, in the order they ended.
@@ -68,7 +70,7 @@ class Progress:
         self._idle = threading.Event()
 
     def say(self, text: str) -> None:
-        """Print ``text``, above the live lines if there are any."""
+        """Print ``text``, above any live lines."""
         with self._lock:
             if self._console.is_terminal:
                 self._console.print(text)
@@ -80,10 +82,9 @@ class Progress:
 
     @contextmanager
     def step(self, name: str, *, announce_end: bool = True) -> Iterator[Step]:
-        """Time a step; it is shown once it has taken longer than ``QUIET`` seconds.
+        """Time a step; it is shown once it has taken ``QUIET`` seconds.
 
         Args:
-            name: what the step does.
             announce_end: False if the caller reports the end itself.
         """
         step = Step(name)
@@ -122,12 +123,12 @@ class Progress:
             self._steps.remove(step)
             self.timings.append((step.name, step.elapsed))
             if step.elapsed >= QUIET and step.announce_end:
-                self.say(f"{step.name}: {how} {clock(step.elapsed)}")
+                self.say(f"{step.name}: {how} {duration(step.elapsed)}")
             if not self._steps:
                 self._rest()
 
     def _rest(self) -> None:
-        """Stop the live lines and the ticker: no step is running."""
+        """Stop the live lines and the ticker when no step is left."""
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -146,8 +147,8 @@ class Progress:
         long = [step for step in self._steps if step.elapsed >= QUIET]
         if self._console.is_terminal:
             if long and self._live is None:
-                # No redirection: pytest also replaces sys.stdout while a test runs, and whichever
-                # of the two restored it last would win.
+                # No redirection: pytest also replaces sys.stdout while a test runs, and
+                # whichever stream is restored last would stay.
                 self._live = Live(
                     console=self._console, transient=True, refresh_per_second=4,
                     redirect_stdout=False, redirect_stderr=False,
@@ -160,11 +161,3 @@ class Progress:
             if step.spoken is None or step.elapsed - step.spoken >= HEARTBEAT:
                 step.spoken = step.elapsed
                 self.say(step.line())
-
-
-def clock(seconds: float) -> str:
-    """Format seconds: ``8.2 s``, ``3 min 05 s``."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02} s"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A machine for a person to look into: built, booted, with the guests that they asked for."""
+"""Build and boot a machine with the requested guests, for interactive use."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def components_of(guests: Sequence[str]) -> frozenset[str]:
-    """What has to be built for these kinds of guest.
+    """Components that these kinds of guest need.
 
     Raises:
-        UserError: one is not known.
+        UserError: a kind is unknown.
     """
     for kind in guests:
         if kind not in KINDS:
@@ -44,13 +44,14 @@ def booted(
     xen_tree: Path | None = None,
     linux_tree: Path | None = None,
 ) -> tuple[Machine, Path]:
-    """A machine that is up, with guests named after their kinds; the stack closes it.
+    """Build and boot a machine, and start guests named after their kinds.
 
     Args:
+        stack: closes the machine.
         memory: MiB of the machine; dom0 gets half.
 
     Returns:
-        The machine, and its run folder.
+        The machine and its run folder.
 
     Raises:
         UserError, InfraError, MachineLost.
@@ -77,7 +78,7 @@ def booted(
             Machine(built, spec, run_dir=folder, accelerator=accelerator, progress=progress, uri=connect)
         )
         machine.boot()
-    progress.say(f"dom0 answers over SSH, {machine.boot_seconds:.1f} s after QEMU's start")
+    progress.say(f"dom0 answers over SSH {machine.boot_seconds:.1f} s after QEMU started")
     for number, kind in enumerate(guests):
         name = kind if kind not in guests[:number] else f"{kind}-{number}"
         with progress.step(f"start guest {name}"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What `evh clean` may remove, and what it must not."""
+"""Rules of `evh clean`: which folders it may remove, and when."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from harness.run.record import load
 
 
 def refuse_while_used(root: Path, live: list[Path]) -> None:
-    """Keep a build or a run that is under way from losing what it stands on.
+    """Refuse to remove the store while a build or a run uses it.
 
     Args:
-        root: of the store.
-        live: folders of runs that are under way.
+        root: folder of the store.
+        live: folders of active runs.
 
     Raises:
-        UserError: there is such a run, or some process holds a lock of the store.
+        UserError: ``live`` is not empty, or a process holds a lock of the store.
     """
     if live:
         raise UserError(
-            f"a run is under way in {live[0]}, and boots from the store",
-            hint="End it, or remove run folders alone: evh clean --no-store.",
+            f"the run in {live[0]} is active and boots from the store",
+            hint="Stop it, or remove only run folders: evh clean --no-store.",
         )
     for path in sorted((root / "locks").glob("*")):
         with path.open() as lock:
@@ -32,13 +32,13 @@ def refuse_while_used(root: Path, live: list[Path]) -> None:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as e:
                 raise UserError(
-                    f"a build is under way: {path.name} is locked in {root}",
-                    hint="Wait for it, or remove run folders alone: evh clean --no-store.",
+                    f"a build is active: it holds the lock {path.name} in {root}",
+                    hint="Wait for it, or remove only run folders: evh clean --no-store.",
                 ) from e
 
 
 def is_run_dir(path: Path) -> bool:
-    """Whether a folder was made by us: nothing else is ever removed."""
+    """Whether ``path`` is a run folder; `evh clean` removes no other folder under ``runs``."""
     return (
         path.is_dir()
         and not path.is_symlink()
@@ -47,7 +47,7 @@ def is_run_dir(path: Path) -> bool:
 
 
 def under_way(path: Path) -> bool:
-    """Whether a run's process, or a machine that it keeps up, is there."""
+    """Whether a run is active, or keeps its machine up."""
     if any(folder == path for folder, _ in running(path.parent)):
         return True
     try:
@@ -57,6 +57,6 @@ def under_way(path: Path) -> bool:
 
 
 def size_of(path: Path) -> int:
-    """Bytes that a file or folder takes on the disk (sparse files count what they use)."""
+    """Bytes that a file or folder uses on disk; of a sparse file, only its allocated blocks."""
     files = [path, *path.rglob("*")] if path.is_dir() and not path.is_symlink() else [path]
     return sum(file.lstat().st_blocks * 512 for file in files)

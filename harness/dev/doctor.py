@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What this host can do: the accelerator to use, and `evh doctor`."""
+"""Checks of this host, for `evh doctor`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harness.core.errors import EvhError
 from harness.machine.accelerator import choose_accelerator
 
 QEMU = "qemu-system-x86_64"
-# A machine of 4 GiB, and compilers beside it.
+# A machine has 4 GiB; compilers may run beside it.
 _MEMORY_FAIL_MIB, _MEMORY_WARN_MIB = 4096, 10240
 # Two source trees, two build trees, images and a few runs.
 _DISK_FAIL_GIB, _DISK_WARN_GIB = 6, 12
@@ -30,8 +30,8 @@ class Check:
     """One line of `evh doctor`.
 
     Attributes:
-        status: ``ok``, ``warn`` (a run may do without) or ``fail``.
-        next_step: what to do about it; empty where all is well.
+        status: ``ok``, ``warn`` (a run may work without it) or ``fail``.
+        next_step: how to fix it; empty if ``ok``.
     """
 
     name: str
@@ -40,28 +40,24 @@ class Check:
     next_step: str = ""
 
 
-# doctor.
-
-
 def doctor(*, store: Path | None = None, root: Path = Path("/")) -> list[Check]:
-    """Look at all that a run needs.
+    """Check everything that a run needs.
 
     Args:
-        store: where artifacts go, for the free space; None is the default
-            store's place.
-        root: where proc, sys and dev are looked for.
+        store: folder whose disk must have free space; None: the default store.
+        root: folder that contains proc, sys and dev.
     """
     place = store or paths.cache()
     checks: list[Callable[[], Check]] = [
         _check_python,
         _check_qemu,
-        lambda: _check_program("qemu-img", "qemu-utils", "throw-away disks"),
+        lambda: _check_program("qemu-img", "qemu-utils", "temporary disks"),
         _check_libvirt,
         lambda: _check_program("mmdebstrap", "mmdebstrap", "dom0's root file system"),
         lambda: _check_program("mke2fs", "e2fsprogs", "dom0's disk image"),
         lambda: _check_program("gcc", "build-essential", "Xen, Linux and the tools"),
-        lambda: _check_program("flex", "flex", "Linux' Kconfig"),
-        lambda: _check_program("bison", "bison", "Linux' Kconfig"),
+        lambda: _check_program("flex", "flex", "Linux's Kconfig"),
+        lambda: _check_program("bison", "bison", "Linux's Kconfig"),
         lambda: _check_ccache(),
         lambda: _check_memory(root),
         lambda: _check_disk(place),
@@ -99,17 +95,17 @@ def _check_program(program: str, package: str, purpose: str) -> Check:
 
 def _check_ccache() -> Check:
     if shutil.which("ccache"):
-        return Check(name="ccache", status="ok", text="compilers are cached")
+        return Check(name="ccache", status="ok", text="compiler output is cached")
     return Check(
         name="ccache",
         status="warn",
-        text="missing: a rebuild after a one-line change takes minutes",
+        text="missing: without it, a rebuild after a one-line change takes minutes",
         next_step="apt install ccache",
     )
 
 
 def _check_qemu() -> Check:
-    said = _say([QEMU, "--version"])
+    said = _output_of([QEMU, "--version"])
     found = re.search(r"version (\d+)\.(\d+)\S*", said or "")
     if not found:
         return Check(
@@ -120,14 +116,14 @@ def _check_qemu() -> Check:
         return Check(
             name="qemu",
             status="warn",
-            text=f"{version}: under TCG 7.2 kills one PVH guest in ten, 10.0 far fewer (troubleshooting.md)",
-            next_step="`make setup` takes 10.0 on Debian 12 unless QEMU_BACKPORT=no; KVM does not need it",
+            text=f"{version}: under TCG, 7.2 kills one PVH guest in ten, 10.0 far fewer (troubleshooting.md)",
+            next_step="on Debian 12 `make setup` installs 10.0 unless QEMU_BACKPORT=no; not needed with KVM",
         )
     return Check(name="qemu", status="ok", text=version)
 
 
-# In a process of its own: the embedded driver allows one root for a process'
-# life, and a broken one may take the process along.
+# Runs in a separate process: the embedded driver can be opened with only one
+# root per process, and a broken driver may crash the process.
 _LIBVIRT_PROBE = """
 from harness.machine.hypervisor import open_hypervisor
 connection = open_hypervisor().connection
@@ -159,16 +155,16 @@ def _check_libvirt() -> Check:
         return Check(
             name="libvirt",
             status="fail",
-            text="the embedded QEMU driver does not answer within 60 s",
-            next_step="see whether `qemu-system-x86_64 --version` answers at all",
+            text="the embedded QEMU driver did not answer within 60 s",
+            next_step="check that `qemu-system-x86_64 --version` works",
         )
     if probe.returncode:
-        words = (probe.stderr.strip().splitlines() or ["it died"])[-1]
+        words = (probe.stderr.strip().splitlines() or ["the probe died without a message"])[-1]
         return Check(
             name="libvirt",
             status="fail",
             text=f"the embedded QEMU driver does not start: {words}",
-            next_step="apt install libvirt-daemon-driver-qemu libvirt-daemon-system (no daemon has to run)",
+            next_step="apt install libvirt-daemon-driver-qemu libvirt-daemon-system (no daemon needs to run)",
         )
     return Check(
         name="libvirt", status="ok", text=f"{probe.stdout.strip()}, embedded QEMU driver, no daemon"
@@ -185,7 +181,7 @@ def _check_memory(root: Path) -> Check:
             name="memory",
             status="fail",
             text=f"{text}, less than the smallest machine needs",
-            next_step="close something, or use a host with 8 GiB or more",
+            next_step="free some memory, or use a host with 8 GiB or more",
         )
     if mib < _MEMORY_WARN_MIB:
         return Check(
@@ -207,12 +203,12 @@ def _check_disk(place: Path) -> Check:
         return Check(
             name="disk",
             status="fail",
-            text=f"{text}, {_DISK_FAIL_GIB} are needed",
-            next_step="`evh clean`, or point XDG_CACHE_HOME to a larger disk",
+            text=f"{text}, {_DISK_FAIL_GIB} GiB are needed",
+            next_step="run `evh clean`, or point XDG_CACHE_HOME to a larger disk",
         )
     if gib < _DISK_WARN_GIB:
         return Check(
-            name="disk", status="warn", text=text, next_step=f"{_DISK_WARN_GIB} GiB are comfortable"
+            name="disk", status="warn", text=text, next_step=f"{_DISK_WARN_GIB} GiB are recommended"
         )
     return Check(name="disk", status="ok", text=text)
 
@@ -223,7 +219,7 @@ def _check_cores() -> Check:
         return Check(
             name="cores",
             status="warn",
-            text="1: tests with two vCPUs will take long",
+            text="1: tests with two vCPUs will be slow",
             next_step="use a host with two cores or more",
         )
     return Check(name="cores", status="ok", text=str(cores))
@@ -232,30 +228,30 @@ def _check_cores() -> Check:
 def _check_accelerator(root: Path) -> Check:
     accelerator = choose_accelerator(root=root)
     if accelerator.kind == "kvm":
-        more = "" if accelerator.proven else " (a trial boot proves it at the first run)"
+        more = "" if accelerator.proven else " (the first run verifies it with a trial boot)"
         return Check(name="accelerator", status="ok", text=accelerator.reason + more)
     return Check(
         name="accelerator",
         status="warn",
         text=accelerator.reason,
-        next_step="it works, slower; for KVM use a host with nested virtualisation",
+        next_step="works, but is slower; KVM needs a host with nested virtualisation",
     )
 
 
 def _check_sources() -> Check:
-    """Whether the machine's own apt reaches the source packages."""
+    """Whether this host's apt can fetch the source packages."""
     from harness.source import apt
 
     mirror = apt.mirror()
     name = "sources"
-    otherwise = "`evh run` takes upstream tarballs instead; or --xen-tree and --linux-tree"
+    otherwise = "`evh run` will use upstream tarballs instead, or pass --xen-tree and --linux-tree"
     if mirror is None:
         return Check(
-            name=name, status="warn", text="no apt with a Debian archive", next_step=otherwise
+            name=name, status="warn", text="apt has no Debian archive configured", next_step=otherwise
         )
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "InRelease"
-        said = _say(
+        said = _output_of(
             [
                 "/usr/lib/apt/apt-helper",
                 *("-o", "Acquire::http::Timeout=8", "-o", "Acquire::https::Timeout=8"),
@@ -271,10 +267,10 @@ def _check_sources() -> Check:
         return Check(
             name=name,
             status="warn",
-            text=f"apt does not reach the source index of {_SUITE}",
-            next_step=f"look at the network and apt's proxy; {otherwise}",
+            text=f"apt cannot fetch the source index of {_SUITE}",
+            next_step=f"check the network and apt's proxy; {otherwise}",
         )
-    return Check(name=name, status="ok", text=f"apt reaches the source packages of {_SUITE}")
+    return Check(name=name, status="ok", text=f"apt can fetch the source packages of {_SUITE}")
 
 
 def _user() -> str:
@@ -284,7 +280,7 @@ def _user() -> str:
 
 
 def _check_unshare() -> Check:
-    """What mmdebstrap needs to work without root."""
+    """Whether mmdebstrap can work without root."""
     name = "user namespaces"
     if os.getuid() == 0:
         return Check(name=name, status="ok", text="not needed as root")
@@ -305,19 +301,19 @@ def _check_unshare() -> Check:
                 text=f"{path} has no line for {user}",
                 next_step=f"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}",
             )
-    if _say(["unshare", "--user", "--map-root-user", "true"]) is None:
+    if _output_of(["unshare", "--user", "--map-root-user", "true"]) is None:
         return Check(
             name=name,
             status="fail",
-            text="the kernel lets no ordinary user make a user namespace",
+            text="the kernel does not let unprivileged users create user namespaces",
             next_step="sysctl kernel.unprivileged_userns_clone=1, or on Ubuntu "
             "kernel.apparmor_restrict_unprivileged_userns=0",
         )
-    return Check(name=name, status="ok", text="newuidmap and a range of ids are there")
+    return Check(name=name, status="ok", text="newuidmap and a range of subordinate ids are available")
 
 
-def _say(command: Sequence[str], *, timeout: float = 20) -> str | None:
-    """What a command prints; None if it is missing, fails or hangs."""
+def _output_of(command: Sequence[str], *, timeout: float = 20) -> str | None:
+    """Output of a command; None if it is missing, fails or exceeds ``timeout`` seconds."""
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=timeout, check=True

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""gdb on a bare guest's deterministic boot, with the symbols of Xen and of the guest.
+"""gdb on a bare guest's deterministic boot, with the symbols of Xen and the guest.
 
-A machine with one CPU is recorded by QEMU and the recording replayed, so that
-stops change nothing and single steps can be taken back. QEMU 7.2 refuses to
-record a machine with more CPUs; its instruction counter makes the same run
-again all the same, exactly up to the first stop (docs/repro.md).
+QEMU records a machine with one CPU and replays the recording, so stops do not
+change the run and single steps can be reversed. QEMU 7.2 refuses to record a
+machine with more CPUs; its instruction counter still repeats the same run,
+exactly up to the first stop (docs/repro.md).
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from harness.machine.direct import watch
 from harness.run.record import BootRecord
 
 RECORDING = "rrfile=recording,rrsnapshot=init"
-# Where QEMU keeps the state that a replay starts, and steps back, from.
+# Holds the snapshots that a replay starts from and steps back to.
 DISK = ("-drive", "file=states.qcow2,if=none,id=states")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Debug:
-    """What gdb did.
+    """Result of a gdb session.
 
     Attributes:
         code: gdb's exit code.
-        console: what the machine said under gdb.
-        recorded: console of the recording; None where there is none.
+        console: the machine's console under gdb.
+        recorded: the recording's console; None without a recording.
     """
 
     code: int
@@ -47,9 +47,9 @@ class Debug:
 
 
 def sources_of(built: Built) -> str:
-    """A folder from which the names in Xen's debug information lead to its sources, if they are there.
+    """The folder against which gdb resolves the source paths of Xen's debug info; empty if it is gone.
 
-    They are relative to the objects, which were beside the tree.
+    Those paths are relative to the build folder, which was a sibling of the source tree.
     """
     trees = built.xen.parent.parent.parent / "trees"
     beside = sorted(path for path in trees.glob("*") if path.is_dir()) if trees.is_dir() else []
@@ -59,12 +59,13 @@ def sources_of(built: Built) -> str:
 def debug(
     boot: BootRecord, *, built: Built, folder: Path, commands: Sequence[str], say: Callable[[str], None]
 ) -> Debug:
-    """Run gdb on ``boot`` until it ends.
+    """Run gdb on ``boot`` until gdb exits.
 
     Args:
-        boot: as it stands in run.json; made deterministic if it was not.
-        folder: empty; gets the recording, the consoles and gdb's script.
-        commands: gdb's, one after the other without a terminal; none: a person types them.
+        boot: as recorded in run.json; it is made deterministic if it was not.
+        folder: an empty folder for the recording, the consoles and gdb's script.
+        commands: gdb commands to run in order without a terminal; empty: an interactive session.
+        say: prints a line for the user.
 
     Raises:
         InfraError: gdb or QEMU is missing, or the recording failed.
@@ -85,12 +86,12 @@ def debug(
         return [qemu, *told, *(DISK if mode else ())]
 
     if not alone:
-        say(f"QEMU records no machine with {boot.vcpus + 1} CPUs: the run is made again instead")
+        say(f"QEMU cannot record a machine with {boot.vcpus + 1} CPUs: repeating the run instead")
     recorded = record(words("record"), folder) if alone else None
     console = folder / "console-gdb.log"
     replay = words("replay" if alone else "")
     replay[replay.index("-serial") + 1] = f"file:{console.name}"
-    # Not in gdb's process group: Ctrl-C is for gdb. Nor is it left behind if gdb is killed.
+    # QEMU gets its own session, so that Ctrl-C reaches only gdb, and SIGTERM if gdb is killed.
     guard = ["setsid", "setpriv", "--pdeathsig", "TERM"]
     script = folder / "session.gdb"
     script.write_text(
@@ -101,7 +102,7 @@ def debug(
         )
     )  # fmt: skip
     argv = [gdb, "-q", "-nx", *(["-batch"] if commands else []), "-x", script.name]
-    before = signal.signal(signal.SIGINT, lambda number, frame: None)  # theirs, while gdb runs
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)  # Ctrl-C is for gdb
     try:
         code = subprocess.run(argv, cwd=folder, check=False).returncode
     finally:
@@ -119,7 +120,7 @@ def render(
     commands: Sequence[str],
     sources: str = "",
 ) -> str:
-    """gdb's script."""
+    """Text of the gdb script."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("harness.dev"),
         undefined=jinja2.StrictUndefined,
@@ -138,26 +139,32 @@ def render(
 
 
 def record(argv: Sequence[str], folder: Path) -> Path:
-    """Record a boot in ``folder``; gives the console.
+    """Record a boot in ``folder``.
+
+    Args:
+        argv: QEMU's command.
+
+    Returns:
+        Path of the console.
 
     Raises:
-        InfraError: QEMU could not.
+        InfraError: QEMU failed, or did not end before its deadline.
     """
     image = process.need("qemu-img", package="qemu-utils")
     disk = folder / "states.qcow2"
-    process.run([image, "create", "-q", "-f", "qcow2", disk, "1M"], what="make a disk for QEMU's states")
+    process.run([image, "create", "-q", "-f", "qcow2", disk, "1M"], what="create a disk for QEMU's snapshots")
     console = folder / "console-recorded.log"
     deadline = bare.COUNTED_DEADLINE
     _, problem, late = watch(argv, folder=folder, console=console, deadline=deadline)
     if problem:
-        raise InfraError(f"the run could not be recorded: {problem}", hint=f"Its console: {console}.")
+        raise InfraError(f"the run could not be recorded: {problem}", hint=f"See its console: {console}.")
     if late:
-        raise InfraError(f"the run did not end within {deadline:.0f} s", hint=f"Its console: {console}.")
+        raise InfraError(f"the run did not end within {deadline:.0f} s", hint=f"See its console: {console}.")
     return console
 
 
 def clear(folder: Path) -> None:
-    """Remove what is large: the recording and the states."""
+    """Remove the large files, that is the recording and the snapshots, and links into the store."""
     for name in ("recording", "states.qcow2", "guests.cpio"):
         (folder / name).unlink(missing_ok=True)
     for name in ("xen", "kernel", "bundle"):

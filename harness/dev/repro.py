@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`evh repro`: one cell of an earlier run again, with what that run was built of.
+"""`evh repro`: run one cell of an earlier run again, on the same build.
 
-What was built is taken out of the store by the keys in run.json, so that the
-hypervisor under test is the very same; where it is gone it is built again
-from this tree, and what differs is said. A deterministic cell is then
-compared with the recorded console, byte for byte.
+The artifacts come out of the store by the keys in run.json, so the hypervisor
+under test is identical. Missing artifacts are rebuilt from this tree, and
+those that differ are listed. The console of a deterministic cell is then
+compared with the recorded one, byte for byte.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Earlier:
-    """A cell in a run that had it."""
+    """A cell and the run that recorded it."""
 
     folder: Path
     record: RunRecord
@@ -43,23 +43,23 @@ class Earlier:
 
     @property
     def boot(self) -> BootRecord | None:
-        """The bare guest's boot that it looked at."""
+        """The bare guest's boot that the test used."""
         return boot_of(self.record, self.test)
 
 
 def boot_of(record: RunRecord, test: TestResult) -> BootRecord | None:
-    """The bare guest's boot that a test looked at."""
+    """The bare guest's boot that a test used; None if it used none."""
     return next((boot for boot in record.boots if boot.number == test.boot), None)
 
 
 def find(cell: str, *, where: Path | None, runs: Path = Path("runs")) -> Earlier | None:
-    """The newest run that has a cell.
+    """The newest run with a finished test of this cell; None if there is none.
 
     Args:
-        where: a run folder; None looks through ``runs``.
+        where: a run folder; None: search all run folders in ``runs``.
 
     Raises:
-        UserError: ``where`` is no run, or has not that cell.
+        UserError: ``where`` is not a run, or does not have that cell.
     """
     folders = [where] if where else [path.parent for path in runs.glob(f"*/{RUN_JSON}")]
     found = []
@@ -69,20 +69,20 @@ def find(cell: str, *, where: Path | None, runs: Path = Path("runs")) -> Earlier
         except UserError:
             if where:
                 raise
-            continue  # half-written by a full disk, or of another version
+            continue  # incomplete after a full disk, or from another version
         for test in record.tests:
             if test.cell == cell and test.verdict is not None:
                 found.append(Earlier(folder=path, record=record, test=test))
     if where and not found:
-        raise UserError(f"{where} has no cell {cell}", hint="Its run.json and its report name those it has.")
+        raise UserError(f"{where} has no cell {cell}", hint="Its run.json and its report list its cells.")
     return max(found, key=lambda earlier: earlier.record.started, default=None)
 
 
 def request_of(cell: str, earlier: Earlier | None) -> RunRequest:
-    """A request for that one cell, with the options of the run that had it.
+    """A request for one cell, with the options of the earlier run.
 
     Raises:
-        UserError: it is no cell id, or of a file that is not there.
+        UserError: ``cell`` is not a cell id, or its file is missing.
     """
     record = earlier.record if earlier else None
     files = record.plan.get("files", "") if record else ""
@@ -103,14 +103,14 @@ def request_of(cell: str, earlier: Earlier | None) -> RunRequest:
 
 
 def keys_of(record: RunRecord) -> dict[str, str]:
-    """Store keys of what a run had, by kind."""
+    """Store keys of a run's artifacts, by kind."""
     return {artifact.name: artifact.key for artifact in record.artifacts}
 
 
 def same_inputs(
     earlier: Earlier, *, say: Callable[[str], None]
 ) -> Callable[[RunRequest, Progress, frozenset[str]], Built]:
-    """A door to the build that gives what ``earlier`` had, or says what differs."""
+    """A build function that returns the artifacts of ``earlier``, or builds and reports which ones differ."""
 
     def get(request: RunRequest, progress: Progress, components: frozenset[str]) -> Built:
         before = keys_of(earlier.record)
@@ -120,7 +120,7 @@ def same_inputs(
         }
         found = recorded(before, sources, store=Store(), progress=progress)
         if found is not None and components <= components_in(before):
-            say(f"booting what {earlier.folder.name} booted, out of the store")
+            say(f"using the artifacts of {earlier.folder.name} from the store")
             return found
         built = build(
             store=Store(), progress=progress, xen_tree=request.xen_tree, linux_tree=request.linux_tree,
@@ -129,28 +129,29 @@ def same_inputs(
         other = sorted(kind for kind, key in built.keys.items() if before.get(kind, key) != key)
         name = earlier.folder.name
         if other:
-            say(f"not what {name} booted, which is gone from the store: this tree's {', '.join(other)}")
+            differ = ", ".join(other)
+            say(f"artifacts of {name} are gone from the store; rebuilt ones that differ: {differ}")
         else:
-            say(f"built again: the same as {name} booted")
+            say(f"rebuilt the artifacts of {name}: they are the same")
         return built
 
     return get
 
 
 def differences(before: str, after: str, *, cut: bool = False) -> str:
-    """Where two consoles differ first; empty if they are the same.
+    """The first difference between two consoles; empty if they are the same.
 
     Args:
-        cut: one of them was ended by a deadline, so the shorter one need only be the other's beginning.
+        cut: a deadline ended one of them, so the shorter one need only be a prefix of the other.
     """
     one, two = before.splitlines(keepends=True), after.splitlines(keepends=True)
     if cut:
-        # Its last line may be half.
+        # The last line of the shorter one may be incomplete.
         length = min(len(one), len(two)) - 1
         one, two = one[:length], two[:length]
     for number, (a, b) in enumerate(zip_longest(one, two, fillvalue=""), 1):
         if a != b:
-            return f"line {number}: it was {a.rstrip()!r}, it is {b.rstrip()!r}"
+            return f"line {number}: was {a.rstrip()!r}, is now {b.rstrip()!r}"
     return ""
 
 
@@ -158,24 +159,24 @@ def compare(earlier: Earlier, folder: Path, record: RunRecord) -> tuple[bool, st
     """Compare a repeated cell's console with the recorded one.
 
     Returns:
-        False where they had to be the same and are not; and what to say.
+        False if they had to be identical and are not, and a message.
     """
     before = earlier.boot
     after = boot_of(record, record.tests[0]) if record.tests else None
     if before is None or after is None:
-        return True, "no bare guest, so no console that had to be the same"
+        return True, "this cell uses no bare guest: its console was not compared"
     if not before.deterministic:
         return True, "this cell is not deterministic: its console was not compared"
     old, new = keys_of(earlier.record), keys_of(record)
     if other := [kind for kind in ("xen", "bare") if old.get(kind) != new.get(kind)]:
-        return True, f"another {' and another '.join(other)}: the consoles were not compared"
+        return True, f"the builds of {' and '.join(other)} differ: the consoles were not compared"
     if (before.args, before.xen_args, before.vcpus) != (after.args, after.xen_args, after.vcpus):
-        return True, f"the test boots otherwise now ({after.args!r}): the consoles were not compared"
+        return True, f"the test's boot arguments changed ({after.args!r}): the consoles were not compared"
     path = earlier.folder / before.console
     try:
         said = path.read_text(errors="replace")
     except OSError as error:
-        return True, f"the recorded console is gone ({error.strerror}): nothing to compare with"
+        return True, f"the recorded console cannot be read ({error.strerror}): the consoles were not compared"
     cut = Verdict.HANG in (before.verdict, after.verdict)
     if where := differences(said, (folder / after.console).read_text(errors="replace"), cut=cut):
         return False, f"the console DIFFERS from {path}: {where}"
@@ -189,25 +190,25 @@ def repro(
     progress: Progress,
     backends: Backends | None = None,
 ) -> tuple[Path, RunRecord]:
-    """Run one cell again and compare it with the run that had it.
+    """Run one cell again and compare it with the earlier run.
 
     Returns:
-        As ``run.run``; the comparison is in the record's notes. A
-        deterministic console that differs makes the exit code that of ``error``.
+        As ``run.run``; the comparison is in the record's notes. If a
+        deterministic console differs, the verdict is ``error``.
 
     Raises:
-        UserError: no such run or cell.
+        UserError: there is no such run or cell.
     """
     earlier = find(cell, where=where)
     request = request_of(cell, earlier)
     backends = backends or real_backends()
     if earlier is None:
-        progress.say("no run under ./runs has this cell: running it from this tree")
+        progress.say("no run under ./runs has this cell: running it with this tree's build")
     else:
-        progress.say(f"again: {cell} of {earlier.folder.name}, which was: {earlier.test.verdict}")
+        progress.say(f"repeating {cell} of {earlier.folder.name}, whose verdict was: {earlier.test.verdict}")
         here = describe_harness().get("commit", "")
         if (then := earlier.record.harness.get("commit", "")) and then != here:
-            progress.say(f"its harness and tests were those of {then}, these are of {here or 'no commit'}")
+            progress.say(f"it used the harness and tests of commit {then}, now: {here or 'no commit'}")
         backends = replace(backends, build=same_inputs(earlier, say=progress.say))
     folder, record = run(request, progress=progress, backends=backends)
     if earlier is not None and record.state == "finished":
@@ -222,28 +223,28 @@ def repro(
 def repro_in_gdb(
     cell: str, *, where: Path | None = None, progress: Progress, commands: Sequence[str] = ()
 ) -> int:
-    """gdb on the boot of a bare guest that a cell looked at.
+    """Run gdb on the bare guest's boot that a cell used.
 
     Returns:
         gdb's exit code.
 
     Raises:
-        UserError: no run has the cell, or it is not of a bare guest.
+        UserError: no run has the cell, or the cell uses no bare guest.
     """
     earlier = find(cell, where=where)
     if earlier is None:
         raise UserError(
             f"no run under ./runs has the cell {cell}",
-            hint=f"Run it first (evh run --cell '{cell}'), or name the run's folder by --run.",
+            hint=f"Run it first (evh run --cell '{cell}'), or name the run's folder with --run.",
         )
     boot = earlier.boot
     if boot is None:
         raise UserError(
-            f"{cell} boots no bare guest: there is nothing that could be made to happen again exactly",
-            hint="For a machine with Linux: evh run --keep, evh shell.",
+            f"{cell} boots no bare guest, and no other boot can be repeated exactly",
+            hint="To debug a machine with Linux: evh run --keep, then evh shell.",
         )
     if not boot.deterministic:
-        progress.say("this cell was not deterministic: gdb gets a deterministic run of the same test")
+        progress.say("this cell was not deterministic: gdb runs a deterministic boot of the same test")
     built = same_inputs(earlier, say=progress.say)(request_of(cell, earlier), progress, frozenset())
     folder = make_run_dir(earlier.folder / f"gdb-{len(list(earlier.folder.glob('gdb-*'))) + 1}")
     progress.say(f"gdb in {folder}")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def interactive(ssh: SSH) -> int:
-    """Put this terminal into a login shell on the other side.
+    """Connect this terminal to a remote login shell.
 
     Returns:
         The shell's exit status.
@@ -50,7 +50,7 @@ def interactive(ssh: SSH) -> int:
     finally:
         termios.tcsetattr(stdin, termios.TCSADRAIN, before)
         signal.signal(signal.SIGWINCH, old)
-        # The status follows the last output; after close() there is none to be had.
+        # The status arrives after the last output, and can no longer be read after close().
         channel.status_event.wait(5)
         status = channel.exit_status
         channel.close()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A machine that stays up, and how another process gets into it.
+"""Access to a machine that another process keeps up.
 
-``evh boot`` and ``evh run --keep`` leave ``attach.json`` and ``ssh_config``
-in their run folder while the machine is up; ``evh shell`` and plain ``ssh -F``
-use them.
+``evh boot`` and ``evh run --keep`` keep ``attach.json`` and ``ssh_config`` in
+their run folder while the machine is up; ``evh shell`` and plain ``ssh -F``
+read them.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
 
 ATTACH_JSON = "attach.json"
 SSH_CONFIG = "ssh_config"
-HOST_ALIAS = "evh"  # dom0 and guests share one host key, whatever their port
+HOST_ALIAS = "evh"  # dom0 and the guests share one host key
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a host's SSH server listens, as seen from dom0, or for dom0 from here."""
+    """Address of an SSH server: dom0's as seen from this host, a guest's as seen from dom0."""
 
     host: str
     port: int
 
 
 class AttachRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """How to get into a machine that another process keeps up.
+    """How to log in to a machine that another process keeps up.
 
     Attributes:
-        pid: of the process that keeps it.
-        key: private key's path.
-        host_key: public host key's path.
-        endpoints: by name, ``dom0`` and each guest.
+        pid: the process that keeps the machine up.
+        key: path of the private key.
+        host_key: path of the public host key.
+        endpoints: addresses by name: ``dom0`` and each guest.
     """
 
     pid: int
@@ -55,10 +55,10 @@ class AttachRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 @contextmanager
 def attachable(machine: Machine, run_dir: Path) -> Iterator[Path]:
-    """Let others in while the block runs.
+    """Let other processes log in while the block runs.
 
     Yields:
-        An ``ssh_config`` with the hosts ``dom0`` and every guest.
+        Path of an ``ssh_config`` with the hosts ``dom0`` and every guest.
     """
     endpoints = {"dom0": Endpoint(host=machine.dom0.address[0], port=machine.dom0.address[1])}
     for name, guest in machine.guests.items():
@@ -83,7 +83,7 @@ def attachable(machine: Machine, run_dir: Path) -> Iterator[Path]:
 
 
 def ssh_config(record: AttachRecord, *, known_hosts: Path) -> str:
-    """For ``ssh -F``; guests are reached through dom0."""
+    """Text of a config for ``ssh -F``, which reaches guests through dom0."""
     lines = [
         "Host *",
         "  User root",
@@ -96,38 +96,38 @@ def ssh_config(record: AttachRecord, *, known_hosts: Path) -> str:
     for name, endpoint in record.endpoints.items():
         lines += [f"Host {name}", f"  HostName {endpoint.host}", f"  Port {endpoint.port}"]
         if name != "dom0":
-            # dropbear in dom0 forwards; ProxyJump would read another config for the jump.
+            # dom0's dropbear forwards. ProxyJump would not use this config for the jump.
             lines += [f'  ProxyCommand ssh -F "{known_hosts.with_name(SSH_CONFIG)}" -W %h:%p dom0']
     return "\n".join(lines) + "\n"
 
 
 def running(runs: Path) -> Iterator[tuple[Path, AttachRecord]]:
-    """Machines that are kept up now, the newest first.
+    """Machines that are up now, newest first.
 
     Args:
-        runs: the folder of run folders.
+        runs: folder that holds the run folders.
     """
     for path in sorted(runs.glob(f"*/{ATTACH_JSON}"), key=lambda p: p.stat().st_mtime, reverse=True):
         try:
             record = msgspec.json.decode(path.read_bytes(), type=AttachRecord)
         except (OSError, msgspec.DecodeError):
-            continue  # just being written, or just gone
+            continue  # being written, or just removed
         if alive(record.pid):
             yield path.parent, record
 
 
 def connect(record: AttachRecord, name: str) -> SSH:
-    """An SSH into a host of a machine that another process keeps up.
+    """An SSH connection to ``dom0`` or a guest of a machine that another process keeps up.
 
     Raises:
-        UserError: no host of that name.
-        InfraError: keys that cannot be read.
+        UserError: the machine has no host of that name.
+        InfraError: a key cannot be read.
     """
     from harness.machine.ssh import SSH, Keys
     from harness.monitor.waits import Watchdog
 
     if name not in record.endpoints:
-        raise UserError(f"the machine has no {name!r}", hint=f"It has: {', '.join(record.endpoints)}.")
+        raise UserError(f"the machine has no {name!r}", hint=f"Known: {', '.join(record.endpoints)}.")
     watchdog = Watchdog()
     keys = Keys.load(private=Path(record.key), host=Path(record.host_key))
     endpoint = record.endpoints["dom0"]
@@ -135,14 +135,15 @@ def connect(record: AttachRecord, name: str) -> SSH:
     if name == "dom0":
         return dom0
     endpoint = record.endpoints[name]
-    return SSH(name=f"guest:{name}", address=(endpoint.host, endpoint.port), keys=keys, watchdog=watchdog, through=dom0)
+    address = (endpoint.host, endpoint.port)
+    return SSH(name=f"guest:{name}", address=address, keys=keys, watchdog=watchdog, through=dom0)
 
 
 def hold(machine: Machine, run_dir: Path, *, say: Callable[[str], None] = print) -> None:
     """Keep the machine up and attachable until Ctrl-C.
 
     Raises:
-        MachineLost: it went down by itself.
+        MachineLost: the machine went down before that.
     """
     with attachable(machine, run_dir) as config:
         config = Path(os.path.relpath(config))

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from harness.core.errors import UserError
 
 MOST_SEEDS = 100_000
@@ -25,15 +23,3 @@ def parse_seeds(text: str) -> tuple[int, ...]:
             raise UserError(f"{text}: more than {MOST_SEEDS:,} seeds", hint="Split them over several runs.")
         seeds += range(int(first), (int(last) if dash else int(first)) + 1)
     return tuple(dict.fromkeys(seeds))
-
-
-def show_seeds(seeds: Sequence[int]) -> str:
-    """Format seeds for ``parse_seeds``, with consecutive ones as a range."""
-    parts: list[list[int]] = []
-    for seed in sorted(seeds):
-        if parts and seed == parts[-1][1] + 1:
-            parts[-1][1] = seed
-        else:
-            parts.append([seed, seed])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
-

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from harness.core.errors import UserError
 from harness.core.records import Abi
+from harness.core.text import show_seeds
 from harness.plan.cells import Cell
 from harness.plan.flavours import FLAVOURS, RELEASE
 from harness.plan.guests import GUESTS
-from harness.plan.seeds import parse_seeds, show_seeds
+from harness.plan.seeds import parse_seeds
 from harness.plan.suites import CORE, SUITES, XTF, suites_dir
 
 

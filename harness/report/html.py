@@ -1,47 +1,41 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a run found, for people: tables on the terminal, one HTML page.
+"""The HTML page of a run.
 
-Both are made from ``run.json`` and the console files beside it alone, so a
-run can be reported again at any time, on any machine.
+It needs only ``run.json`` and the console files beside it, so a run can be
+reported again at any time, on any machine.
 """
 
 from __future__ import annotations
 
-import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
 
+from harness.core.text import duration, printable, tail
 from harness.report.tables import (
-    COVERAGE_HEAD,
+    COVERAGE,
     COVERAGE_TXT,
-    LIMITS_HEAD,
+    LIMITS,
     MEANING,
     PATHS,
     REPORT_HTML,
     count,
-    coverage_cells,
-    duration,
     folded,
     headline,
-    limits_cells,
     metric_cells,
     schedules_line,
     time_split,
 )
-from harness.run.pool import tail
 from harness.run.record import RunRecord
 
-CONSOLE_LINES = 400
-# ECMA-48: control sequences, and the two-byte escapes.
-ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])")
+CONSOLE_LINES = 400  # of each console
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConsoleView:
-    """A console as the page shows it."""
+    """A console as the page shows it; ``cut``: only its last lines."""
 
     layer: str
     machine: int | None
@@ -69,18 +63,12 @@ def _consoles(run_dir: Path, record: RunRecord) -> list[ConsoleView]:
     return views
 
 
-def printable(text: str) -> str:
-    """Without terminal escapes and control characters, which a console may hold and a page cannot show."""
-    plain = ESCAPES.sub("", text).replace("\r", "")
-    return "".join(c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in plain)
-
-
 def _text_of(path: Path) -> str:
     return path.read_text(errors="replace") if path.is_file() else ""
 
 
 def write_html(run_dir: Path, record: RunRecord) -> Path:
-    """Write the one self-contained page of a run.
+    """Write a run's self-contained page.
 
     Returns:
         Its path, ``report.html`` in the run folder.
@@ -100,11 +88,9 @@ def write_html(run_dir: Path, record: RunRecord) -> Path:
         tests=folded(record.tests),
         schedules=schedules_line(record),
         metrics=metric_cells(record),
-        coverage_head=COVERAGE_HEAD,
-        coverage=coverage_cells(record),
+        coverage_columns=COVERAGE,
         uncovered=_text_of(run_dir / COVERAGE_TXT),
-        limits_head=LIMITS_HEAD,
-        limits=limits_cells(record),
+        limits_columns=LIMITS,
         paths={p: t for p, t in PATHS.items() if any(row.path == p for row in record.rows)},
         command=shlex.join(record.command),
         time=time_split(record),

@@ -1,107 +1,153 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a run found, for people: tables on the terminal, one HTML page.
+"""Contents of a report, computed from ``run.json`` alone: tables, headline, time split.
 
-Both are made from ``run.json`` and the console files beside it alone, so a
-run can be reported again at any time, on any machine.
+``text`` and ``html`` lay them out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from harness.core.records import Verdict
-from harness.plan.seeds import show_seeds
-from harness.run.record import RunRecord, TestResult
+from harness.core.text import duration, show_seeds
+from harness.run.record import CoverageRecord, Row, RunRecord, TestResult
 
 REPORT_HTML = "report.html"
 
 MEANING = {
-    Verdict.PASS: "every selected cell did what it should",
-    Verdict.SKIP: "nothing was run to its end, so nothing was shown",
-    Verdict.FAIL: "something answered, and the answer is wrong",
+    Verdict.PASS: "every selected cell behaved as specified",
+    Verdict.SKIP: "no test ran to its end, so nothing was verified",
+    Verdict.FAIL: "a test got a wrong answer",
     Verdict.HANG: "no answer within the deadline",
-    Verdict.CRASH: "a layer broke down: see whose below",
-    Verdict.ERROR: "the harness or this host failed, not what was tested",
+    Verdict.CRASH: "a layer crashed; the verdicts name it",
+    Verdict.ERROR: "the harness or this host failed, not the system under test",
 }
 
-LIMITS_HEAD = (
-    ("ABI", "event-channel ABI the guest used: 2l, fifo or 3l"),
-    ("guest", "dom0 (PV), or a guest that dom0 started"),
-    ("path", "how ports were opened and events received"),
-    ("ports opened", "open at the same time"),
-    ("sent", "events sent"),
-    ("seen", "events counted by the receiver"),
-    ("lost", "sent and never seen"),
-    ("duplicated", "seen more than once for one send"),
-    ("seconds", "to open, send and receive"),
-    ("guest B/port", "guest memory in bytes for each open port"),
-    ("Xen B/port", "Xen memory in bytes for each open port"),
-    ("note", ""),
-)
-# What tests/suites mean by a path.
+# Values of Row.path, which tests/suites set.
 PATHS = {
     "raw": "ports opened by hypercalls alone, events read from the pending bitmap",
-    "load": "one event under way on each port, to and fro, while something happens; both ends count",
+    "load": "one event in flight per port, back and forth, during other activity; both ends count",
     "irq": "each port has an interrupt in Linux, events counted by its handler",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Slice:
-    """Part of a run's time."""
+    """One part of a run's time."""
 
     name: str
     seconds: float
-    share: float  # of the whole, 0 to 1
+    share: float  # of the run's time, 0 to 1
 
 
 def count(number: float | None) -> str:
-    """A count with thousands separated; ``-`` for what was not measured."""
+    """A count with thousands separators; ``-`` if it was not measured."""
     return "-" if number is None else f"{number:,.0f}"
 
 
 def per_port(number: float | None) -> str:
-    """Bytes for each port; small metrics with a decimal."""
+    """Bytes per port; values below 100 with one decimal."""
     return f"{number:.1f}" if number is not None and abs(number) < 100 else count(number)
 
 
-def duration(seconds: float) -> str:
-    """Seconds for people: ``0.42 s``, ``7.3 s``, ``4 min 12 s``."""
-    if seconds < 1:
-        return f"{seconds:.2f} s"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+R = TypeVar("R")
 
 
-def limits_cells(record: RunRecord) -> list[tuple[str, ...]]:
-    """The limits table as text, in the order of ``LIMITS_HEAD``."""
-    return [
-        (
-            row.abi,
-            row.guest,
-            row.path,
-            count(row.opened),
-            count(row.sent),
-            count(row.seen),
-            count(row.lost),
-            count(row.duplicated),
-            f"{row.seconds:,.1f}",
-            per_port(row.guest_bytes_per_port),
-            per_port(row.xen_bytes_per_port),
-            row.note,
-        )
-        for row in record.rows
-    ]
+@dataclass(frozen=True, kw_only=True)
+class Column(Generic[R]):
+    """One column of a table, in text and in HTML.
+
+    Attributes:
+        name: its head.
+        meaning: explanation shown at the head in HTML; may be empty.
+        value: its cell for one record.
+        numeric: align to the right.
+        alarm: in HTML, highlight every cell other than ``0``.
+        html_only: leave the column out of the text table.
+    """
+
+    name: str
+    meaning: str = ""
+    value: Callable[[R], str]
+    numeric: bool = False
+    alarm: bool = False
+    html_only: bool = False
 
 
-# Steps that there may be many of, taken together under one name.
+LIMITS: tuple[Column[Row], ...] = (
+    Column(
+        name="ABI",
+        meaning="event-channel ABI the guest used: 2l, fifo or 3l",
+        value=lambda row: row.abi,
+    ),
+    Column(name="guest", meaning="dom0 (PV), or a guest that dom0 started", value=lambda row: row.guest),
+    Column(
+        name="path", meaning="how ports were opened and events received", value=lambda row: row.path
+    ),
+    Column(
+        name="ports opened",
+        meaning="open at the same time",
+        value=lambda row: count(row.opened),
+        numeric=True,
+    ),
+    Column(name="sent", meaning="events sent", value=lambda row: count(row.sent), numeric=True),
+    Column(
+        name="seen",
+        meaning="events counted by the receiver",
+        value=lambda row: count(row.seen),
+        numeric=True,
+    ),
+    Column(
+        name="lost",
+        meaning="sent and never seen",
+        value=lambda row: count(row.lost),
+        numeric=True,
+        alarm=True,
+    ),
+    Column(
+        name="duplicated",
+        meaning="seen more than once for one send",
+        value=lambda row: count(row.duplicated),
+        numeric=True,
+        alarm=True,
+    ),
+    Column(
+        name="seconds",
+        meaning="to open, send and receive",
+        value=lambda row: f"{row.seconds:,.1f}",
+        numeric=True,
+    ),
+    Column(
+        name="guest B/port",
+        meaning="guest memory in bytes for each open port",
+        value=lambda row: per_port(row.guest_bytes_per_port),
+        numeric=True,
+    ),
+    Column(
+        name="Xen B/port",
+        meaning="Xen memory in bytes for each open port",
+        value=lambda row: per_port(row.xen_bytes_per_port),
+        numeric=True,
+    ),
+    Column(name="note", value=lambda row: row.note, html_only=True),  # the text report's legend has it
+)
+COVERAGE: tuple[Column[CoverageRecord], ...] = (
+    Column(name="file", value=lambda file: file.file),
+    Column(name="lines", value=lambda file: file.what),
+    Column(name="with code", value=lambda file: str(file.lines)),
+    Column(name="covered", value=lambda file: str(file.covered)),
+    Column(name="share", value=lambda file: f"{100 * file.covered / file.lines:.1f} %"),
+)
+
+
+# Repeated steps are summed under one name: prefix, name of the sum.
 TOGETHER = (("test", "tests"), ("start guest ", "start guests"), ("boot machine ", "boot machines"))
 
 
 def time_split(record: RunRecord) -> list[Slice]:
-    """Where the time went, the largest part first."""
+    """The run's time by step, largest first."""
     parts: dict[str, float] = {}
     for step in record.timings:
         name = next((name for prefix, name in TOGETHER if step.step.startswith(prefix)), step.step)
@@ -121,26 +167,26 @@ def headline(record: RunRecord) -> str:
     if record.state == "running":
         return f"still running: {record.doing or 'starting'}"
     if record.state == "killed":
-        begun = f"{len(record.tests)} of {record.planned} tests were begun"
-        return f"killed while: {record.doing or 'starting'}; {begun}"
+        begun = f"{len(record.tests)} of {record.planned} tests had started"
+        return f"killed during: {record.doing or 'starting'}; {begun}"
     if record.state == "interrupted":
         done = sum(test.verdict is not None for test in record.tests)
         why = record.error.message if record.error else "interrupted"
-        return f"interrupted by {why}; {done} of {record.planned} tests were done"
+        return f"interrupted by {why}; {done} of {record.planned} tests had finished"
     if record.error is not None:
         return record.error.message
     counts = {v: sum(test.verdict is v for test in record.tests) for v in Verdict}
     if not record.tests:
-        return "no test matched what was asked for, so nothing was run"
+        return "no test matched the selection, so nothing was run"
     parts = ", ".join(f"{n} {v}" for v, n in counts.items() if n)
     return f"{parts}: {MEANING[record.verdict or Verdict.ERROR]}"
 
 
 def folded(tests: Sequence[TestResult]) -> list[tuple[TestResult, str, float]]:
-    """Lines of the verdict table: passes that differ only in their seed are one.
+    """Lines of the verdict table; passes that differ only in their seed share a line.
 
     Returns:
-        A test of the line, what to say of its seeds, and its seconds.
+        For each line: one of its tests, the seeds as text, and the sum of seconds.
     """
     lines: dict[tuple[object, ...], list[TestResult]] = {}
     for test in tests:
@@ -154,14 +200,14 @@ def folded(tests: Sequence[TestResult]) -> list[tuple[TestResult, str, float]]:
     return out
 
 
-# What the bare guests' races call one interleaving of their vCPUs, and what is no metric of its own.
+# Metric in which the bare guests' races count vCPU interleavings; the schedules line shows it, not the
+# metrics table.
 SCHEDULES = "rounds"
 COVERAGE_TXT = "coverage.txt"
-COVERAGE_HEAD = ("file", "lines", "with code", "covered", "share")
 
 
 def schedules_line(record: RunRecord) -> str:
-    """How many schedules deterministic guests explored, and how fast; empty where there was none."""
+    """How many schedules deterministic guests explored, and how fast; empty if none did."""
     boots = {boot.number: boot for boot in record.boots if boot.deterministic}
     counted = [test for test in record.tests if test.boot in boots and SCHEDULES in test.metrics]
     if not counted:
@@ -174,7 +220,7 @@ def schedules_line(record: RunRecord) -> str:
 
 
 def metric_cells(record: RunRecord) -> list[tuple[str, ...]]:
-    """What bare guests' tests counted, one line each."""
+    """The metrics of bare guests' tests, one line each."""
     return [
         (f"{test.suite}::{test.test}", test.guest, name, f"{value:,}")
         for test in record.tests
@@ -183,16 +229,8 @@ def metric_cells(record: RunRecord) -> list[tuple[str, ...]]:
     ]
 
 
-def coverage_cells(record: RunRecord) -> list[tuple[str, ...]]:
-    """The coverage table as text, in the order of ``COVERAGE_HEAD``."""
-    return [
-        (file.file, file.what, str(file.lines), str(file.covered), f"{100 * file.covered / file.lines:.1f} %")
-        for file in record.coverage
-    ]
-
-
 def legend(record: RunRecord) -> list[str]:
-    """What a newcomer wants explained below the limits table: the paths in it, then the notes."""
+    """Explanations below the limits table: the paths that it uses, then the notes."""
     used = {row.path for row in record.rows}
     lines = [f"{path}: {text}" for path, text in PATHS.items() if path in used]
     return lines + [f"{r.abi} {r.guest} {r.path}: {r.note}" for r in record.rows if r.note]

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a run found, for people: tables on the terminal, one HTML page.
+"""The text report of a run: tables and verdict, in colour on a terminal, else plain.
 
-Both are made from ``run.json`` and the console files beside it alone, so a
-run can be reported again at any time, on any machine.
+It needs only ``run.json``, so a run can be reported again at any time, on any machine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from rich import box
 from rich.console import Console
@@ -17,22 +16,23 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.core.records import Verdict
+from harness.core.text import duration
 from harness.report.tables import (
-    COVERAGE_HEAD,
+    COVERAGE,
     COVERAGE_TXT,
-    LIMITS_HEAD,
+    LIMITS,
     REPORT_HTML,
-    coverage_cells,
-    duration,
+    Column,
     folded,
     headline,
     legend,
-    limits_cells,
     metric_cells,
     schedules_line,
     time_split,
 )
 from harness.run.record import RunRecord
+
+R = TypeVar("R")
 
 COLOURS = {
     Verdict.PASS: "bold green",
@@ -45,12 +45,12 @@ COLOURS = {
 
 
 def print_report(run_dir: Path, record: RunRecord, *, file: TextIO) -> None:
-    """The tables, on a terminal in colour, elsewhere as plain text.
+    """Print the report, in colour on a terminal, else as plain text.
 
     Args:
-        file: where to; its ``isatty`` decides.
+        file: the output; its ``isatty`` decides which.
     """
-    # Off a terminal rich would fold at 80 columns, and a folded table is hard to read and to grep.
+    # Without a terminal rich folds at 80 columns; folded tables are hard to read and to grep.
     console = (
         Console(file=file, highlight=False)
         if file.isatty()
@@ -73,11 +73,11 @@ def print_report(run_dir: Path, record: RunRecord, *, file: TextIO) -> None:
         console.print(_plain_table(("test", "guest", "metric", "value"), metrics, style))
     if record.coverage:
         console.print()
-        console.print(_plain_table(COVERAGE_HEAD, coverage_cells(record), style))
+        console.print(_column_table(COVERAGE, record.coverage, style))
         console.print(f"uncovered lines: {relative(run_dir / COVERAGE_TXT)}", markup=False, soft_wrap=True)
     if record.rows:
         console.print()
-        console.print(_limits_table(record, style, narrow=console.width < 100))
+        console.print(_column_table(LIMITS, record.rows, style, narrow=console.width < 100))
         console.print()
         for line in legend(record):
             console.print(line, markup=False, style="dim")
@@ -101,30 +101,30 @@ def print_report(run_dir: Path, record: RunRecord, *, file: TextIO) -> None:
 
 
 def last_line(run_dir: Path, record: RunRecord) -> str:
-    """Where the time went and where the page is."""
+    """The run's time by its largest steps, and the page's path."""
     largest = time_split(record)[:5]
     split = ", ".join(f"{s.name} {duration(s.seconds)}" for s in largest)
     return f"time: {duration(record.seconds)} ({split}); report: {relative(run_dir / REPORT_HTML)}"
 
 
 def relative(path: Path) -> Path:
-    """Shorter where it can be, for people."""
+    """``path`` relative to the current folder if it lies below it."""
     try:
         return path.relative_to(Path.cwd())
     except ValueError:
         return path
 
 
-# Never folded: half a number reads as another number.
-WHOLE = {name for name, _ in LIMITS_HEAD[:-1]}
-NUMBERS = {name for name, _ in LIMITS_HEAD[3:-1]}
+# Names of columns, in any table. WHOLE ones are never folded: half a number reads as another number.
+WHOLE = {column.name for column in LIMITS if not column.html_only}
+NUMBERS = {column.name for column in LIMITS if column.numeric}
 
 
 def _table(head: Sequence[str], style: box.Box | None, *, narrow: bool = False) -> Table:
     """An empty table.
 
     Args:
-        narrow: spare every column of the terminal.
+        narrow: no padding, to fit 80 columns.
     """
     table = Table(
         box=style,
@@ -165,9 +165,11 @@ def _plain_table(head: Sequence[str], rows: Sequence[Sequence[str]], style: box.
     return table
 
 
-def _limits_table(record: RunRecord, style: box.Box | None, *, narrow: bool) -> Table:
-    table = _table([name for name, _ in LIMITS_HEAD[:-1]], style, narrow=narrow)
-    for row in limits_cells(record):
-        table.add_row(*(Text(cell) for cell in row[:-1]))
+def _column_table(
+    columns: Sequence[Column[R]], records: Sequence[R], style: box.Box | None, *, narrow: bool = False
+) -> Table:
+    shown = [column for column in columns if not column.html_only]
+    table = _table([column.name for column in shown], style, narrow=narrow)
+    for record in records:
+        table.add_row(*(Text(column.value(record)) for column in shown))
     return table
-

@@ -17,10 +17,10 @@ import pytest
 from harness.core.deprecated import warn_renamed
 from harness.core.errors import UserError
 from harness.core.records import GuestSpec, Verdict
+from harness.core.text import tail
 from harness.guest import kmemleak
 from harness.guest.leaks import Leaks
 from harness.run.collection import abi_word, spec_of
-from harness.run.pool import tail
 from harness.run.record import Row
 from harness.run.session import EVIDENCE_LINES, SESSION, running_of, session_of
 

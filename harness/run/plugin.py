@@ -20,11 +20,11 @@ import pytest
 
 from harness.core.records import MachineSpec, Verdict
 from harness.core.signals import Interrupted
+from harness.core.text import tail
 from harness.monitor.symbols import with_places
 from harness.plan.selection import in_selected_suite
 from harness.run import judge
 from harness.run.collection import components_of, seeded, spec_of
-from harness.run.pool import tail
 from harness.run.record import TestResult
 from harness.run.session import EVIDENCE_LINES, SESSION, Running, Session
 

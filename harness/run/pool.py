@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.core.records import Accelerator, MachineSpec
+from harness.core.text import tail
 from harness.monitor.waits import Crash, MachineLost
 from harness.run.record import AcceleratorRecord, ConsoleRecord, MachineRecord
 from harness.run.recorder import Recorder
@@ -157,16 +158,3 @@ def console_files(folder: Path) -> list[tuple[str, Path]]:
         (path.stem.removeprefix("console-").replace("guest-", "guest:", 1), path)
         for path in sorted(folder.glob("console-*.log"))
     ]
-
-
-def tail(path: Path, *, lines: int, most: int = 64 << 10) -> str:
-    """Last lines of a console that may be large and may hold any bytes.
-
-    Args:
-        most: bytes read from its end.
-    """
-    with path.open("rb") as f:
-        f.seek(0, 2)
-        f.seek(max(0, f.tell() - most))
-        text = f.read().decode(errors="replace")
-    return "\n".join(line.rstrip("\r") for line in text.split("\n")[-lines - 1 :]).strip("\n")

@@ -24,8 +24,8 @@ from harness.core.errors import EvhError, InfraError, UserError
 from harness.core.paths import CHECKOUT
 from harness.core.records import Accelerator, Built, GuestSpec, MachineSpec, Verdict
 from harness.core.signals import Interrupted, signals_end_cleanly
+from harness.core.text import show_seeds
 from harness.plan.flavours import RELEASE
-from harness.plan.seeds import show_seeds
 from harness.plan.selection import Selection, pytest_targets
 from harness.plan.suites import CORE
 from harness.run import judge, plugin

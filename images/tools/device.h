@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* /dev/xen/evtchn, as the tools that poll it open it. */
+/* Opens /dev/xen/evtchn for tools that poll it. */
 #ifndef EVH_DEVICE_H
 #define EVH_DEVICE_H
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What every in-guest tool shares: JSON lines, errors, the seeded order,
- * time, port ranges and Linux's memory.
+ * Helpers for all in-guest tools: JSON lines, errors, seeded order, time, port
+ * ranges and Linux's memory.
  *
- * A tool speaks on stdout only, one JSON object a line:
+ * Tool protocol: a tool prints on stdout only, one JSON object per line:
  *   {"ev":"start",...} {"ev":"progress",...} {"ev":"result",...}
- * or, at the first thing that goes wrong, {"ev":"error",...} and exit code 1.
+ * At the first error it prints {"ev":"error",...} and exits with code 1.
  */
 #ifndef EVH_H
 #define EVH_H
@@ -41,7 +41,7 @@ static inline void js_null(const char *key)
     printf(",\"%s\":null", key);
 }
 
-/* @value must need no escaping: our own words only. NULL gives null. */
+/* @value is not escaped, so it must not need it. NULL gives null. */
 static inline void js_s(const char *key, const char *value)
 {
     if ( value )
@@ -63,7 +63,7 @@ static inline const char *errno_name(int err)
     return name ? name : "EUNKNOWN";
 }
 
-/* Report what failed, with errno's name (0: none) and the next step; exit. */
+/* Report what failed, errno's name (@err 0: none) and the next step; exit. */
 static inline void __attribute__((noreturn))
 die(int err, const char *what, const char *hint)
 {
@@ -90,7 +90,7 @@ static inline double seconds_since(uint64_t ns)
     return (double)(now_ns() - ns) / 1e9;
 }
 
-/* At most one line a second, so that a slow machine is seen to be alive. */
+/* Print at most one line per second, to show that a slow machine is alive. */
 static inline void progress(const char *phase, uint64_t done, uint64_t total)
 {
     static uint64_t last;
@@ -110,7 +110,7 @@ static inline void progress(const char *phase, uint64_t done, uint64_t total)
 
 /* ---- seeded order ----------------------------------------------------- */
 
-/* splitmix64: tiny, seedable with any value, the same everywhere. */
+/* splitmix64: small, accepts any seed, same results on every machine. */
 static inline uint64_t rnd(uint64_t *state)
 {
     uint64_t z = (*state += 0x9e3779b97f4a7c15u);
@@ -138,7 +138,7 @@ static inline int cmp_u32(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Median of @n values; sorts a copy of at most 256 of them. */
+/* Median of the first @n values, of at most 256 of them. */
 static inline uint32_t median(const uint32_t *a, uint32_t n)
 {
     uint32_t copy[256];
@@ -159,7 +159,7 @@ static inline bool bit(const uint8_t *map, uint32_t n)
     return map[n / 8] >> (n % 8) & 1;
 }
 
-/* Print the ascending @ports as "key":[[first,last],...]. */
+/* Print @ports, which must ascend, as "key":[[first,last],...]. */
 static inline void js_ranges(const char *key, const uint32_t *ports, uint32_t n)
 {
     printf(",\"%s\":[", key);
@@ -189,7 +189,7 @@ static inline uint64_t parse_u64(const char *s, const char *what)
     return value;
 }
 
-/* A number of ports, or "max" (0 stands for it: as many as Xen allows). */
+/* Number of ports; 0 for "max": as many as Xen allows. */
 static inline uint32_t parse_count(const char *s)
 {
     uint64_t n;
@@ -203,8 +203,8 @@ static inline uint32_t parse_count(const char *s)
 }
 
 /*
- * Faults that a tool can put in on purpose (--break), so that the judge that
- * counts is itself seen to go red. Each hits exactly one port.
+ * Faults that a tool injects on request (--break), to show that the checks
+ * detect them. Each affects exactly one port.
  */
 enum fault { FAULT_NONE, FAULT_LOSE, FAULT_DOUBLE, FAULT_EARLY, FAULT_OVERFLOW };
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * evtchn-churn --processes N --ms T [--pairs P] [--seed S]: N processes, each
- * with a file of its own, open and close pairs of ports in an order that is
- * drawn, and send through those that are open, for T milliseconds.
+ * with its own open file, open and close pairs of ports in a random (seeded)
+ * order and send through the open ones, for T milliseconds.
  *
- * One event is under way on a pair at most. Half of the pairs are closed when
- * it has arrived, the others with it under way: those count as dropped. So
- * what is sent is seen, dropped or lost.
+ * At most one event is in flight on a pair. Half of the closes wait until it
+ * has arrived, the others do not, and then an event in flight counts as
+ * dropped. So each event sent is seen, dropped or lost.
  */
 #define _GNU_SOURCE
 #include <getopt.h>
@@ -31,7 +31,7 @@ struct pair {
 };
 
 static struct pair pairs[PAIRS_MOST];
-static uint32_t pair_of[MAX_PORTS]; /* 1 + place, by receiving port */
+static uint32_t pair_of[MAX_PORTS]; /* 1 + index, by receiving port */
 static struct counts sum;
 
 static int port_ioctl(int fd, unsigned long op, uint32_t port)
@@ -48,8 +48,8 @@ static uint32_t need(int port, const char *what)
     return (uint32_t)port;
 }
 
-/* Take what is there. Two kinds are nobody's: of a sender, which its bind
- * raised, and of a receiver that was closed with its event under way. */
+/* Read all events. Ignore those that a bind raised on its sender, and those of
+ * a receiver that was closed while its event was in flight. */
 static void take(int fd)
 {
     uint32_t ports[256];
@@ -98,7 +98,7 @@ static void send_pair(int fd, struct pair *p)
         die(errno, "IOCTL_EVTCHN_NOTIFY", "look at the kernel's log");
 }
 
-/* The end that binds is the sender: the event that its bind raises is its. */
+/* The end that binds is the sender: binding raises an event on its side. */
 static void open_pair(int fd, uint32_t place)
 {
     struct ioctl_evtchn_bind_interdomain bind = { .remote_domain = DOMID_SELF };
@@ -125,7 +125,7 @@ static void close_pair(int fd, uint32_t place)
         die(errno, "IOCTL_EVTCHN_UNBIND", "look at the kernel's log");
     *p = (struct pair){ 0 };
     sum.closed += 2;
-    /* The ring may hold an event of theirs still; their numbers are reused. */
+    /* Drop their events from the ring now, because port numbers are reused. */
     take(fd);
 }
 

@@ -1,26 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * evtchn-dev: event channels through /dev/xen/evtchn, libxenevtchn's way: each
- * port has an IRQ in the kernel, and each event goes through its handler.
+ * evtchn-dev: event channels through /dev/xen/evtchn, as libxenevtchn uses it:
+ * each port has an IRQ in the kernel, and each event goes through its handler.
  *
  * evtchn-dev loopback [--count N|max]
  *   Both ends in this domain. Opens pairs until --count or until refused (a
- *   port that is left over becomes an IPI port where raw hypercalls work,
- *   that is in dom0), drains what the binds raised, notifies each port once
- *   by its peer in a seeded order, counts what is read, closes.
+ *   single port that is left over becomes an IPI port if raw hypercalls work,
+ *   that is in dom0), drains the events that the binds raised, notifies each
+ *   port once by its peer in a seeded order, counts the events read, closes.
  *
  * evtchn-dev serve --remote DOMID [--count N|max]
  *   This domain receives, DOMID sends (evtchn-peer). Opens ports for DOMID,
- *   prints them as ranges, then obeys lines on stdin, and counts all the while:
- *     drain           what came until now came too soon: {"ev":"drained"}
- *     await N MS      until N events came since, or none for MS: {"ev":"arrived"}
+ *   prints them as ranges, then reads commands from stdin and keeps counting:
+ *     drain           count the events so far as early: {"ev":"drained"}
+ *     await N MS      until N events since then, or none for MS:
+ *                     {"ev":"arrived"}
  *     count MS        until none came for MS: {"ev":"result"}
  *     close           {"ev":"closed"}
- *     quit            (as does the end of stdin)
+ *     quit            exit (as at the end of stdin)
  *
- * An event is counted when read() gives it, and its port is re-enabled by
- * write() after that, as the kernel wants it: so one that is delivered twice
- * is read twice.
+ * An event counts when read() returns it; write() re-enables its port after
+ * that, as the kernel requires. So an event that is delivered twice is read
+ * twice.
  */
 #define _GNU_SOURCE
 #include <getopt.h>
@@ -29,24 +30,24 @@
 #include "device.h"
 #include "hypercall.h"
 
-#define CHUNK 1024  /* ports that the kernel hands over at once */
-#define BATCH 512   /* notified before their arrival is waited for */
+#define CHUNK 1024  /* ports per read() */
+#define BATCH 512   /* ports notified before waiting for arrival */
 
 enum kind { FOREIGN, UNBOUND_END, BOUND_END, IPI };
 
 struct options {
     uint64_t seed, remote, patience_ms, quiet_ms;
-    uint32_t count; /* 0: as many as are given */
+    uint32_t count; /* 0: as many as possible */
     enum fault fault;
     bool serve;
 };
 
 static uint8_t kind[MAX_PORTS];    /* enum kind */
 static uint16_t arrived[MAX_PORTS];
-static uint32_t sender[MAX_PORTS]; /* port to notify, for [port] to receive */
+static uint32_t sender[MAX_PORTS]; /* port to send on to notify [port] */
 static uint32_t own[MAX_PORTS];
 static uint32_t nr_own, nr_ipi;
-static uint64_t total, unknown;    /* events read; of them for no port of ours */
+static uint64_t total, unknown;    /* events read; those of foreign ports */
 
 struct tally {
     uint64_t sent, seen, lost, duplicated, early, drained;
@@ -81,7 +82,7 @@ static void notify(int fd, uint32_t port)
         die(errno, "IOCTL_EVTCHN_NOTIFY", "look at the kernel's log");
 }
 
-/* Read and re-enable all there is now. Returns how many events that was. */
+/* Read all events and re-enable their ports. Returns the number of events. */
 static uint32_t take(int fd)
 {
     uint32_t ports[CHUNK], taken = 0;
@@ -110,7 +111,7 @@ static uint32_t take(int fd)
     }
 }
 
-/* Wait up to @ms for an event, then take all. 0: none came. */
+/* Wait up to @ms for an event, then take all. Returns their number. */
 static uint32_t await_any(int fd, int ms)
 {
     struct pollfd p = { .fd = fd, .events = POLLIN };
@@ -120,7 +121,7 @@ static uint32_t await_any(int fd, int ms)
     return p.revents ? take(fd) : 0;
 }
 
-/* Until @goal events came in all, or none for @ms. */
+/* Wait until total reaches @goal, or no event came for @ms. */
 static void await_total(int fd, uint64_t goal, int ms)
 {
     while ( total < goal && await_any(fd, ms) )
@@ -140,12 +141,12 @@ static void forget(void)
 }
 
 /*
- * Close the device, which gives back every port; @ns: how long that takes.
+ * Close the device, which frees every port; @ns: how long that takes.
  *
- * IRQ descriptors are freed later, by RCU and a work queue, and nothing tells
- * when that is done: return once all but a twentieth (and 1 MiB) of what
- * opening took is free, or no more came for ten seconds (it does pause for
- * more than one).
+ * IRQ descriptors are freed later, by RCU and a work queue, without any notice.
+ * So return once all but a twentieth (and 1 MiB) of the memory that opening
+ * took is free, or no more was freed for ten seconds (pauses of more than one
+ * second do occur).
  */
 static struct meminfo close_all(int fd, const struct meminfo *before,
                                 const struct meminfo *open, uint64_t *ns)
@@ -194,7 +195,7 @@ static void add(int64_t port, enum kind k, int64_t notify_by)
     own[nr_own++] = (uint32_t)port;
 }
 
-/* A port of ours alone that notifies itself. -1: refused; errno tells why. */
+/* Open a port that notifies itself. Returns -1 with errno if refused. */
 static int64_t bind_ipi(int fd, struct hyp *h)
 {
     int64_t port = hyp_bind_ipi(h, 0);
@@ -205,7 +206,7 @@ static int64_t bind_ipi(int fd, struct hyp *h)
     return port;
 }
 
-/* Returns the errno of the refusal, or 0 when @goal was reached before. */
+/* Returns the errno of the refusal, or 0 if @goal was reached. */
 static int open_pairs(int fd, uint32_t goal, struct hyp *h, bool raw)
 {
     while ( nr_own < goal )
@@ -241,7 +242,7 @@ static int open_pairs(int fd, uint32_t goal, struct hyp *h, bool raw)
     return 0;
 }
 
-/* Does the kernel say so within @ms? It wakes nobody for that: look again. */
+/* Does poll() report an overflow within @ms? It does not wake a waiter. */
 static bool overflowed(int fd, int ms)
 {
     struct pollfd p = { .fd = fd };
@@ -258,12 +259,12 @@ static bool overflowed(int fd, int ms)
 }
 
 /*
- * The kernel's ring has room for as many events as there are ports, and a port
- * is silent from its event until it is re-enabled, so it never overflows in
- * honest use. But a port that is unbound leaves its event in the ring: fill it
- * with 64 ports' events, replace a pair, and the 65th finds no room. Some
- * events may not have got into the ring when their port goes, as handlers run
- * on other CPUs: so more than one pair may have to be replaced.
+ * The kernel's ring has room for one event of each port, and a port raises no
+ * event until it is re-enabled, so the ring never overflows in correct use. But
+ * an unbound port leaves its event in the ring: fill the ring with 64 ports'
+ * events, replace a pair, and the 65th event finds no room. Because handlers
+ * run on other CPUs, an event may not be in the ring yet when its port is
+ * unbound, so more than one pair may have to be replaced.
  */
 static void overflow_ring(int fd)
 {
@@ -286,7 +287,7 @@ static void overflow_ring(int fd)
     die(ENODATA, "--break overflow", "the ring took more than it has room for");
 }
 
-/* Each interdomain bind raises one event; any other one came too soon. */
+/* Each interdomain bind raises one event; any other event is early. */
 static void drain(int fd, const struct options *o, struct tally *t)
 {
     await_total(fd, (nr_own - nr_ipi) / 2, (int)o->patience_ms);
@@ -435,7 +436,7 @@ static void report_served(int refused, const struct meminfo *before,
     js_close();
 }
 
-/* The next command; events are taken while it is waited for. */
+/* Wait for the next command, and take events meanwhile. */
 static char *next_command(int fd, char *line, size_t size)
 {
     size_t have = 0;

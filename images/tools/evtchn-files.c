@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * evtchn-files --files F --ports P [--children C]: open /dev/xen/evtchn F
- * times, with P ports each; have C children inherit the files; say so, and
- * hold all until stdin ends, or until something worse happens.
+ * times, with P ports each; let C children inherit the files; report that, and
+ * hold everything until stdin ends or the process is killed.
  *
- * The children outlive a parent that is killed, and hold the files then.
+ * The children outlive a killed parent and keep the files open.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -71,7 +71,7 @@ int main(int argc, char **argv)
             die(errno, "fork", "is there no memory left?");
         if ( !pid )
         {
-            /* Not to be found by its parent's name. */
+            /* So that a search for its parent's name does not find it. */
             prctl(PR_SET_NAME, "evtchn-child");
             for ( ;; )
                 pause();

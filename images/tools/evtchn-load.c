@@ -1,35 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * evtchn-load: events that keep flying while something happens to their domain.
+ * evtchn-load: keep events in flight while something happens to their domain.
  *
- * Between two ends of each port one event is under way at a time: the ping end
- * sends, the echo end answers what it receives, and only an answer makes the
- * ping end send again. So no two sends can merge, a lost event leaves its port
- * stuck, and a duplicated one shows as one that nobody was waiting for, or in the
- * totals of the two ends. Each end counts for itself.
+ * At most one event is in flight between the two ends of a port: the ping end
+ * sends, the echo end answers each event it receives, and the ping end sends
+ * again only after an answer. So sends never merge, a lost event leaves its
+ * port stuck, and a duplicated event shows as an unexpected one, or in the
+ * totals of the two ends. Each end keeps its own counts.
  *
  * evtchn-load ping --remote DOMID --ports N
- *   Opens N ports for DOMID, prints them, then obeys lines on stdin:
+ *   Opens N ports for DOMID, prints them, then reads commands from stdin:
  *     go          start on every port: {"ev":"going"}
- *     pause MS    send no more; when all is answered, or none came for MS:
+ *     pause MS    stop sending; once all is answered, or no event came for MS:
  *                 {"ev":"counts"}
- *     close       {"ev":"result"}, and the end (as does the end of stdin)
+ *     close       {"ev":"result"}, then exit (as at the end of stdin)
  *
  * evtchn-load echo --remote DOMID
  *     bind A-B,C-D,...  bind to these ports of DOMID: {"ev":"bound"}
  *     count       {"ev":"counts"}
- *     flood MS    send on every port, as fast as may be, asked or not:
+ *     flood MS    send on every port as fast as possible, without being asked:
  *                 {"ev":"counts"}
  *     close       as above
  *
  * evtchn-load self --ports N
- *   Both ends in this domain, each with a file of its own: go, pause and close.
+ *   Both ends in this domain, each with its own open file: go, pause and close.
  *
  * --break lose: the echo end does not answer its first event.
- * --break double: with self, one answer more when all is silent.
+ * --break double: with self, send one more answer when all ports are silent.
  *
- * --late K: each event is enabled again up to K rounds after it was read,
- * drawn from the seed; its answer goes before that, or after.
+ * --late K: the echo end re-enables half of the ports, drawn from the seed,
+ * before it answers, and the others up to K rounds after that.
  */
 #define _GNU_SOURCE
 #include <getopt.h>
@@ -47,19 +47,19 @@ struct end {
     int fd;
     uint32_t *ports, nr;
     uint64_t sent, seen, unexpected;
-    uint32_t *served;       /* by place in ports */
+    uint32_t *served;       /* by index in ports */
 };
 
 static struct end ping = { .fd = -1 }, echo = { .fd = -1 };
-static uint32_t ping_place[MAX_PORTS], echo_place[MAX_PORTS]; /* 1 + place */
-static uint64_t *sent_at;   /* by place of the ping end; 0: nothing under way */
+static uint32_t ping_place[MAX_PORTS], echo_place[MAX_PORTS]; /* 1 + index */
+static uint64_t *sent_at;   /* by index in ping.ports; 0: none in flight */
 static uint64_t under_way;
 static bool going;
 static uint64_t rng = 1;
 static uint32_t late;
 static enum fault fault;
 
-/* Ports that wait to be enabled again, by the round in which that is due. */
+/* Ports to be re-enabled, by the round in which that is due. */
 static struct { uint32_t *ports, nr, room; } due[LATE_MOST];
 static uint32_t round_now;
 
@@ -78,7 +78,7 @@ static void note_latency(uint64_t ns)
         longest = ns;
 }
 
-/* The upper edge of the step that holds the @per_mille-th latency. */
+/* Upper bound of the step that holds the @per_mille-th latency. */
 static uint64_t latency(uint32_t per_mille)
 {
     uint64_t all = 0, sum = 0;
@@ -174,7 +174,7 @@ static void bind_echo(uint32_t remote, uint32_t port)
         "IOCTL_EVTCHN_BIND_INTERDOMAIN");
 }
 
-/* Each bind raised one event on its own side. */
+/* Drop the event that each bind raised on its own side. */
 static void drain_binds(void)
 {
     uint32_t ports[CHUNK], left = echo.nr;
@@ -194,7 +194,7 @@ static void drain_binds(void)
     }
 }
 
-/* ---- the game --------------------------------------------------------- */
+/* ---- ping and echo ---------------------------------------------------- */
 
 static void start(uint32_t place)
 {
@@ -237,7 +237,7 @@ static void received_by_echo(uint32_t port)
     send_by(&echo, place);
 }
 
-/* Enable @port again in a round that is drawn; true: its answer goes now. */
+/* Re-enable @port in a later round, drawn from the seed. */
 static bool enable_later(uint32_t port)
 {
     uint32_t when = (round_now + 1 + (uint32_t)(rnd(&rng) % late)) % LATE_MOST;
@@ -269,13 +269,13 @@ static bool any_due(void)
     return false;
 }
 
-/* One read of one end. Returns how many events that was. */
+/* Read once from @e and handle the events. Returns their number. */
 static uint32_t step(struct end *e)
 {
     void (*received)(uint32_t port) = e == &ping ? received_by_ping
                                                  : received_by_echo;
     uint32_t ports[CHUNK], n = take(e->fd, ports);
-    /* Late ones are of the answering end alone. */
+    /* Only the answering end enables ports late. */
     bool put_off = late && e == &echo;
 
     for ( uint32_t i = 0; i < n; i++ )
@@ -296,8 +296,8 @@ static uint32_t step(struct end *e)
     return n;
 }
 
-/* Play until a line comes on stdin, or (@quiet_ms > 0) all is answered, or
- * nothing came for that long. */
+/* Send and answer until a line comes on stdin; with @quiet_ms > 0, until all is
+ * answered or no event came for that long. */
 static void play(int quiet_ms)
 {
     uint64_t heard = now_ns();
@@ -326,7 +326,7 @@ static void play(int quiet_ms)
     }
 }
 
-/* After all is answered: does anything come that nobody waits for? */
+/* After all is answered: receive, and count, unexpected events. */
 static void look_for_more(int ms)
 {
     struct pollfd p[2] = { { .fd = ping.fd, .events = POLLIN },
@@ -350,7 +350,7 @@ static void flood(int ms)
             send_by(&echo, i);
 }
 
-/* ---- words ------------------------------------------------------------ */
+/* ---- commands --------------------------------------------------------- */
 
 static void tell(const char *ev, uint64_t begin)
 {
@@ -480,7 +480,7 @@ int main(int argc, char **argv)
     else if ( strcmp(mode, "echo") )
         die(EINVAL, "usage", usage);
 
-    setvbuf(stdin, NULL, _IONBF, 0); /* poll() has to see the next line */
+    setvbuf(stdin, NULL, _IONBF, 0); /* so that poll() sees the next line */
     for ( ;; )
     {
         play(0);

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * evtchn-peer --remote D: the sending side of evtchn-dev serve, which runs in
- * domain D. By raw hypercalls, so that a sender of any number of ports costs
- * its kernel nothing. Obeys lines on stdin:
+ * domain D. It uses raw hypercalls, so that its kernel needs no memory however
+ * many ports it sends on. Reads commands from stdin, one per line:
  *
  *   bind A-B,C-D,...  bind to these ports of D: {"ev":"bound"}
  *   send              notify each once, in a seeded order: {"ev":"sent"}
- *   resend            --break double: one once more, when it is consumed: "sent"
- *   close             {"ev":"result"}, and the end (as does the end of stdin)
+ *   resend            with --break double: notify one port again, once its
+ *                     event has been consumed: {"ev":"sent"}
+ *   close             {"ev":"result"}, then exit (as at the end of stdin)
  *
- * Binding raises one event here, where the ports are masked and nobody looks;
- * it raises none in D.  Dom0 only (hypercall.h).
+ * Each bind raises one event here, where the ports are masked and the events
+ * are ignored, and none in D.  Dom0 only (hypercall.h).
  */
 #define _GNU_SOURCE
 #include <getopt.h>
@@ -117,7 +118,7 @@ int main(int argc, char **argv)
             die(EINVAL, "stdin", "bind comes first");
         else if ( !strcmp(line, "send") )
         {
-            /* The victim, at [0], is left out, or is the first of all. */
+            /* The victim, local[0], is skipped or notified first. */
             uint32_t skip = fault == FAULT_LOSE || fault == FAULT_EARLY;
 
             shuffle(local + 1, nr_local - 1, &rng);

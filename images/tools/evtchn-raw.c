@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * evtchn-raw: event channels by hypercall alone, with no IRQ behind them.
+ * evtchn-raw: event channels through hypercalls alone, with no IRQ behind them.
  *
- *   open    loopback pairs (alloc_unbound and bind_interdomain, both ends in
- *           this domain) until --count or until Xen refuses; when one port is
- *           left over, it becomes an IPI port, which notifies itself.
- *   drain   every interdomain bind raises one event on the side that binds:
- *           exactly these have to be pending, and are cleared.
- *   send    each port is notified once, in a seeded order, in two passes of
- *           one half each. After each pass the pending bitmap must hold that
- *           half and nothing else; it is then cleared. So a stuck bit, a lost
- *           event, a misrouted one and one delivered twice all show.
- *   close   in a seeded order; then every port must be closed, by Xen's word.
+ *   open    open loopback pairs (alloc_unbound and bind_interdomain, both ends
+ *           in this domain) until --count or until Xen refuses. A single port
+ *           that is left over becomes an IPI port, which notifies itself.
+ *   drain   each interdomain bind raises one event on the side that binds:
+ *           exactly these events must be pending; clear them.
+ *   send    notify each port once, in a seeded order, in two passes of one half
+ *           each. After each pass the pending bitmap must hold that half and
+ *           nothing else; clear it. This detects stuck bits and lost, misrouted
+ *           and duplicated events.
+ *   close   close in a seeded order; then Xen must report every port as closed.
  *
- * What is sent is counted here; what arrived is read by the kernel's
- * xen_evtchn_test module, out of the memory it shares with Xen. The ports stay
- * masked, so the kernel never handles, and never clears, their events.
+ * This program counts the events sent. The kernel's xen_evtchn_test module
+ * reads those that arrived from the memory that it shares with Xen. The ports
+ * stay masked, so the kernel never handles or clears their events.
  *
  * With the FIFO ABI the kernel gives Xen memory for events only as it binds
- * IRQs. Binding one to the highest port for a moment makes it give all.
+ * IRQs. Briefly binding one to the highest port makes it give all memory.
  *
- * Dom0 only (hypercall.h). Everything is in arrays of fixed size.
+ * Dom0 only (hypercall.h). All arrays have a fixed size.
  */
 #define _GNU_SOURCE
 #include <getopt.h>
@@ -30,8 +30,8 @@
 
 #define TEST_DIR "/sys/kernel/debug/xen_evtchn_test/"
 #define BATCH HYP_BATCH /* pairs opened together */
-#define SAMPLE 16       /* batches that a median of their cost is taken of */
-#define MIDDLE 100000   /* the allocation whose cost stands between */
+#define SAMPLE 16       /* batches in a median of costs */
+#define MIDDLE 100000   /* allocation whose cost is reported between */
 
 enum kind { FOREIGN, UNBOUND_END, BOUND_END, IPI };
 
@@ -44,8 +44,8 @@ struct options {
 
 static uint8_t state[MAX_PORTS];        /* EVTCHNSTAT_* of a scan */
 static uint8_t kind[MAX_PORTS];         /* enum kind */
-static uint32_t sender[MAX_PORTS];      /* port to send on, to notify [port] */
-static uint32_t own[MAX_PORTS];         /* our ports, [0] to [nr_own - 1] */
+static uint32_t sender[MAX_PORTS];      /* port to send on to notify [port] */
+static uint32_t own[MAX_PORTS];         /* ports opened here, nr_own of them */
 static uint32_t alloc_tsc[MAX_PORTS / 2 / BATCH + 1]; /* cost, by batch */
 static uint32_t list[MAX_PORTS];        /* argument of a batch */
 static uint8_t expected[MAX_PORTS];     /* must be pending now */
@@ -98,7 +98,7 @@ static void read_pending(uint32_t limit)
     close(fd);
 }
 
-/* Clear our pending ports, as the last read_pending() found them. */
+/* Clear the own ports that the last read_pending() found pending. */
 static void clear_pending(void)
 {
     const char *path = TEST_DIR "clear";
@@ -126,11 +126,11 @@ static void clear_pending(void)
 }
 
 /*
- * Have the kernel give Xen memory for the events of all ports (FIFO), which
- * raises its nr_channels to the ABI's (EVTCHN_FIFO_NR_CHANNELS). Before that Xen
- * keeps such an event with the port, and on the day the memory comes delivers
- * it even if the port was closed since (seen with Xen 4.20): so this comes
- * before the first port is opened.
+ * FIFO: make the kernel give Xen memory for the events of all ports, which
+ * raises the kernel's nr_channels to EVTCHN_FIFO_NR_CHANNELS. Without that
+ * memory Xen keeps an event with its port, and delivers it once the memory is
+ * there, even if the port has been closed since (seen with Xen 4.20). So call
+ * this before the first port is opened.
  */
 static void grow_fifo(void)
 {
@@ -158,13 +158,13 @@ static void add(uint32_t port, enum kind k, uint32_t notify_by)
 }
 
 /*
- * As many pairs as fit, BATCH at a time by multicall, so that what is timed is
- * Xen's allocation and not the way there, which is many times as long.
- * Leaves the rest, of less than two batches, to open_rest().
+ * Open as many pairs as fit, BATCH per multicall, so that the timing covers
+ * Xen's allocation and not the hypercall path, which takes many times longer.
+ * Leaves the rest, less than two batches, to open_rest().
  *
- * Timed by the TSC: where the TSCs of two CPUs are apart, as under emulation,
- * Linux's clock stands still on the one that is behind (pvclock keeps it
- * monotonic), for longer than a batch takes.
+ * Timed by the TSC: if the TSCs of two CPUs differ, as under emulation, Linux's
+ * clock stands still on the CPU that is behind (pvclock keeps it monotonic),
+ * for longer than a batch takes.
  */
 static void open_batches(struct hyp *h, uint32_t goal)
 {
@@ -184,7 +184,7 @@ static void open_batches(struct hyp *h, uint32_t goal)
         }
         if ( bound < BATCH )
         {
-            /* The table ends in this batch: give back the halves of pairs. */
+            /* The ports ran out in this batch: close the unpaired ends. */
             if ( hyp_each(h, EVTCHNOP_close, a + bound, n - bound, &err) )
                 die(err, "EVTCHNOP_close", "look at Xen's console");
             return;
@@ -194,7 +194,7 @@ static void open_batches(struct hyp *h, uint32_t goal)
     }
 }
 
-/* Returns the errno of Xen's refusal, or 0 when @goal was reached before. */
+/* Returns the errno of Xen's refusal, or 0 if @goal was reached. */
 static int open_rest(struct hyp *h, uint32_t goal)
 {
     while ( nr_own < goal )
@@ -217,7 +217,7 @@ static int open_rest(struct hyp *h, uint32_t goal)
         }
 
         /*
-         * One port is left, and nothing could ever notify half a pair. An IPI
+         * One port is left. An unpaired end could never be notified; an IPI
          * port notifies itself.
          */
         err = errno;
@@ -231,7 +231,7 @@ static int open_rest(struct hyp *h, uint32_t goal)
     return 0;
 }
 
-/* Compare the bitmap with expected[], port by port. */
+/* Compare the pending bitmap with expected[], port by port. */
 static void judge(uint32_t limit, struct tally *t)
 {
     read_pending(limit);
@@ -248,7 +248,7 @@ static void judge(uint32_t limit, struct tally *t)
     }
 }
 
-/* See and clear what the binds raised; an event there is one come too soon. */
+/* Check and clear the binds' events; any other pending event is early. */
 static void drain(uint32_t limit, struct tally *t)
 {
     read_pending(limit);
@@ -263,7 +263,7 @@ static void drain(uint32_t limit, struct tally *t)
     memset(consumed, 0, sizeof(consumed));
 }
 
-/* Notify own[from] to own[to - 1], once each, and judge. */
+/* Notify own[from] to own[to - 1] once each, except @skip, and judge. */
 static void pass(struct hyp *h, uint32_t limit, uint32_t from, uint32_t to,
                  uint32_t skip, struct tally *t)
 {
@@ -298,7 +298,7 @@ static uint64_t send_all(struct hyp *h, uint32_t limit, uint64_t *rng,
         skip = victim;
     drain(limit, t);
 
-    /* The first half holds the victim, so that a second pass follows it. */
+    /* The victim stays in the first half, so that a second pass follows it. */
     shuffle(own + 1, nr_own - 1, rng);
     if ( !half )
         half = 1;
@@ -308,7 +308,7 @@ static uint64_t send_all(struct hyp *h, uint32_t limit, uint64_t *rng,
         die(errno, "EVTCHNOP_send", "look at Xen's console");
     pass(h, limit, half, nr_own, skip, t);
 
-    /* Nothing may be pending again once all was seen and cleared. */
+    /* After all events were seen and cleared, none may be pending again. */
     memset(expected, 0, sizeof(expected));
     judge(limit, t);
     clear_pending();
@@ -344,7 +344,7 @@ static void parse(int argc, char **argv, struct options *o)
         die(EINVAL, "--break", "there is no ring here to overflow");
 }
 
-/* What the kernel's module says; --no-send does without: 524,288 fits all. */
+/* The limit from the kernel's module, or 524,288 if --no-send finds none. */
 static uint32_t kernel_limit(bool send, char *abi, size_t size)
 {
     char word[24];
@@ -362,7 +362,7 @@ static uint32_t kernel_limit(bool send, char *abi, size_t size)
     return (uint32_t)limit;
 }
 
-/* Median cost of an allocation in @n batches from the @first on. */
+/* Median cost of an allocation in the @n batches from @first on. */
 static uint64_t alloc_ns(uint32_t first, uint32_t n, uint32_t khz)
 {
     return (uint64_t)median(alloc_tsc + first, n) * 1000000 / khz;
@@ -372,7 +372,7 @@ static void report(const char *abi, uint32_t limit, uint32_t system,
                    uint32_t open_at_once, int refused, const struct tally *t,
                    uint32_t khz)
 {
-    /* Few batches: a quarter each, so that first and last have none alike. */
+    /* With few batches a quarter, so that first and last do not overlap. */
     uint32_t n = nr_alloc / 4 < SAMPLE ? (nr_alloc + 3) / 4 : SAMPLE;
     /* A batch is BATCH pairs of two ports. */
     uint32_t middle = MIDDLE / 2 / BATCH - SAMPLE / 2;

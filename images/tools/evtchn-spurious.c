@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * evtchn-spurious --domid D --ms T: for T ms, notify in turn each port that is
- * bound to one of domain D's when it starts, with nothing behind it. To D that
- * is a back end which does not behave: console, xenstore, network and disk
- * look for work, and find none. Dom0 only.
+ * bound to a port of domain D at the start, without any work to announce. D
+ * sees misbehaving backends: its console, xenstore, network and disk drivers
+ * look for work and find none. Dom0 only.
  */
 #define _GNU_SOURCE
 #include <getopt.h>
@@ -14,7 +14,7 @@
 
 static uint8_t state[MAX_PORTS];
 
-/* Ports of ours that @domid has the other end of. Returns how many. */
+/* Put dom0's ports whose other end is in @domid in @ports. Returns how many. */
 static uint32_t find_ports(struct hyp *h, domid_t domid, uint32_t *ports)
 {
     uint32_t n = 0;

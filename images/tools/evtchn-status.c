@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * evtchn-status --domid D [--limit N]: how many ports of a domain are open,
- * as Xen itself says (EVTCHNOP_status over the whole range). The harness
- * checks with it, from dom0, what a guest says of itself. Dom0 only.
+ * evtchn-status --domid D [--limit N]: count the open ports of a domain as Xen
+ * reports them (EVTCHNOP_status over the whole range). From dom0, the harness
+ * verifies with it what a guest reports about itself. Dom0 only.
  */
 #define _GNU_SOURCE
 #include <getopt.h>

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * evtchn-wakeups: is a reader of /dev/xen/evtchn woken by each event?
+ * evtchn-wakeups: does each event wake a reader of /dev/xen/evtchn?
  *
- * One thread sends on a few ports, each again as soon as its event has been
- * read. Another one reads as xenstored does: it sleeps in poll(), reads one
- * port, enables it, and sleeps again. So it often is about to sleep when the
- * next event comes, on another CPU.
+ * The sender thread sends on a few ports, on each again as soon as its event
+ * has been read. The reader thread works like xenstored: it sleeps in poll(),
+ * reads one port, enables it, and sleeps again. So the next event often comes,
+ * on another CPU, just as the reader is about to sleep.
  *
- * A third one looks on: a reader that stays in poll() while poll() from here
- * says that there is something to read has missed its wake-up. Nothing but a
- * signal helps it then, as the driver wakes nobody while there is something to
- * read. It gets that signal, and the game goes on.
+ * The main thread watches: if the reader stays in poll() while poll() in this
+ * thread reports data, the reader has missed its wake-up. Only a signal can
+ * wake it then, because the driver wakes no reader while there is unread data.
+ * The main thread sends that signal, and the test continues.
  *
- * --asleep: the reader sleeps on purpose until it gets that signal, once, to
- * see that this is told.
+ * --asleep: the reader sleeps on purpose, once, until it gets that signal, to
+ * show that a missed wake-up is reported.
  */
 #define _GNU_SOURCE
 #include <getopt.h>
@@ -27,23 +27,23 @@
 #include "xenabi.h"
 
 #define PORTS 2
-#define SPIN 512        /* at most so long between two sends */
+#define SPIN 512        /* most loop iterations between two sends */
 #define TICK_US 50000
-/* In a row without an event read, though there is one: 2 s, if the machine
- * does so well as to give the onlooker that time. */
+/* Consecutive ticks without an event read before the reader is checked: 2 s,
+ * or more if the machine schedules the main thread late. */
 #define TICKS 40
 
 struct pair {
     uint32_t rx, tx;
-    uint64_t sent;          /* the sender's */
-    _Atomic uint64_t seen;  /* the reader's */
+    uint64_t sent;          /* written by the sender */
+    _Atomic uint64_t seen;  /* written by the reader */
 };
 
 static struct pair pairs[PORTS];
 static int rx_fd, tx_fd;
 static pthread_t reader_id;
-static uint64_t unexpected;         /* the reader's */
-static _Atomic uint64_t slept;      /* times that poll() had to wait */
+static uint64_t unexpected;         /* written by the reader */
+static _Atomic uint64_t slept;      /* times the reader entered poll() */
 static _Atomic bool stop, done;
 static bool asleep;
 
@@ -146,8 +146,8 @@ static bool readable(void)
     return poll(&p, 1, 0) > 0;
 }
 
-/* Look on until @ms have passed, then until all is read or the reader stays
- * silent though there is nothing to read. Returns how often it slept on. */
+/* Watch the reader for @ms, then until it has read everything or stays idle
+ * with nothing to read. Returns the number of missed wake-ups. */
 static uint64_t look_on(uint64_t ms, pthread_t sender_id)
 {
     uint64_t end = now_ns() + ms * 1000000u, last = 0, missed = 0;
@@ -177,7 +177,7 @@ static uint64_t look_on(uint64_t ms, pthread_t sender_id)
             pthread_kill(reader_id, SIGUSR1);
         }
         else if ( stop )
-            return missed; /* what is lost shows in the counts */
+            return missed; /* a lost event shows in the counts */
         same = 0;
     }
 }

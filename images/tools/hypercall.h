@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Raw hypercalls from user space through /dev/xen/privcmd. Linux blocks them
- * in an unprivileged domain since 6.12, so this is for dom0.
+ * Raw hypercalls from user space through /dev/xen/privcmd. For dom0: since
+ * 6.12 Linux blocks them in unprivileged domains.
  */
 #ifndef EVH_HYPERCALL_H
 #define EVH_HYPERCALL_H
@@ -13,7 +13,7 @@
 #include "evh.h"
 #include "xenabi.h"
 
-/* Calls put together in one multicall. */
+/* Calls per multicall. */
 #define HYP_BATCH 128
 
 union hyp_arg {
@@ -28,15 +28,15 @@ union hyp_arg {
 struct hyp {
     int fd;
     /*
-     * Xen reads and writes hypercall arguments through the caller's page
-     * tables and never faults them in: they have to be resident.
+     * Xen accesses hypercall arguments through the caller's page tables and
+     * never faults pages in, so they must be resident.
      */
     struct multicall_entry *calls;   /* HYP_BATCH of them */
     union hyp_arg *arg;              /* HYP_BATCH of them */
     struct xen_sysctl *sysctl;
 };
 
-/* True when this domain may make hypercalls; @h is ready then. */
+/* Prepare @h. False if /dev/xen/privcmd cannot be opened. */
 static inline bool hyp_try_open(struct hyp *h)
 {
     const size_t size = 4 * 4096;
@@ -47,7 +47,7 @@ static inline bool hyp_try_open(struct hyp *h)
     if ( h->fd < 0 )
         return false;
 
-    /* Pages of the kernel's own are never migrated or compacted away. */
+    /* Linux never migrates these pages, unlike pages of user memory. */
     buf = open("/dev/xen/hypercall", O_RDWR | O_CLOEXEC);
     if ( buf >= 0 )
     {
@@ -78,7 +78,7 @@ static inline void hyp_open(struct hyp *h)
             "raw hypercalls work in dom0 only; is xen-privcmd built in?");
 }
 
-/* 0 or more as Xen answered, or -1 with errno. */
+/* Returns Xen's result, or -1 with errno. */
 static inline long hyp_call(const struct hyp *h, unsigned int op,
                             uint64_t a0, uint64_t a1)
 {
@@ -92,7 +92,7 @@ static inline long hyp_evtchn(const struct hyp *h, unsigned int cmd)
     return hyp_call(h, __HYPERVISOR_event_channel_op, cmd, (uintptr_t)h->arg);
 }
 
-/* Each of these: a port, or -1 with errno. */
+/* Each of these returns a port, or -1 with errno. */
 static inline int64_t hyp_alloc_unbound(struct hyp *h, domid_t remote)
 {
     h->arg->alloc = (struct evtchn_alloc_unbound){
@@ -128,7 +128,7 @@ static inline int hyp_close(struct hyp *h, uint32_t port)
     return hyp_evtchn(h, EVTCHNOP_close) ? -1 : 0;
 }
 
-/* The same op on arg[0] to arg[n - 1] at once; answers in calls[].result. */
+/* Do @op on arg[0] to arg[n - 1] in one multicall; see calls[].result. */
 static inline void hyp_multicall(struct hyp *h, unsigned int cmd, uint32_t n)
 {
     for ( uint32_t i = 0; i < n; i++ )
@@ -145,8 +145,9 @@ static inline int hyp_errno(const struct hyp *h, uint32_t i)
 }
 
 /*
- * @n (up to HYP_BATCH) alloc_unbound at once. Returns how many succeeded, from
- * the first on, with their ports in @ports; errno tells why the next did not.
+ * @n (up to HYP_BATCH) alloc_unbound in one multicall. Returns the number that
+ * succeeded before the first failure, with their ports in @ports; errno has the
+ * error of the first failure.
  */
 static inline uint32_t hyp_alloc_batch(struct hyp *h, domid_t remote,
                                        uint32_t n, uint32_t *ports)
@@ -167,7 +168,7 @@ static inline uint32_t hyp_alloc_batch(struct hyp *h, domid_t remote,
     return n;
 }
 
-/* The same for bind_interdomain, to the ports @remote_ports of @remote. */
+/* Likewise bind_interdomain, to the ports @remote_ports of domain @remote. */
 static inline uint32_t hyp_bind_batch(struct hyp *h, domid_t remote,
                                       const uint32_t *remote_ports, uint32_t n,
                                       uint32_t *ports)
@@ -189,8 +190,8 @@ static inline uint32_t hyp_bind_batch(struct hyp *h, domid_t remote,
 }
 
 /*
- * EVTCHNOP_send or _close (their argument is the bare port) on @n ports.
- * Returns how many Xen refused; the first refusal's error in @err.
+ * EVTCHNOP_send or _close, whose argument is only a port, on @n ports. Returns
+ * the number that Xen refused, and in @err the error of the first refusal.
  */
 static inline uint32_t hyp_each(struct hyp *h, unsigned int cmd,
                                 const uint32_t *ports, uint32_t n, int *err)
@@ -212,9 +213,9 @@ static inline uint32_t hyp_each(struct hyp *h, unsigned int cmd,
 }
 
 /*
- * Ask Xen for the state of ports 0 to @limit - 1 of @dom: @state[port] is its
- * EVTCHNSTAT_*, with ports that Xen does not know yet taken as closed. Returns
- * how many are open.
+ * Set @state[port] to the EVTCHNSTAT_* of each port of @dom below @limit, as
+ * Xen reports it; ports that Xen has not allocated yet count as closed. Returns
+ * the number of open ports.
  */
 static inline uint32_t hyp_scan(struct hyp *h, domid_t dom, uint32_t limit,
                                 uint8_t *state)
@@ -249,8 +250,8 @@ struct xen_pages {
 };
 
 /*
- * May this domain ask Xen for its memory? One that is not privileged has
- * /dev/xen/privcmd too, but no hypercall of it is let through.
+ * May this domain ask Xen for its memory? An unprivileged domain has
+ * /dev/xen/privcmd too, but its hypercalls are refused.
  */
 static inline bool hyp_privileged(struct hyp *h)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * kexec-self --kernel K --initrd I --args WORDS [--crash]: load a kernel to go
- * on with, by kexec_file_load(). With --crash it is for a panic, and wants
- * crashkernel=. kexec-self --go: leave this kernel for the one loaded.
+ * kexec-self --kernel K --initrd I --args WORDS [--crash]: load the next kernel
+ * with kexec_file_load(). With --crash it is started by a panic, and needs
+ * crashkernel=. kexec-self --go: start the loaded kernel.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 #include "evh.h"
 
 #ifndef SYS_kexec_file_load
-#define SYS_kexec_file_load -1 /* 32-bit x86 has none: ENOSYS */
+#define SYS_kexec_file_load -1 /* absent on 32-bit x86: ENOSYS */
 #endif
 #define KEXEC_FILE_ON_CRASH 2ul
 #define RB_KEXEC 0x45584543

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * soft-reset --domid D: of what libxl_domain_soft_reset() does for HVM domains
- * that which a PVH one needs. It has shut down with SHUTDOWN_soft_reset, on its
- * way from one kernel to the next by kexec; it loses its event channels, gets
- * new ones for xenstore and its console, and goes on. libxl 4.20 refuses any
- * other type than HVM, though nothing in Xen does. Its devices are the caller's
- * to close before: a back end would write to memory that is the next kernel's.
- * Dom0 only.
+ * soft-reset --domid D: those steps of libxl_domain_soft_reset() that a PVH
+ * domain needs. libxl 4.20 accepts only HVM domains, though Xen has no such
+ * limit. The domain has shut down with SHUTDOWN_soft_reset, as kexec does on
+ * the way to the next kernel. It loses its event channels, gets new ones for
+ * xenstore and its console, and continues. The caller must close its devices
+ * first: a backend would write to memory that the next kernel owns. Dom0 only.
  */
 #define _GNU_SOURCE
 #include <getopt.h>
@@ -20,7 +19,7 @@
 static struct hyp h;
 static domid_t domid;
 
-/* 0, or an errno. */
+/* Returns 0 or an errno. */
 static int domctl(uint32_t cmd)
 {
     struct xen_domctl *op = (void *)h.sysctl;
@@ -31,8 +30,8 @@ static int domctl(uint32_t cmd)
     return hyp_call(&h, __HYPERVISOR_domctl, (uintptr_t)op, 0) ? errno : 0;
 }
 
-/* Xen would reset a domain that shut down for another reason as well, and half
- * of a PV one before it says that it can't. */
+/* Xen would also reset a domain that shut down for another reason, and would
+ * reset half of a PV domain before it fails. */
 static void check_domain(void)
 {
     const uint32_t want = XEN_DOMINF_hvm_guest | XEN_DOMINF_shutdown |
@@ -48,8 +47,8 @@ static void check_domain(void)
         die(EINVAL, "--domid", "a PVH domain that has shut down for a kexec");
 }
 
-/* A port of the domain's that dom0 may bind to; its next kernel looks for it
- * in @param. */
+/* Allocate a port of the domain that dom0 may bind to, and put it in @param,
+ * where the domain's next kernel looks for it. */
 static uint32_t new_port(uint32_t param)
 {
     struct evtchn_alloc_unbound *alloc = &h.arg->alloc;
@@ -100,19 +99,19 @@ static void tell_xenstore(uint32_t store, uint32_t console)
     if ( fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof(to)) )
         die(errno, XENSTORED, "is xenstored running?");
 
-    /* A path with its end, then a value without. xenconsoled watches
-     * the console's, and binds again. */
+    /* A path with its terminator, then a value without one. xenconsoled
+     * watches the console's port and binds again. */
     len = sprintf(body, "/local/domain/%u/store/port%c%u", domid, 0, store);
     xenstore(fd, XS_WRITE, body, (size_t)len);
     len = sprintf(body, "/local/domain/%u/console/port%c%u", domid, 0,
                   console);
     xenstore(fd, XS_WRITE, body, (size_t)len);
 
-    /* That it has shut down is over: the next time has to be told again. */
+    /* Clear the shutdown state, so that the next shutdown is reported. */
     len = sprintf(body, "%u%c", domid, 0);
     xenstore(fd, XS_RESUME, body, (size_t)len);
-    /* Binds the new port, and drops watches and transactions of the last
-     * kernel's. The frame has no meaning any more: the ring is a grant. */
+    /* Binds the new port and drops the old kernel's watches and transactions.
+     * The frame number is ignored now: xenstored maps the ring by a grant. */
     len = sprintf(body, "%u%c0%c%u%c", domid, 0, 0, store, 0);
     xenstore(fd, XS_INTRODUCE, body, (size_t)len);
     close(fd);
@@ -146,7 +145,7 @@ int main(int argc, char **argv)
 
     hyp_open(&h);
     check_domain();
-    /* It would run at once after the reset. */
+    /* Otherwise it would run immediately after the reset. */
     if ( (err = domctl(XEN_DOMCTL_pausedomain)) )
         die(err, "XEN_DOMCTL_pausedomain", "see Xen's console");
     if ( (err = domctl(XEN_DOMCTL_soft_reset)) )
@@ -154,7 +153,7 @@ int main(int argc, char **argv)
         domctl(XEN_DOMCTL_unpausedomain);
         die(err, "XEN_DOMCTL_soft_reset", "see Xen's console");
     }
-    /* If any of this fails it stays paused: it couldn't do without. */
+    /* If any of this fails, the domain stays paused: it needs both ports. */
     store = new_port(HVM_PARAM_STORE_EVTCHN);
     console = new_port(HVM_PARAM_CONSOLE_EVTCHN);
     tell_xenstore(store, console);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * xen-free: free memory of Xen (sysctl physinfo) and of this Linux, so that
- * the cost of a port on both sides can be computed. Dom0 only.
+ * xen-free: print the free memory of Xen (sysctl physinfo) and of this Linux,
+ * from which the memory per port on both sides is computed. Dom0 only.
  */
 #define _GNU_SOURCE
 #include "hypercall.h"

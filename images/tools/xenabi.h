@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The part of Xen's and Linux's ABI that the in-guest tools use, written from
- * the public headers, because neither the build host nor the guests have them:
+ * The parts of Xen's and Linux's ABI that the in-guest tools use. Taken from
+ * the public headers, which neither the build host nor the guests have:
  *
  *   xen/include/public/xen.h            hypercall numbers, domid, multicall
  *   xen/include/public/event_channel.h  EVTCHNOP_*
  *   xen/include/public/sysctl.h         physinfo
  *   xen/include/public/domctl.h         pause, unpause, soft reset
  *   xen/include/public/hvm/hvm_op.h, params.h  HVMOP_*_param, HVM_PARAM_*
- *   xen/include/public/io/xs_wire.h     what a request to xenstored looks like
+ *   xen/include/public/io/xs_wire.h     format of requests to xenstored
  *   linux/include/uapi/xen/privcmd.h    IOCTL_PRIVCMD_HYPERCALL
  *   linux/include/uapi/xen/evtchn.h     IOCTL_EVTCHN_*
  */
@@ -74,7 +74,7 @@ struct evtchn_status {
 #define EVTCHNSTAT_pirq        3
 #define EVTCHNSTAT_virq        4
 #define EVTCHNSTAT_ipi         5
-#define EVTCHNSTAT_count       6 /* ours: number of states */
+#define EVTCHNSTAT_count       6 /* not in Xen's header: number of states */
     uint32_t status;
     uint32_t vcpu;
     union {
@@ -86,8 +86,8 @@ struct evtchn_status {
 };
 
 /*
- * sysctl.h of Xen 4.18 to 4.20. Another release answers -EACCES to a foreign
- * version, which the tools report with the number below.
+ * sysctl.h of Xen 4.18 to 4.20. Other releases refuse this version with
+ * -EACCES, which the tools report together with the number.
  */
 #define XEN_SYSCTL_INTERFACE_VERSION 0x00000015
 #define XEN_SYSCTL_physinfo 3
@@ -108,14 +108,14 @@ struct xen_sysctl {
     } u;
 };
 
-/* domctl.h of Xen 4.19 and 4.20; another release answers as above. */
+/* domctl.h of Xen 4.19 and 4.20; other releases refuse it likewise. */
 #define XEN_DOMCTL_INTERFACE_VERSION 0x00000017
 #define XEN_DOMCTL_pausedomain   3
 #define XEN_DOMCTL_unpausedomain 4
 #define XEN_DOMCTL_getdomaininfo 5
 #define XEN_DOMCTL_soft_reset    79
 
-/* The first words of it. */
+/* Only its first fields. */
 struct xen_domctl_getdomaininfo {
     domid_t domain;
     uint16_t pad1;

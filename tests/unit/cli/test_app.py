@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The command line as a person meets it."""
+"""The command line as its user sees it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COMMANDS = ["run", "build", "boot", "shell", "doctor", "clean", "report"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(evh, command: str) -> None:
+def test_every_command_has_help(evh, command: str) -> None:
     got = evh(command, "--help")
     assert got.exit_code == 0
     assert len(got.output.splitlines()) > 5
@@ -55,7 +55,7 @@ def test_help_names_commands_suites_and_exit_codes(evh) -> None:
         (["run", "no_such_test.py"], "there is no test file no_such_test.py"),
         (["run", "--cell", "x"], "not a cell id"),
         (["run", "--xen-tree", "nowhere"], "--xen-tree nowhere: no such folder"),
-        (["run", "--linux-tree", "."], "does not look like that source tree"),
+        (["run", "--linux-tree", "."], "is not such a source tree: it has no kernel/sched"),
         (["build", "--xen-tree", "nowhere"], "no such folder"),
         (["boot", "--guest", "pv99"], "unknown guest"),
         (["report", "nowhere"], "no run at nowhere"),
@@ -63,13 +63,13 @@ def test_help_names_commands_suites_and_exit_codes(evh) -> None:
         (["shell"], "needs a terminal"),
     ],
 )
-def test_wrong_word_is_exit_2_with_a_hint_and_no_traceback(evh, args: list[str], message: str) -> None:
+def test_wrong_argument_is_exit_2_with_a_hint_and_no_traceback(evh, args: list[str], message: str) -> None:
     got = evh(*args)
     assert got.exit_code == 2
     assert message in got.stderr
     assert "hint: " in got.stderr
     assert "Traceback" not in got.output
-    assert not Path("runs").exists(), "nothing was begun"
+    assert not Path("runs").exists(), "no run was started"
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_clean_removes_runs_and_store_and_nothing_else(evh, tmp_path: Path) -> N
 
     asked = evh("clean")
     assert "2.9 MiB" in asked.output and "runs/old" in asked.output
-    assert xen.exists() and Path("runs/old").exists(), "without --yes and a terminal nothing goes"
+    assert xen.exists() and Path("runs/old").exists(), "without --yes and a terminal nothing is removed"
 
     got = evh("clean", "--yes")
     assert got.exit_code == 0
@@ -151,7 +151,7 @@ def test_clean_removes_runs_and_store_and_nothing_else(evh, tmp_path: Path) -> N
     assert "nothing to remove" in evh("clean", "--yes").output
 
 
-def test_clean_leaves_a_run_that_is_under_way_and_what_it_boots_from(evh, tmp_path: Path) -> None:
+def test_clean_keeps_an_active_run_and_its_store(evh, tmp_path: Path) -> None:
     xen = make_store(tmp_path)
     make_run(Path("runs/old"))
     make_run(Path("runs/live"), state="running", pid=os.getpid())
@@ -162,7 +162,7 @@ def test_clean_leaves_a_run_that_is_under_way_and_what_it_boots_from(evh, tmp_pa
     assert xen.exists() and sorted(Path("runs").iterdir()) == [Path("runs/live")]
 
 
-def test_clean_refuses_while_a_build_is_under_way(evh, tmp_path: Path) -> None:
+def test_clean_refuses_during_a_build(evh, tmp_path: Path) -> None:
     locks = tmp_path / "cache" / "evtchn-harness" / "locks"
     locks.mkdir(parents=True)
     with (locks / "xen-abc").open("w") as lock:
@@ -196,7 +196,7 @@ def test_signal_during_a_build_is_no_traceback_and_its_own_exit_code(tmp_path: P
     assert "ended by SIGTERM" in got.stderr and "Traceback" not in got.stderr
 
 
-def test_nohup_is_meant(tmp_path: Path) -> None:
+def test_ignored_sighup_stays_ignored(tmp_path: Path) -> None:
     program = (
         "import os, signal; from harness.core.signals import signals_end_cleanly\n"
         "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which run a cell is repeated of, and what is said of its console."""
+"""`evh repro`: choice of the run, its options, comparison of the consoles, gdb's script."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_newest_run_that_has_the_cell(tmp_path: Path) -> None:
         repro.find(EXAMPLE_CELL.id, where=tmp_path / "a")
 
 
-def test_it_is_asked_for_with_that_runs_options(tmp_path: Path) -> None:
+def test_request_has_the_options_of_the_earlier_run(tmp_path: Path) -> None:
     file = tmp_path / "smoke.py"
     file.touch()
     words = {"options": {"accel": "kvm", "xen_tree": "/x"}, "plan": {"files": str(file)}}
@@ -74,9 +74,9 @@ def test_it_is_asked_for_with_that_runs_options(tmp_path: Path) -> None:
     assert (request.selection.files, request.selection.flavour) == ((str(file),), "debug")
 
 
-def test_where_consoles_part() -> None:
+def test_first_difference_of_consoles() -> None:
     assert repro.differences("a\nb\n", "a\nb\n") == ""
-    assert repro.differences("a\nb\n", "a\nc\n") == "line 2: it was 'b', it is 'c'"
+    assert repro.differences("a\nb\n", "a\nc\n") == "line 2: was 'b', is now 'c'"
     assert repro.differences("a\n", "a\nc\n").startswith("line 2")
     assert repro.differences("a\nb\nc", "a\nb\ncd\ne", cut=True) == ""
     assert repro.differences("a\nb\nc", "a\nx\ncd\ne", cut=True).startswith("line 2")
@@ -87,7 +87,7 @@ def test_where_consoles_part() -> None:
     [
         ({}, "one\ntwo\n", True, "bit-identical"),
         ({}, "one\n2\n", False, "DIFFERS"),
-        ({"artifacts": [ArtifactRecord(name="xen", key="y")]}, "2\n", True, "another xen"),
+        ({"artifacts": [ArtifactRecord(name="xen", key="y")]}, "2\n", True, "builds of xen and bare differ"),
         ({"boots": []}, "2\n", True, "no bare guest"),
     ],
 )
@@ -100,7 +100,7 @@ def test_comparison(
     assert got[0] is same and said in got[1]
 
 
-def test_what_is_not_deterministic_is_not_compared(tmp_path: Path) -> None:
+def test_nondeterministic_cells_are_not_compared(tmp_path: Path) -> None:
     import msgspec
 
     boots = [msgspec.structs.replace(BOOT, deterministic=False)]
@@ -124,4 +124,4 @@ def test_script_for_gdb(commands: tuple[str, ...]) -> None:
     assert 'QEMU = r"""qemu \'a b\'"""' in script
     assert "file /s/xen-syms\n" in script and "add-symbol-file /s/k\n" in script
     assert script.endswith("break f\ncontinue\npython end()\nquit\n") is bool(commands)
-    assert ("reverse-stepi" in script) is not bool(commands), "said to a person only"
+    assert ("reverse-stepi" in script) is not bool(commands), "only an interactive session gets the hint"

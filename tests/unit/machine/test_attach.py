@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How another process finds the machine that one keeps up."""
+"""Finding and connecting to a machine that another process keeps up."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.machine import attach
 
 
 def kept(folder: Path) -> Any:
-    """A machine as attachable() sees it, with one guest."""
+    """A fake machine with one guest, as attachable() needs it."""
     for name in ("key", "host_key.pub"):
         (folder / name).write_text("ssh-ed25519 AAAA test\n")
     guest = SimpleNamespace(ssh=SimpleNamespace(address=("192.168.77.2", 22)))
@@ -39,7 +39,7 @@ def test_machine_can_be_found_while_it_is_kept_and_not_after(tmp_path: Path) -> 
     assert list(run.iterdir()) == []
 
 
-def test_record_of_a_killed_process_is_not_believed(tmp_path: Path) -> None:
+def test_record_of_a_killed_process_is_ignored(tmp_path: Path) -> None:
     gone = subprocess.Popen(["true"])
     gone.wait()
     run = tmp_path / "a"
@@ -50,7 +50,7 @@ def test_record_of_a_killed_process_is_not_believed(tmp_path: Path) -> None:
         assert list(attach.running(tmp_path)) == []
 
 
-def test_half_a_record_is_passed_over(tmp_path: Path) -> None:
+def test_incomplete_record_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / attach.ATTACH_JSON).write_text('{"pid": 1')
     assert list(attach.running(tmp_path)) == []

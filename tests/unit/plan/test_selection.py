@@ -10,8 +10,9 @@ import pytest
 
 from harness.core.errors import UserError
 from harness.core.records import Abi
+from harness.core.text import show_seeds
 from harness.plan.cells import EXAMPLE_CELL, Cell
-from harness.plan.seeds import parse_seeds, show_seeds
+from harness.plan.seeds import parse_seeds
 from harness.plan.selection import in_selected_suite, pytest_targets, select
 from harness.plan.suites import CORE, SUITES, XTF
 from harness.run.run import RunRequest, options, reproduce, root_of

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tables and page of a recorded run."""
+"""Text report and HTML page of a recorded run."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import msgspec
 import pytest
 
 from harness.core.records import Verdict
-from harness.report.html import CONSOLE_LINES, ESCAPES, write_html
-from harness.report.tables import duration, folded, metric_cells, schedules_line, time_split
+from harness.core.text import ESCAPES
+from harness.report.html import CONSOLE_LINES, write_html
+from harness.report.tables import folded, metric_cells, schedules_line, time_split
 from harness.report.text import print_report
 from harness.run.record import (
     AcceleratorRecord,
@@ -34,7 +35,7 @@ NASTY = "<script>alert(1)</script> & \x1b[31mred\x1b[0m\x1b[2J \x00\x07 end"
 
 
 def recorded() -> RunRecord:
-    """As ``evh run`` leaves it: one of each verdict."""
+    """A record as ``evh run`` writes it, with a pass, a crash and a skip."""
     base = "xen-4.20+linux-6.12/release"
     tests = [
         TestResult(
@@ -141,7 +142,7 @@ def recorded() -> RunRecord:
 
 
 class Page(HTMLParser):
-    """What a browser would take from the page."""
+    """Tags and text of the page, as a browser parses them."""
 
     VOID = frozenset({"meta", "br", "link", "img", "input", "hr"})
 
@@ -174,12 +175,12 @@ def page(tmp_path: Path) -> Page:
     )
     path = write_html(tmp_path, recorded())
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["report.html"], (
-        "no half-written file is left"
+        "the temporary file is gone"
     )
     return Page(path.read_text())
 
 
-def test_page_is_well_formed_and_names_no_asset_outside(page: Page) -> None:
+def test_page_is_well_formed_and_self_contained(page: Page) -> None:
     assert page.open == []
     assert not [tag for tag, _ in page.tags if tag in {"script", "link", "img", "iframe", "object"}]
     assert not [attrs for _, attrs in page.tags if attrs.keys() & {"src", "href", "onclick", "onerror"}]
@@ -193,7 +194,7 @@ def test_page_shows_consoles_escaped_and_cut(page: Page) -> None:
     assert "\x1b" not in page.text and "\x00" not in page.text
 
 
-def test_page_has_what_a_reader_asks_for(page: Page) -> None:
+def test_page_contains_results_sources_and_machines(page: Page) -> None:
     for words in (
         "crash (xen)",
         "no /dev/kvm",
@@ -215,7 +216,7 @@ def test_page_has_what_a_reader_asks_for(page: Page) -> None:
 
 def test_lost_event_stands_out(page: Page) -> None:
     bad = [attrs for tag, attrs in page.tags if tag == "td" and "bad" in (attrs.get("class") or "").split()]
-    assert len(bad) == 1, "the one lost event, and no zero"
+    assert len(bad) == 1, "only the lost event is highlighted, not the zeros"
 
 
 @pytest.mark.parametrize("state", ["running", "killed", "interrupted", "failed"])
@@ -263,12 +264,12 @@ def test_plain_tables_without_a_terminal(tmp_path: Path) -> None:
     row = next(line for line in lines if line.startswith("3l "))
     assert re.sub(r" +", " ", row).strip() == "3l dom0 raw 524,287 524,287 524,287 0 0 11.2 0.5 64.9"
     assert any(line.startswith("crash (xen)") and "[red]" in line for line in lines), (
-        "brackets are text, not markup"
+        "brackets are printed as text, not taken as markup"
     )
     assert "again: evh run --cell 'a[b]'" in lines
 
 
-def test_last_line_says_where_the_time_went_and_where_the_page_is(tmp_path: Path) -> None:
+def test_last_line_has_the_time_split_and_the_path_of_the_page(tmp_path: Path) -> None:
     last = printed(recorded(), tmp_path).splitlines()[-1]
     split = "build 1 min 00 s, everything else 15.1 s, tests 15.0 s, boot machines 9.9 s"
     assert last == f"time: 1 min 40 s ({split}); report: {tmp_path}/report.html"
@@ -278,23 +279,9 @@ def test_time_adds_up_to_the_whole() -> None:
     assert sum(s.share for s in time_split(recorded())) == pytest.approx(1)
 
 
-def test_nothing_run_is_said_plainly(tmp_path: Path) -> None:
+def test_report_of_a_run_without_tests(tmp_path: Path) -> None:
     record = msgspec.structs.replace(recorded(), tests=[], rows=[], verdict=Verdict.SKIP, exit_code=6)
     assert "skip: no test matched" in printed(record, tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.417, "0.42 s"),
-        (7.31, "7.3 s"),
-        (59.94, "59.9 s"),
-        (252, "4 min 12 s"),
-        (3600, "60 min 00 s"),
-    ],
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
 
 
 def test_limits_table_fits_a_terminal_of_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,7 +355,7 @@ def test_schedules_a_minute_count_each_deterministic_boot_once(tmp_path: Path) -
     assert schedules_line(recorded()) == ""
 
 
-def test_coverage_and_notes_are_told(tmp_path: Path) -> None:
+def test_coverage_and_notes_are_reported(tmp_path: Path) -> None:
     record = recorded()
     record.coverage = [
         CoverageRecord(file="common/event_3l.c", what="all", lines=200, covered=191, uncovered=[7, 8])
