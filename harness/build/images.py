@@ -304,7 +304,8 @@ def libraries(debian: Path, program: str) -> list[tuple[Path, Path]]:
         with todo.pop().open("rb") as file:
             segments = list(ELFFile(file).iter_segments())
             interpreters = [s.get_interp_name() for s in segments if isinstance(s, InterpSegment)]
-            tags: list[Any] = [tag for s in segments if isinstance(s, DynamicSegment) for tag in s.iter_tags("DT_NEEDED")]
+            dynamic = [s for s in segments if isinstance(s, DynamicSegment)]
+            tags: list[Any] = [tag for s in dynamic for tag in s.iter_tags("DT_NEEDED")]
         for interpreter in interpreters:
             found[_library(debian, Path(interpreter).name)] = Path(interpreter)
         for name in (str(tag.needed) for tag in tags):

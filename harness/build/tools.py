@@ -27,7 +27,8 @@ def inputs_of(folder: Path, *, flags: tuple[str, ...] = FLAGS) -> dict[str, str]
     A file in a subfolder is listed by its path relative to ``folder``.
     """
     files = sorted(path for path in folder.rglob("*") if path.suffix in (".c", ".h", ".S", ".lds"))
-    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files} | {"flags": " ".join(flags)}
+    sources = {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
+    return sources | {"flags": " ".join(flags)}
 
 
 # Compilers whose package has another name.

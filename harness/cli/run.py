@@ -106,7 +106,7 @@ def run(
     [bold]evh run my_test.py[/bold]                   your own tests
     [bold]evh run --xen-tree ~/xen -k raw[/bold]      the raw tests on your own Xen
     """
-    from harness.run.run import RunRequest
+    from harness.run.request import RunRequest
     from harness.run.run import run as do_run
 
     request = RunRequest(

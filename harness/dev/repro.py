@@ -25,8 +25,10 @@ from harness.plan.flavours import RELEASE
 from harness.plan.selection import select
 from harness.plan.suites import XTF
 from harness.run import judge
+from harness.run.backends import Backends, real_backends
 from harness.run.record import RUN_JSON, BootRecord, RunRecord, TestResult, load
-from harness.run.run import Backends, RunRequest, describe_harness, make_run_dir, real_backends, run
+from harness.run.request import RunRequest
+from harness.run.run import describe_harness, make_run_dir, run
 from harness.store.artifacts import Store
 
 if TYPE_CHECKING:

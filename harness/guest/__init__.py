@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Guests of dom0: their xl configuration, lifecycle, and the tools and load that run in them."""
+"""Linux guests: xl, life-cycle operations, in-guest tools and their protocol, event load, leak checks."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a Linux of ours says of its event channels: debugfs' ``xen/events``."""
+"""Reads ``xen/events`` in debugfs, where the patched Linux reports its event channels."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _ON_CPU = re.compile(r"bound to CPU (\d+)$")
 
 @dataclass(frozen=True, kw_only=True)
 class EventsView:
-    """The file's content.
+    """The parsed file.
 
     Attributes:
-        abi: in use.
-        limit: ports there can ever be; usable: that there can be now.
-        bound: ports that have an IRQ; per_cpu: the same for each CPU on line.
-        to_free: IRQs of closed ports that are yet to be freed.
-        shared_pages: of pending and mask bits (3l alone, else None).
-        bitmap_pages: of each CPU's own bitmap (3l alone, else None).
+        abi: the ABI in use.
+        limit: the ABI's maximum number of ports; usable: how many can be used now.
+        bound: number of ports with an IRQ; per_cpu: the same for each online CPU.
+        to_free: number of IRQs of closed ports that are not freed yet.
+        shared_pages: pages of pending and mask bits (3l only, else None).
+        bitmap_pages: pages of each CPU's own bitmap (3l only, else None).
     """
 
     abi: Abi
@@ -43,13 +43,13 @@ class EventsView:
 
 
 def parse(text: str, *, where: str) -> EventsView:
-    """Read the file's lines.
+    """Parse the file's text.
 
     Args:
-        where: whose it is, for messages.
+        where: the domain that the text comes from, for messages.
 
     Raises:
-        InfraError: a line is missing, or is none of ours.
+        InfraError: a line is missing or malformed.
     """
     lines = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
 
@@ -70,15 +70,15 @@ def parse(text: str, *, where: str) -> EventsView:
         )
     except (KeyError, ValueError) as error:
         raise InfraError(
-            f"{where}: {PATH} is not as expected: {error}",
-            hint="The kernel's series and harness/eventsview.py have to agree.",
+            f"{where}: {PATH} has an unexpected format: {error}",
+            hint="The kernel's patch series and harness/guest/debugfs.py must agree on the format.",
         ) from error
 
 
 def read(ssh: SSH) -> EventsView:
-    """What a kernel says right now.
+    """Read and parse the file of a running kernel.
 
     Raises:
-        InfraError: it says something else. CommandFailed: it has no such file. MachineLost.
+        InfraError: the file cannot be parsed. CommandFailed: the kernel has no such file. MachineLost.
     """
     return parse(ssh.run(f"cat {PATH}", timeout=30).out, where=ssh.name)

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Run the in-guest tools over SSH; what they say is read by toollines.py.
+"""Interactive in-guest tools over SSH, and a counted exchange of events between two domains.
 
-``run_tool`` is for a tool that runs by itself. ``Server`` and ``Peer`` are the
-two halves of a conversation, between a domain that receives and one that
-sends; ``exchange`` leads it.
+``Talk`` runs a tool that takes commands on stdin. ``Server`` (receiver) and
+``Peer`` (sender) are the two ends of an exchange; ``exchange`` drives both.
 """
 
 from __future__ import annotations
@@ -32,15 +31,15 @@ from harness.guest.tools import SILENCE
 
 if TYPE_CHECKING:
     from harness.machine.ssh import SSH
-PATIENCE_MS = 10_000  # without an event, until the rest is called lost; at reference speed
-QUIET_MS = 300  # without an event, until none is expected any more; at reference speed
+PATIENCE_MS = 10_000  # without an event, after which the missing ones count as lost; at reference speed
+QUIET_MS = 300  # without an event, after which no more are expected; at reference speed
 
 
 # --- a conversation -----------------------------------------------------------------------------------------
 
 
 class Talk:
-    """A tool that obeys lines on its stdin; a context manager, which ends it."""
+    """A tool that takes commands on stdin. A context manager; leaving it ends the tool."""
 
     def __init__(
         self,
@@ -57,33 +56,33 @@ class Talk:
         self._time_scale = ssh.watchdog.time_scale
 
     def hear(self, kind: type[L]) -> L:
-        """Its next line, which is of this kind."""
+        """Read the tool's next line, which must be of this kind."""
         return self._lines.expect(kind)
 
     def ask(self, text: str, kind: type[L]) -> L:
-        """Give it a line, and hear its answer."""
+        """Send a command and read the answer."""
         self._stream.stdin_write(f"{text}\n".encode())
         return self.hear(kind)
 
     def ms(self, ms: int) -> int:
-        """Milliseconds at reference speed as this machine's."""
+        """Convert milliseconds at reference speed to milliseconds on this machine."""
         return round(ms * self._time_scale)
 
     def __enter__(self) -> Any:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        # The end of its stdin ends a tool whose conversation broke off.
+        # EOF on stdin ends a tool whose exchange was cut short.
         self._stream.close()
 
 
 class Server(Talk):
-    """The receiving side, ``evtchn-dev serve``: opens ports for another domain, and counts what comes.
+    """The receiving end, ``evtchn-dev serve``: opens ports for another domain and counts the events.
 
     Args:
         remote: domid of the sender.
-        count: ports to open; None: as many as are given.
-        timeout: of the whole conversation, seconds at reference speed.
+        count: ports to open; None: as many as Xen allows.
+        timeout: for the whole exchange, seconds at reference speed.
     """
 
     def __init__(self, ssh: SSH, *, remote: int, count: int | None, timeout: float) -> None:
@@ -99,33 +98,33 @@ class Server(Talk):
         )
 
     def ports(self) -> Ports:
-        """Wait until they are open; once, and first."""
+        """Wait until the ports are open. Call this once, before anything else."""
         return self.hear(Ports)
 
     def drain(self) -> int:
-        """Start to count. Returns how many events came until now, too soon."""
+        """Start counting. Returns the number of events that came before this, i.e. too early."""
         return self.ask("drain", Drained).early
 
     def wait(self, total: int) -> int:
-        """Until so many events have come, or none for PATIENCE_MS. Returns how many have."""
+        """Wait for `total` events, or until none has come for PATIENCE_MS. Returns how many came."""
         return self.ask(f"await {total} {self.ms(PATIENCE_MS)}", Arrived).total
 
     def count(self) -> ServeResult:
-        """Wait until none comes any more, and count."""
+        """Wait until no event has come for QUIET_MS, then return the counts."""
         return self.ask(f"count {self.ms(QUIET_MS)}", ServeResult)
 
     def close(self) -> Closed:
-        """Close the ports, and wait for the kernel to give their memory back; the last of all."""
+        """Close the ports and wait until the kernel has freed their memory. The last command."""
         return self.ask("close", Closed)
 
 
 class Peer(Talk):
-    """The sending side, ``evtchn-peer`` in dom0.
+    """The sending end, ``evtchn-peer`` in dom0.
 
     Args:
         remote: domid of the receiver.
-        fault: ``lose``, ``double`` or ``early``: done wrong on purpose, once, to see it found.
-        timeout: of the whole conversation, seconds at reference speed.
+        fault: ``lose``, ``double`` or ``early``: inject this fault once, to check that it is counted.
+        timeout: for the whole exchange, seconds at reference speed.
     """
 
     def __init__(self, ssh: SSH, *, remote: int, seed: int, timeout: float, fault: str = "none") -> None:
@@ -145,26 +144,26 @@ class Peer(Talk):
         return self.ask("bind " + ",".join(f"{first}-{last}" for first, last in ranges), Bound)
 
     def send(self) -> Sent:
-        """Notify each once, in a seeded order. Returns the counts of all that was sent."""
+        """Notify each port once, in a seeded order. Returns the total counts sent so far."""
         return self.ask("send", Sent)
 
     def resend(self) -> Sent:
-        """With the fault ``double``: notify one once more."""
+        """With the fault ``double``: notify one port a second time."""
         return self.ask("resend", Sent)
 
     def close(self) -> PeerResult:
-        """Close the ports; the last of all."""
+        """Close the ports. The last command."""
         return self.ask("close", PeerResult)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exchange:
-    """One round between a receiver and a sender, each with its own counts.
+    """Results of one round between a receiver and a sender, each with its own counts.
 
     Attributes:
-        ports, served, closed: of the receiver; closed where that was asked for.
-        sent, peer: of the sender.
-        seconds: opening, sending and receiving; not closing.
+        ports, served, closed: from the receiver; closed is None unless requested.
+        sent, peer: from the sender.
+        seconds: time to open, send and receive, without closing.
     """
 
     ports: Ports
@@ -176,7 +175,7 @@ class Exchange:
 
     @property
     def counts(self) -> dict[str, float]:
-        """What a row() of the report shows of it."""
+        """The counts that go into a row of the report."""
         return {
             "sent": self.sent.sent,
             "seen": self.served.seen,
@@ -202,12 +201,14 @@ def exchange(
     """Open ports in one domain, notify each once from another, and count on both sides.
 
     Args:
-        count: ports; None: as many as the receiver is given.
+        count: ports to open; None: as many as Xen allows the receiver.
         timeout: seconds at reference speed.
         fault: see Peer; for tests of the counting itself.
-        close: wait for the receiver to close and settle, not only for the sender.
-        when_open: called while all ports are open and none is bound.
-    Raises: as run_tool.
+        close: also close the receiver's ports and wait until their memory is freed.
+        when_open: called when all ports are open and before any is bound.
+
+    Raises:
+        as ``tools.run_tool``.
     """
     begin = time.monotonic()
     with ExitStack() as stack:

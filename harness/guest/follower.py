@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Follows files in dom0 that grow: a guest's console, and xl's log of it."""
+"""Follows growing files in dom0: a guest's console, and xl's log of that guest."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from harness.machine.ssh import Stream
 if TYPE_CHECKING:
     from harness.machine.machine import Machine
 
-# The longest a follower may need at the end for what is still on its way.
+# How long a follower waits at the end for data still in transit (the SSH timeout is four times this).
 _DRAIN_SECONDS = 5.0
 
 
 class Follower:
-    """Gives what is appended to a file in dom0, from its first byte.
+    """Passes everything written to a file in dom0 to `heard`, from the first byte.
 
-    The file is emptied first; on stop() what came since the last look is
-    fetched too.
+    An existing file is removed first. stop() also fetches what was written
+    since the last read, and then calls `ended`.
     """
 
     def __init__(
@@ -34,8 +34,8 @@ class Follower:
         self._heard = heard
         self._ended = ended
         quoted = shlex.quote(path)
-        # `-F`: xenconsoled makes the file when the guest's console appears.
-        # Its number in front tells that the old content is gone too.
+        # `-F`: xenconsoled creates the file when the guest's console appears.
+        # The shell prints its pid after the removal, so reading it also confirms that the old file is gone.
         self._stream: Stream = machine.dom0.stream(
             f"rm -f {quoted}; echo $$; exec tail -c +1 -s 0.3 -F {quoted} 2>/dev/null", timeout=1e9
         )
@@ -52,7 +52,7 @@ class Follower:
                 self._heard(data)
 
     def stop(self, *, drain: bool) -> None:
-        """End; with `drain`, after everything the file holds has been given."""
+        """Stop following; with `drain`, pass on everything the file holds first."""
         if self._stopping.is_set():
             return
         self._stopping.set()
@@ -64,7 +64,7 @@ class Follower:
         self._ended()
 
     def _drain(self) -> None:
-        """End `tail`, which outlives its channel, and fetch what the file holds beyond what was seen."""
+        """Kill `tail`, which outlives its SSH channel, and fetch the part of the file not yet seen."""
         self._stream.close()
         self._thread.join(timeout=2.0)
         rest = self._machine.dom0.stream(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Linux guests: started by xl in dom0, recorded, reached by SSH through dom0."""
+"""Linux guests: xl in dom0 starts them, their consoles are recorded, and SSH reaches them through dom0."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Guest:
     """A running guest. A context manager; leaving it destroys the guest.
 
     Attributes:
-        spec: what was asked for.
-        domid: Xen's number of it.
-        ssh: a root shell in it.
+        spec: the requested guest.
+        domid: its domain ID in Xen.
+        ssh: a root shell in the guest.
         layer: its name on consoles and in verdicts, ``guest:<name>``.
-        watchdog: lost when it crashes or ends, and when the machine is lost.
+        watchdog: ends waits when the guest crashes or ends, or the machine is lost.
         start_seconds: from `xl create` to the first SSH answer.
     """
 
@@ -63,17 +63,18 @@ class Guest:
 
     @property
     def address(self) -> str:
-        """Its IPv4 address on dom0's bridge."""
+        """The guest's IPv4 address on dom0's bridge."""
         return str(self._address)
 
     def start(self) -> Guest:
-        """Start it, and wait until it answers over SSH.
+        """Start the guest and wait until it answers over SSH.
 
-        Raises: MachineLost, CommandFailed (xl's words are in it), UserError.
+        Raises:
+            MachineLost. CommandFailed: carries xl's output. UserError: the name or kind cannot be used.
         """
         name = self.spec.name
         if name in self.machine.guests:
-            raise UserError(f"a guest {name!r} is running already", hint="take another name")
+            raise UserError(f"a guest named {name!r} is already running", hint="Use another name.")
         config = self._config()
         self.machine.guests[name] = self
         try:
@@ -94,27 +95,30 @@ class Guest:
         return self
 
     def wait_ready(self, *, since: int) -> None:
-        """Wait until its init says that it is ready.
+        """Wait until the guest's init prints that it is ready.
 
         Args:
-            since: number of the first console line that counts.
-        Raises: MachineLost.
+            since: number of the first console line to consider.
+
+        Raises:
+            MachineLost.
         """
         self.machine.consoles.wait_line(
             _READY,
             layer=self.layer,
             since=since,
             watchdog=self.watchdog,
-            what=f'"evh: guest ready" of {self.layer}',
+            what=f'"evh: guest ready" from {self.layer}',
             total=90,
             silence=45,
-            hint=f"see console-guest-{self.spec.name}.log in {self.machine.run_dir}",
+            hint=f"See console-guest-{self.spec.name}.log in {self.machine.run_dir}.",
         )
 
     def arrived(self) -> None:
-        """Learn its new number after a life event gave it one, and wait until it answers.
+        """Look up the domid after a life-cycle operation that may have changed it, and wait for SSH.
 
-        Raises: MachineLost, CommandFailed: there is no domain of its name.
+        Raises:
+            MachineLost. CommandFailed: no domain has this name.
         """
         name = shlex.quote(self.spec.name)
         self.domid = int(self.machine.dom0.run(f"xl domid {name}", timeout=30).out)
@@ -129,7 +133,8 @@ class Guest:
         if component := self.spec.kernel or (kind.component if kind else ""):
             image = image_of(self.machine.built, component)
             dom0, args = self.machine.dom0, image.args
-            kernel, ramdisk = copy_to_dom0(dom0, image.kernel), copy_to_dom0(dom0, image.initrd) if image.initrd else ""
+            kernel = copy_to_dom0(dom0, image.kernel)
+            ramdisk = copy_to_dom0(dom0, image.initrd) if image.initrd else ""
         return render_config(
             self.spec, address=f"{self._address}/{NETWORK.prefixlen}",
             kernel=kernel, ramdisk=ramdisk, args=args, emulated=self.machine.accelerator.kind == "tcg",
@@ -149,23 +154,23 @@ class Guest:
         )
         self.domid = int(done.out)
         self.machine.consoles.name_domain(self.domid, self.layer)
-        # It runs since before xl returned; Xen may have spoken of it already.
+        # The guest was running before xl returned, so Xen may already have logged a crash of it.
         if crash := self.machine.consoles.find_crash(self.layer, since=self._since):
             self.crashed(crash)
 
     def _follow(self) -> None:
-        """Record its console from the first byte, and hear of its end from xl."""
+        """Record the console from the first byte, and watch xl's log for the guest's end."""
         self.follow(self.spec.name)
 
     def follow(self, name: str) -> None:
-        """Record what xenconsoled and xl will write under a name of it; while it migrates it has two."""
+        """Follow the files that xenconsoled and xl write for this name; a migrating guest has two names."""
         if name in self._followed:
             return
         self._followed.add(name)
         console = f"{CONSOLE_LOGS}/guest-{name}.log"
         log = f"{XL_LOGS}/xl-{name}.log"
         self._followers += [
-            # They append to what an earlier guest of this name left.
+            # xenconsoled and xl append to files left by an earlier guest with this name.
             Follower(self.machine, console, self._heard, self._heard_last),
             Follower(self.machine, log, self._heard_xl, lambda: None),
         ]
@@ -185,27 +190,27 @@ class Guest:
             # xl's own waiter (tools/xl/xl_vmcontrol.c): "Domain 3 has shut
             # down, reason code 0 0x0"; 3 is SHUTDOWN_crash.
             told = re.search(r"Domain \d+ has shut down, reason code (\d+)", line)
-            # Who suspends it has asked for that: it goes on, here or elsewhere. So it does after a
-            # soft reset (5, in kexec), and after a reboot, if its configuration wants that.
+            # Expected: a suspend (2) is always requested and the guest goes on, here or in a new domain;
+            # so it does after a soft reset (5, kexec), and after a reboot (1) with on_reboot=restart.
             meant = {2, 5, 1} if self.spec.on_reboot == "restart" else {2, 5}
             if told and not self._closing and int(told.group(1)) not in meant:
                 self._ended(int(told.group(1)), line)
 
-    # Its end.
+    # The guest's end.
 
     def crashed(self, crash: Crash) -> None:
-        """A crash line on its console, or Xen's words about it: end its waits."""
+        """End all waits on this guest: its console or Xen's has a crash line about it."""
         self.watchdog.lose(lambda: self._loss_by(crash))
 
     def _loss_by(self, crash: Crash) -> MachineCrashed:
         time_scale = self.watchdog.time_scale
-        # It comes by way of xenconsoled, a file, and a look at it thrice a second.
+        # The rest comes through xenconsoled and a file that is polled about three times a second.
         self.machine.consoles.settle(quiet=1.0 * time_scale, most=5.0 * time_scale)
         full = self.machine.consoles.find_crash(self.layer, since=self._since) or crash
         return MachineCrashed(
             f"{self.layer} crashed: {words_of(full)}",
             crash=full,
-            hint=f"the whole story: {self.machine.run_dir / 'consoles.log'}",
+            hint=f"See {self.machine.run_dir / 'consoles.log'} for all consoles in order.",
         )
 
     def _ended(self, code: int, line: str) -> None:
@@ -225,16 +230,17 @@ class Guest:
                     )
                 )
             return GuestEnded(
-                f"{self.layer} ended by itself: {why}",
-                hint=f"see console-guest-{self.spec.name}.log in {self.machine.run_dir}",
+                f"{self.layer} ended unexpectedly: {why}",
+                hint=f"See console-guest-{self.spec.name}.log in {self.machine.run_dir}.",
             )
 
         self.watchdog.lose(loss)
 
     def destroy(self) -> None:
-        """Destroy it, and let its console's last bytes arrive.
+        """Destroy the guest and record the last bytes of its console.
 
-        Raises: MachineLost: the machine was lost meanwhile.
+        Raises:
+            MachineLost: the machine was lost meanwhile.
         """
         if self._closing:
             return
@@ -242,7 +248,7 @@ class Guest:
         try:
             self.ssh.close()
             if not self.machine.watchdog.lost and self.domid >= 0:
-                # It may be gone by itself: not an error then.
+                # The guest may already have ended; that is not an error here.
                 self.machine.dom0.run(
                     f"xl destroy {shlex.quote(self.spec.name)}", timeout=60, check=False
                 )
@@ -250,7 +256,7 @@ class Guest:
             self.forget()
 
     def forget(self) -> None:
-        """Drop our side of it: its followers, after a last look, and its name."""
+        """Release the harness's resources: followers (after a last read), SSH and the name."""
         self._closing = True
         for follower in self._followers:
             follower.stop(drain=not self.machine.watchdog.lost)
@@ -267,8 +273,8 @@ class Guest:
 
 
 def copy_to_dom0(dom0: SSH, file: Path) -> str:
-    """Have a file of the store in dom0, copied at its first use. Returns its path there."""
-    # An artifact's folder is its key, so equal names are equal files.
+    """Copy a file of the store to dom0 unless it is already there. Returns its path in dom0."""
+    # The folder of an artifact is named by its key, so equal target names mean equal files.
     target = f"{COPIED}/{file.parent.name[:16]}-{file.name}"
     if dom0.run(f"test -e {target}", timeout=30, check=False).rc:
         dom0.run(f"mkdir -p {COPIED}", timeout=30)
@@ -282,5 +288,5 @@ def _free_address(machine: Machine) -> ipaddress.IPv4Address:
         if str(host) not in taken:
             assert isinstance(host, ipaddress.IPv4Address)
             return host
-    raise InfraError(f"no free address left in {NETWORK}", hint="destroy some guests first")
+    raise InfraError(f"no free address left in {NETWORK}", hint="Destroy some guests first.")
 

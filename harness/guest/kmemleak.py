@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What kmemleak has found, in the flavour ``linux-debug``: it looks, and tells, when it is asked."""
+"""Leak checks by kmemleak, which kernels of the flavour ``linux-debug`` have; it scans only on request."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
     from harness.machine.ssh import SSH
 
 FILE = "/sys/kernel/debug/kmemleak"
-# Seconds: what is younger is not called a leak yet (MSECS_MIN_AGE in mm/kmemleak.c).
+# Seconds. kmemleak does not report younger objects (MSECS_MIN_AGE in mm/kmemleak.c).
 MIN_AGE = 5.5
-# An object is told when a second scan has found it unreferenced, and unchanged, as well.
+# Two scans: kmemleak reports an object only if the second one also finds it unreferenced and unchanged.
 ASK = f"sleep {MIN_AGE}; echo scan > {FILE} && echo scan > {FILE} && cat {FILE}"
 TIMEOUT = 240.0
 MOST_LINES = 60
 
 
 def asked(guest: Guest) -> bool:
-    """Whether a guest's kernel is one that can be asked: ours, of this flavour, and alive."""
-    ours = not guest.spec.kernel and not KINDS[guest.spec.kind].component
-    return ours and not guest.watchdog.lost and guest.machine.guests.get(guest.spec.name) is guest
+    """Whether a guest can be checked: it runs the default patched kernel and is still alive."""
+    default_kernel = not guest.spec.kernel and not KINDS[guest.spec.kind].component
+    return default_kernel and not guest.watchdog.lost and guest.machine.guests.get(guest.spec.name) is guest
 
 
 def ask(ssh: SSH) -> None:
-    """Have a kernel of the flavour look for leaked memory.
+    """Make a kernel of this flavour scan for leaked memory.
 
     Raises:
-        MachineCrashed: there is some; the verdict is a ``crash`` of that kernel, as for its other complaints.
-        CommandFailed: kmemleak is not there, or has given up (its words are on the console).
+        MachineCrashed: it found a leak; the verdict is ``crash`` of that kernel, as for its other warnings.
+        CommandFailed: the kernel has no kmemleak, or kmemleak disabled itself (the console says why).
         MachineLost.
     """
     if leaks := ssh.run(ASK, timeout=TIMEOUT).out.strip():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Free memory of Xen and dom0, compared with a moment before."""
+"""Leak check: compares free memory of Xen and dom0 with an earlier measurement."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from harness.machine.ssh import SSH
 
 PAGE_KIB = 4
-# Both are given back late: Xen's by a tasklet and RCU, Linux's by a work queue and RCU.
+# Both free memory with a delay: Xen by a tasklet and RCU, Linux by a work queue and RCU.
 SETTLE_SECONDS = 30.0
-NOISE_KIB = 64  # what a page here and there comes and goes
+NOISE_KIB = 64  # ordinary fluctuation by single pages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,14 +25,14 @@ class Memory:
 
 
 class Leaks:
-    """Compares free memory with what it was at a moment before."""
+    """Measures free memory at creation; ``leaked`` compares with that."""
 
     def __init__(self, dom0: SSH) -> None:
         self._dom0 = dom0
         self.before = self.now()
 
     def now(self) -> Memory:
-        """Free memory now. dom0's caches don't count: they are dropped."""
+        """Measure free memory now, after dropping dom0's caches."""
         from harness.guest.tools import run_tool
 
         self._dom0.run("sync; echo 3 > /proc/sys/vm/drop_caches", timeout=60)
@@ -40,7 +40,14 @@ class Leaks:
         return Memory(xen=got.free_pages * PAGE_KIB, dom0=got.mem_free_kib)
 
     def leaked(self, *, xen_kib: int, dom0_kib: int) -> Memory:
-        """What is still taken once no more than the given is, and for two seconds nothing more came back."""
+        """Wait for memory to be freed, and return how much is still missing.
+
+        The wait ends when both values are within the given limits and no more memory has been freed for
+        two seconds, or after SETTLE_SECONDS (scaled).
+
+        Args:
+            xen_kib, dom0_kib: accepted amounts.
+        """
         end = time.monotonic() + SETTLE_SECONDS * self._dom0.watchdog.time_scale
         least, still = None, 0
         while True:

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What happens to a guest in its life: saved, restored, migrated, suspended, rebooted by xl in dom0; or it
-goes over to another kernel by itself."""
+"""Life-cycle operations on guests: save, restore, migrate, suspend, reboot and vCPU hotplug by xl in dom0;
+kexec and panic inside the guest; and helpers for their tests.
+
+Each function takes a running Guest or an SSH connection. xl's failures are raised as CommandFailed.
+"""
 
 from __future__ import annotations
 
@@ -23,30 +26,30 @@ if TYPE_CHECKING:
 
 PORT = 8080  # of serve()
 _SERVES = "/run/evh-httpd"
-# `xl migrate` runs its -s words with the host behind them, here a script that needs no SSH.
+# `xl migrate -s ''` runs the "host" argument as a command; this script receives without SSH.
 _RECEIVE = "/run/evh-receive"
 
 
 def abi_now(ssh: SSH) -> Abi:
-    """The ABI that a kernel uses at this moment, by its test interface in debugfs.
+    """The ABI that a kernel uses now, as its test interface in debugfs reports it.
 
     Raises:
-        CommandFailed: it has none. MachineLost.
+        CommandFailed: the kernel has no such interface. MachineLost.
     """
     return Abi(ssh.run("cat /sys/kernel/debug/xen_evtchn_test/abi", timeout=30).out.strip())
 
 
 def save(guest: Guest, path: str) -> None:
-    """Save it to a file in dom0; it is gone then.
+    """Save the guest to a file in dom0. The domain no longer exists afterwards.
 
     Raises:
-        CommandFailed: with xl's words. MachineLost.
+        CommandFailed: carries xl's output. MachineLost.
     """
     _xl(guest, f"save {_name(guest)} {shlex.quote(path)}")
 
 
 def restore(guest: Guest, path: str) -> None:
-    """Start it from that file, and wait until it answers. The file is removed.
+    """Restore the guest from a file in dom0, wait until it answers, and remove the file.
 
     Raises:
         CommandFailed, MachineLost.
@@ -58,7 +61,7 @@ def restore(guest: Guest, path: str) -> None:
 
 
 def checkpoint(guest: Guest, path: str) -> None:
-    """Save it and let it go on: its kernel suspends and the suspend is called off.
+    """Save the guest but let it continue: its kernel suspends, then the suspend is cancelled.
 
     Raises:
         CommandFailed, MachineLost.
@@ -69,7 +72,7 @@ def checkpoint(guest: Guest, path: str) -> None:
 
 
 def suspend(guest: Guest) -> None:
-    """Suspend it to its own memory.
+    """Suspend the guest; it stays in memory until resume().
 
     Raises:
         CommandFailed, MachineLost.
@@ -78,7 +81,7 @@ def suspend(guest: Guest) -> None:
 
 
 def resume(guest: Guest) -> None:
-    """The other half of suspend().
+    """Resume a guest that suspend() stopped.
 
     Raises:
         CommandFailed, MachineLost.
@@ -87,7 +90,7 @@ def resume(guest: Guest) -> None:
 
 
 def migrate(guest: Guest) -> None:
-    """Migrate it to the host that it is on; needs its memory twice.
+    """Migrate the guest to the same host, which needs twice its memory meanwhile.
 
     Raises:
         CommandFailed, MachineLost.
@@ -102,7 +105,7 @@ def migrate(guest: Guest) -> None:
 
 
 def reboot(guest: Guest) -> None:
-    """Reboot it, and wait until it answers; its spec has to say ``on_reboot="restart"``.
+    """Reboot the guest and wait until it answers. Its spec must have ``on_reboot="restart"``.
 
     Raises:
         CommandFailed, MachineLost.
@@ -114,13 +117,16 @@ def reboot(guest: Guest) -> None:
 
 
 def set_vcpus(guest: Guest, count: int) -> None:
-    """Plug vCPUs in or out, and wait until its kernel has done so.
+    """Add or remove vCPUs and wait until the guest's kernel has done so.
+
+    Args:
+        count: vCPUs to have afterwards.
 
     Raises:
         CommandFailed, MachineLost.
     """
     counted = "$(grep -c ^processor /proc/cpuinfo)"
-    # A CPU that came is present only; to bring it online is user space's business.
+    # A new CPU is only present; user space must bring it online.
     grow = "for cpu in /sys/devices/system/cpu/cpu[1-9]*/online; do echo 1 > $cpu; done 2>/dev/null;"
     before = int(guest.ssh.run(f"echo {counted}", timeout=30).out)
     _xl(guest, f"vcpu-set --ignore-host {_name(guest)} {count}")
@@ -132,19 +138,21 @@ def set_vcpus(guest: Guest, count: int) -> None:
 
 
 def serve(dom0: SSH) -> None:
-    """Have dom0 give its files to its guests by HTTP, at ``DOM0_ADDRESS:PORT``.
+    """Start a web server in dom0 that serves its files to the guests at ``DOM0_ADDRESS:PORT``.
 
     Raises:
         CommandFailed, MachineLost.
     """
-    dom0.run(f"[ -e {_SERVES} ] || {{ busybox httpd -p {DOM0_ADDRESS}:{PORT} -h / && touch {_SERVES}; }}", timeout=30)
+    start = f"busybox httpd -p {DOM0_ADDRESS}:{PORT} -h / && touch {_SERVES}"
+    dom0.run(f"[ -e {_SERVES} ] || {{ {start}; }}", timeout=30)
 
 
 def fetch(guest: Guest, source: str, target: str) -> None:
-    """Copy a file of dom0's into it, by HTTP: SSH takes half a minute for 10 MiB under emulation.
+    """Copy a file from dom0 to the guest by HTTP; SSH takes half a minute for 10 MiB under emulation.
 
     Args:
-        source: its path in dom0, of letters, digits and ``/._-``.
+        source: path in dom0; only letters, digits and ``/._-``.
+        target: path in the guest.
 
     Raises:
         CommandFailed, MachineLost.
@@ -155,15 +163,19 @@ def fetch(guest: Guest, source: str, target: str) -> None:
 
 @contextmanager
 def held(ssh: SSH, *, files: int, ports: int, children: int = 0, timeout: float = 600) -> Iterator[int]:
-    """A process that holds files of /dev/xen/evtchn, with ports each; it ends after the block.
+    """Run a process that holds open files of /dev/xen/evtchn; it ends when the block does.
 
     Args:
-        children: processes that inherit the files, and hold them by themselves.
-        timeout: of the block too, seconds at reference speed.
+        files: open files of /dev/xen/evtchn.
+        ports: open ports per file.
+        children: processes that inherit the files and keep them open.
+        timeout: seconds at reference speed, including the block.
 
-    Yields its number.
+    Yields:
+        The process's pid.
+
     Raises:
-        ToolError: it ended before it had them all. MachineLost.
+        ToolError: the process ended before all files and ports were open. MachineLost.
     """
     words = f"--files={files} --ports={ports} --children={children}"
     with ssh.stream(f"exec {TOOLS_DIR}/evtchn-files {words}", timeout=timeout) as stream:
@@ -177,7 +189,10 @@ def held(ssh: SSH, *, files: int, ports: int, children: int = 0, timeout: float 
 
 
 def until_open(dom0: SSH, want: int, *, domid: int = 0) -> int:
-    """Xen's count of a domain's open ports, once it is as wanted or has not changed for half a minute.
+    """Wait until Xen counts `want` open ports in a domain; give up once 60 polls show no change.
+
+    Returns:
+        Xen's last count.
 
     Raises:
         ToolError, MachineLost.
@@ -194,30 +209,31 @@ def until_open(dom0: SSH, want: int, *, domid: int = 0) -> int:
 
 
 def load_kernel(guest: Guest, *, crash: bool = False) -> None:
-    """Give it its own kernel and user space to go on with, by kexec() or (`crash`) after a panic.
+    """Load the guest's own kernel and initrd for kexec(), or with `crash` for panic().
 
-    For a panic it has to have been started with ``crashkernel=``.
+    With `crash` the guest must have been started with ``crashkernel=``.
 
     Raises:
-        ToolError: its kernel refuses. CommandFailed, MachineLost.
+        ToolError: the guest's kernel refuses. CommandFailed, MachineLost.
     """
     for file, target in (("bzImage", "/tmp/kernel"), ("guest.cpio.gz", "/tmp/initrd")):
         fetch(guest, f"/opt/evh/{file}", target)
     words = guest.ssh.run("cat /proc/cmdline", timeout=30).out.split()
     words = [word for word in words if not word.startswith("crashkernel=")]
-    # Only the PVH entry is told where ACPI's tables are, and Linux does not hand that on.
+    # Only the PVH entry passes the address of the ACPI tables, and Linux's kexec does not pass it on.
     rsdp = re.search(r"ACPI: RSDP (0x[0-9A-Fa-f]+)", guest.ssh.run("dmesg", timeout=30).out)
     if rsdp:
         words.append(f"acpi_rsdp={rsdp[1]}")
     if crash:
-        # It may begin on any CPU, and waking CPU 0 would reset the machine (docs/admin-guide/kdump).
+        # The crash kernel may start on any CPU, and waking CPU 0 would reset the machine
+        # (docs/admin-guide/kdump).
         words.append("nr_cpus=1")
     args = ("--kernel=/tmp/kernel", "--initrd=/tmp/initrd", f"--args={' '.join(words)}")
     run_tool(guest.ssh, "kexec-self", *args, *(("--crash",) if crash else ()), timeout=120)
 
 
 def kexec(guest: Guest) -> None:
-    """Go over to the kernel loaded, and wait until that answers.
+    """Switch to the loaded kernel and wait until it answers.
 
     Raises:
         CommandFailed, MachineLost.
@@ -226,17 +242,18 @@ def kexec(guest: Guest) -> None:
 
 
 def panic(guest: Guest, *, cpu: int = 0) -> None:
-    """Have its kernel panic on one of its CPUs, and wait until the one loaded for that answers.
+    """Make the guest's kernel panic on one of its CPUs, and wait until the crash kernel answers.
 
     Raises:
         CommandFailed, MachineLost.
     """
-    with guest.machine.consoles.expect_crash(guest.layer, "Kernel panic - not syncing: sysrq triggered crash"):
+    expected = "Kernel panic - not syncing: sysrq triggered crash"
+    with guest.machine.consoles.expect_crash(guest.layer, expected):
         _leave(guest, f"taskset {1 << cpu:x} sh -c 'echo c > /proc/sysrq-trigger'")
 
 
 def _leave(guest: Guest, command: str) -> None:
-    """Have a command run that does not end, and wait for the kernel that comes after it."""
+    """Run a command that does not return, and wait for the kernel that starts after it."""
     since = guest.machine.consoles.next_number
     guest.ssh.run(f"(sleep 0.5; {command}) </dev/null >/dev/console 2>&1 &", timeout=30)
     if KINDS[guest.spec.kind].type == "pvh":
@@ -246,12 +263,12 @@ def _leave(guest: Guest, command: str) -> None:
 
 
 def _soft_reset(guest: Guest) -> None:
-    """What libxl does for a guest of type HVM that goes over to another kernel, and refuses for PVH.
+    """Soft reset of a PVH guest for kexec; libxl does this for HVM guests and refuses it for PVH.
 
-    Back ends go first: they would write to memory that is the next kernel's.
+    Back ends are closed first, since they would otherwise write to memory of the next kernel.
     """
     shut_down = f"xl list {_name(guest)} | awk 'END {{ exit $5 !~"
-    # Whatever its end: why it is another than was wanted is its consoles' to say.
+    # Any kind of shutdown ends this wait; if it is the wrong one, the consoles say why.
     guest.machine.dom0.run(
         f"n=0; until {shut_down} /s/ }}'; do n=$((n + 1)); [ $n -lt 150 ] || exit; sleep 0.2; done",
         timeout=120, check=False,
@@ -259,7 +276,8 @@ def _soft_reset(guest: Guest) -> None:
     guest.watchdog.check()
     devices = f"/local/domain/{guest.domid}/device"
     guest.machine.dom0.run(
-        f"{shut_down} /sS/ }}' || {{ echo 'it has not shut down for another kernel' >&2; exit 1; }}; n=0; "
+        f"{shut_down} /sS/ }}' || {{ echo 'the guest has not shut down for a soft reset' >&2; exit 1; }}; "
+        "n=0; "
         f"for device in $(xenstore-ls -f {devices} | sed -n 's,/backend = .*,,p'); do "
         "back=$(xenstore-read $device/backend); xenstore-write $device/state 6; "
         'until [ "$(xenstore-read $back/state)" = 6 ]; do '

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Events that keep flying while something happens: the two ends of ``evtchn-load``.
+"""Continuous event load during a test, by the two ends of ``evtchn-load``.
 
-One event is under way for each port, so none may merge, and what the two ends
-count has to agree to the last one.
+At most one event per port is in flight, so no two can merge, and the counts
+of both ends must agree exactly.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from harness.guest.protocol import Bound, Going, LoadCounts, LoadResult, Ports
 if TYPE_CHECKING:
     from harness.machine.ssh import SSH
 
-PATIENCE_MS = 10_000  # without an answer, until what is under way is called lost; at reference speed
-SILENCE = 120.0  # seconds without an answer to a command, until it hangs; at reference speed
-HOURS = 3 * 3600.0  # of the whole play
+PATIENCE_MS = 10_000  # without an answer, after which events in flight count as lost; at reference speed
+SILENCE = 120.0  # seconds without an answer to a command, after which it is a hang; at reference speed
+HOURS = 3 * 3600.0  # seconds for the whole load, at reference speed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """What both ends counted, up to a moment when nothing was under way.
+    """Combined counts of both ends, taken when no event is in flight.
 
     Attributes:
-        sent, seen: events, in both directions.
-        lost: ports whose event or its answer never came, and what the totals lack beyond them.
-        duplicated: events that nobody waited for, and what the totals have too many.
-        least, most: answers of the least and of the most served port.
-        p50_us, p99_us, p999_us, max_us: from a ping to its answer.
+        sent, seen: events in both directions.
+        lost: ports whose event or answer never arrived, or what the totals lack if that is more.
+        duplicated: events seen more often than sent: unexpected ones, or the totals' excess if that is more.
+        least, most: answers on the least and on the most served port.
+        p50_us, p99_us, p999_us, max_us: latency from a ping to its answer.
     """
 
     ports: int
@@ -52,27 +52,27 @@ class Tally:
 
     @property
     def counts(self) -> dict[str, float]:
-        """What a row() of the report shows of it."""
+        """The counts that go into a row of the report."""
         names = ("sent", "seen", "lost", "duplicated", "seconds")
         return {name: getattr(self, name) for name in names}
 
     @property
     def exact(self) -> bool:
-        """Nothing lost, nothing duplicated, and something was there to lose."""
+        """Whether events were sent, none was lost and none duplicated."""
         return (self.lost, self.duplicated) == (0, 0) and 0 < self.sent == self.seen
 
 
 def tally(ping: LoadCounts, echo: LoadCounts) -> Tally:
-    """Put the counts of two ends together; for a loopback they are of one tool."""
+    """Combine the counts of two ends; for a loopback both are the same object."""
     pings = echo.pings_seen - ping.pings_sent
-    # What nobody waited for was sent by the other end too.
+    # Unexpected events were sent by the other end as well, so they count here.
     answers = ping.answers_seen + ping.unexpected - echo.answers_sent
     unexpected = ping.unexpected + (echo.unexpected if echo is not ping else 0)
     return Tally(
         ports=ping.ports,
         sent=ping.pings_sent + echo.answers_sent,
         seen=echo.pings_seen + ping.answers_seen,
-        # A port is stuck by one event; a total may lack more than that.
+        # Each stuck port accounts for one event; the totals may lack more.
         lost=max(ping.stuck, -min(pings, 0) - min(answers, 0)),
         duplicated=max(unexpected, max(pings, 0) + max(answers, 0)),
         seconds=ping.seconds,
@@ -113,16 +113,18 @@ class _End(Talk):
 
 
 class Load:
-    """A load between two domains, or inside one. A context manager; it begins stopped.
+    """A load between two domains, or inside one. A context manager; it starts paused.
 
     Args:
-        ping: where the pings start, and the latency is taken.
-        echo: the answering end; None: the same domain, by a loopback.
-        ping_domid, echo_domid: Xen's numbers of them; of no use in a loopback.
-        ports: how many, each with one event under way.
-        late: enable events again up to so many rounds late, drawn from the seed (0 to 15).
-        fault: ``lose`` or ``double`` (in a loopback): done wrong on purpose, once, to see it found.
-    Raises: as exercise.run_tool.
+        ping: the domain that sends pings and measures the latency.
+        echo: the answering domain; None: loopback in the same domain.
+        ping_domid, echo_domid: their domids; unused in a loopback.
+        ports: number of ports, each with one event in flight.
+        late: maximum number of rounds by which unmasking is delayed, drawn from the seed (0 to 15).
+        fault: ``lose`` or ``double`` (loopback only): inject this fault once, to check that it is counted.
+
+    Raises:
+        as ``tools.run_tool``.
     """
 
     def __init__(
@@ -159,21 +161,21 @@ class Load:
         return end
 
     def go(self) -> None:
-        """Start, or go on; one event on each port."""
+        """Start or resume, with one event on each port."""
         self._ping.say("go", Going)
 
     def pause(self) -> Tally:
-        """Stop when all that is under way has come home, and count."""
+        """Wait until no event is in flight, and return the counts."""
         ping = self._ping.pause()
         echo = ping if self._echo is self._ping else self._echo.say("count", LoadCounts)
         return tally(ping, echo)
 
     def flood(self, seconds: float) -> None:
-        """Have the echo end send on every port without being asked; what is counted is of no use then."""
+        """Make the echo end send unsolicited events on every port; the counts are meaningless afterwards."""
         self._echo.say(f"flood {round(seconds * 1000)}", LoadCounts)
 
     def close(self) -> None:
-        """End both tools; their ports are closed with them."""
+        """End both tools, which closes their ports."""
         self._stack.close()
 
     def __enter__(self) -> Load:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the in-guest tools say: JSON lines, read strictly.
+"""The tool protocol: JSON lines that the in-guest tools print, parsed strictly.
 
-The tools (``images/tools``) print one object a line: a ``start``, a
-``progress`` at most once a second, and a ``result``, or an ``error`` and exit
-code 1. What is not exactly that is an exception that names the tool and the
-line: a count out of a line that was half understood is worth nothing.
+The tools (``images/tools``) print one object per line: a ``start``, a
+``progress`` at most once a second, and a ``result``; or an ``error`` and exit
+code 1. Anything else raises an exception that names the tool and the line,
+because counts from a partly understood line cannot be trusted.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from harness.core.errors import EvhError
 
 
 class ToolError(EvhError):
-    """An in-guest tool failed: Xen or the guest's kernel refused it something.
+    """An in-guest tool failed, because Xen or the guest's kernel refused a request.
 
     Attributes:
-        tool: its name.
-        where: ``dom0`` or the guest it ran in.
-        errno: what failed in it, e.g. ``ENOSPC``; empty where it did not say.
+        tool: the tool's name.
+        where: ``dom0`` or the guest that the tool ran in.
+        errno: symbolic error, e.g. ``ENOSPC``; empty if the tool gave none.
     """
 
     exit_code = 1
@@ -41,7 +41,7 @@ class ToolError(EvhError):
 
 
 class ProtocolError(ToolError):
-    """An in-guest tool said what it must not: the harness's own fault."""
+    """An in-guest tool violated the protocol, which is a fault of the harness."""
 
     exit_code = 4
 
@@ -53,7 +53,7 @@ class Line(
     forbid_unknown_fields=True,
     tag_field="ev",
 ):
-    """Any of a tool's lines; what kind it is stands in its ``ev``."""
+    """Base of all lines; the field ``ev`` gives the kind."""
 
 
 class Progress(Line, tag="progress", frozen=True, kw_only=True):
@@ -75,7 +75,7 @@ class Start(Line, tag="start", frozen=True, kw_only=True):
 
 
 class Ports(Line, tag="ports", frozen=True, kw_only=True):
-    """What ``evtchn-dev serve`` opened. ``ranges`` are inclusive; ``open_ns`` is the mean of a port."""
+    """Ports opened by ``evtchn-dev serve``. ``ranges`` are inclusive; ``open_ns`` is the mean per port."""
 
     opened: int
     refused: str | None
@@ -114,10 +114,10 @@ def _counts(result: RawResult | DevResult) -> dict[str, float]:
 class RawResult(Line, tag="result", frozen=True, kw_only=True):
     """``evtchn-raw``.
 
-    Times in ns: ``alloc_*`` the median of alloc_unbound in the first, the
-    100,000th and the last batches, the others a mean per port.
+    Times are in ns: ``alloc_*`` is the median of alloc_unbound in the first,
+    the 100,000th and the last batch; the others are a mean per port.
     ``open_at_once`` is Xen's own count of the domain's open ports;
-    ``xen_free_*`` are pages.
+    ``xen_free_*`` are in pages.
     """
 
     abi: str | None
@@ -156,7 +156,7 @@ class RawResult(Line, tag="result", frozen=True, kw_only=True):
 
 
 class DevResult(Line, tag="result", frozen=True, kw_only=True):
-    """``evtchn-dev loopback``. Times in ns, a mean per port; ``xen_free_*`` in pages, in dom0 alone."""
+    """``evtchn-dev loopback``. Times are in ns, mean per port; ``xen_free_*`` in pages, only in dom0."""
 
     mode: str
     opened: int
@@ -216,7 +216,7 @@ class PeerResult(Line, tag="result", frozen=True, kw_only=True):
 
 
 class StatusResult(Line, tag="result", frozen=True, kw_only=True):
-    """``evtchn-status``: a domain's open ports, by Xen's word."""
+    """``evtchn-status``: a domain's open ports as Xen reports them."""
 
     domid: int
     open: int
@@ -241,11 +241,11 @@ class FreeResult(Line, tag="result", frozen=True, kw_only=True):
 
 
 class Going(Line, tag="going", frozen=True, kw_only=True):
-    """``evtchn-load`` has sent on every port."""
+    """``evtchn-load`` has sent an event on every port."""
 
 
 class LoadCounts(Line, tag="counts", frozen=True, kw_only=True):
-    """What one end of ``evtchn-load`` counted; of the other end's events it knows nothing.
+    """Counts of one end of ``evtchn-load``, which does not know the other end's counts.
 
     ``stuck``: ports whose answer has not come. Latencies are from a ping to its answer.
     """
@@ -267,11 +267,11 @@ class LoadCounts(Line, tag="counts", frozen=True, kw_only=True):
 
 
 class LoadResult(LoadCounts, tag="result", frozen=True, kw_only=True):
-    """The same at its end."""
+    """Final counts of one end of ``evtchn-load``."""
 
 
 class ChurnResult(Line, tag="result", frozen=True, kw_only=True):
-    """``evtchn-churn``; ``dropped`` were under way when their port was closed."""
+    """``evtchn-churn``; ``dropped`` events were in flight when their port was closed."""
 
     opened: int
     closed: int
@@ -286,7 +286,7 @@ class ChurnResult(Line, tag="result", frozen=True, kw_only=True):
 
 
 class SpuriousResult(Line, tag="result", frozen=True, kw_only=True):
-    """``evtchn-spurious``; ``ports`` were notified ``sent`` times in all."""
+    """``evtchn-spurious``; ``sent`` is the total number of notifications to ``ports`` ports."""
 
     ports: int
     sent: int
@@ -294,7 +294,7 @@ class SpuriousResult(Line, tag="result", frozen=True, kw_only=True):
 
 
 class WakeupsResult(Line, tag="result", frozen=True, kw_only=True):
-    """``evtchn-wakeups``; the reader ``slept`` that often, and ``missed`` its wake-up that often."""
+    """``evtchn-wakeups``; ``slept`` counts how often the reader slept, ``missed`` its missed wake-ups."""
 
     sent: int
     seen: int
@@ -305,14 +305,14 @@ class WakeupsResult(Line, tag="result", frozen=True, kw_only=True):
 
 
 class KexecResult(Line, tag="result", frozen=True, kw_only=True):
-    """What ``kexec-self`` loaded."""
+    """``kexec-self``: sizes of what it loaded."""
 
     kernel_bytes: int
     initrd_bytes: int
 
 
 class SoftResetResult(Line, tag="result", frozen=True, kw_only=True):
-    """``soft-reset``: the domain's ports for dom0 from now on."""
+    """``soft-reset``: the domain's new ports to dom0."""
 
     store_port: int
     console_port: int
@@ -334,12 +334,14 @@ L = TypeVar("L", bound=Line)
 
 
 class Lines:
-    """What one tool says, line by line.
+    """Parses one tool's output, line by line.
 
     Args:
-        lines: its stdout.
-        result: what its ``result`` line has to look like.
-        others: what else it may say beside start, progress and error.
+        lines: the tool's stdout.
+        tool: its expected name.
+        where: domain that it runs in, for messages.
+        result: expected type of the ``result`` line.
+        others: types allowed in addition to start, progress, error and result.
     """
 
     def __init__(
@@ -356,23 +358,23 @@ class Lines:
         self.progress: list[Progress] = []
         self.start: Start | None = None
         self._lines = lines
-        # msgspec wants the union at run time, out of a tuple.
+        # msgspec needs a union object at run time; build it from the tuple.
         union: Any = Start | Progress | Error | result
         for other in others:
             union = union | other
         self._decoder = msgspec.json.Decoder(union)
 
     def next(self) -> Line | None:
-        """The next line that is not of progress; None at the end.
+        """The next line other than start and progress; None at the end.
 
         Raises:
             ToolError: the tool reports an error.
-            ProtocolError: a line that is none of its lines.
+            ProtocolError: a line does not follow the protocol.
         """
         for text in self._lines:
             line = self._decode(text)
             if self.start is None and not isinstance(line, Start | Error):
-                raise self.protocol_error(f"its first line is no start: {text!r:.200}")
+                raise self.protocol_error(f"its first line is not a start line: {text!r:.200}")
             if isinstance(line, Progress):
                 self.progress.append(line)
             elif isinstance(line, Error):
@@ -386,50 +388,51 @@ class Lines:
                 )
             elif isinstance(line, Start):
                 if self.start is not None:
-                    raise self.protocol_error(f"it started twice: {text!r:.200}")
+                    raise self.protocol_error(f"it sent a second start line: {text!r:.200}")
                 if line.tool != self.tool:
-                    raise self.protocol_error(f"it is {line.tool!r:.50}")
+                    raise self.protocol_error(f"its start line names another tool: {line.tool!r:.50}")
                 self.start = line
             else:
                 return line
         return None
 
     def expect(self, kind: type[L]) -> L:
-        """The next line that is not of progress, which is of this kind.
+        """Like ``next``, but the line must be of this kind.
 
         Raises:
-            ToolError, ProtocolError: it is not, or there is none.
+            ToolError: the tool reports an error.
+            ProtocolError: the line is of another kind, or the output ended.
         """
         line = self.next()
         if line is None:
             raise self.protocol_error(f"it ended without a line {kind.__struct_config__.tag!r}")
         if not isinstance(line, kind):
             raise self.protocol_error(
-                f"a line {kind.__struct_config__.tag!r} was due, not {msgspec.json.encode(line)[:200]!r}"
+                f"expected a line {kind.__struct_config__.tag!r}, got {msgspec.json.encode(line)[:200]!r}"
             )
         return line
 
     def end(self) -> None:
-        """Make sure that nothing follows.
+        """Check that no line follows.
 
         Raises:
-            ToolError, ProtocolError: something does.
+            ToolError, ProtocolError: a line follows.
         """
         if (line := self.next()) is not None:
-            raise self.protocol_error(f"it went on after its result: {msgspec.json.encode(line)[:200]!r}")
+            raise self.protocol_error(f"it sent a line after its result: {msgspec.json.encode(line)[:200]!r}")
 
     def protocol_error(self, text: str) -> ProtocolError:
         return ProtocolError(
             text,
             tool=self.tool,
             where=self.where,
-            hint="Tool and harness are of two builds, or its output is mixed up",
+            hint="Tool and harness are from different builds, or other output got mixed in",
         )
 
     def _decode(self, text: str) -> Line:
         try:
             line = self._decoder.decode(text)
         except (msgspec.DecodeError, UnicodeEncodeError) as error:
-            raise self.protocol_error(f"cannot read its line {text!r:.200}: {error}") from error
+            raise self.protocol_error(f"cannot parse its line {text!r:.200}: {error}") from error
         assert isinstance(line, Line)
         return line

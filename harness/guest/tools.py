@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Run the in-guest tools over SSH; what they say is read by toollines.py.
+"""Runs in-guest tools to completion over SSH, and tells a kernel's ABI and its limit.
 
-``run_tool`` is for a tool that runs by itself. ``Server`` and ``Peer`` are the
-two halves of a conversation, between a domain that receives and one that
-sends; ``exchange`` leads it.
+``protocol.py`` parses the tools' output; ``exchange.py`` runs the interactive ones.
 """
 
 from __future__ import annotations
@@ -37,17 +35,14 @@ _KERNEL_SAYS = {"2-level": Abi.L2, "FIFO-based": Abi.FIFO, "3-level": Abi.L3}
 SILENCE = 300.0  # seconds without a line, at reference speed: closing 524,287 ports is one system call
 
 
-# --- a tool by itself ---------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, kw_only=True)
 class ToolResult:
-    """How a tool ran.
+    """Outcome of one tool run.
 
     Attributes:
-        result: its result line; a subclass for each tool (``RESULTS``).
-        progress: what it said on the way.
-        seconds: wall-clock time, SSH included.
+        result: the result line; each tool has its own type (``RESULTS``).
+        progress: the progress lines.
+        seconds: wall-clock time, including SSH.
     """
 
     tool: str
@@ -59,17 +54,18 @@ class ToolResult:
 
 
 def run_tool(ssh: SSH, tool: str, *args: str, timeout: float, stdin: bytes = b"") -> ToolResult:
-    """Run an in-guest tool to its end.
+    """Run an in-guest tool to completion.
 
     Args:
         ssh: dom0 or a guest.
         tool: its name under ``images/tools``.
         timeout: seconds at reference speed.
+
     Raises:
-        ToolError: it reports an error or ends with another status than 0.
-        ProtocolError: it does not speak as it should.
+        ToolError: the tool reports an error or exits with a status other than 0.
+        ProtocolError: its output does not follow the protocol.
         KeyError: there is no such tool.
-        MachineLost: see waits.py.
+        MachineLost: see harness/monitor/waits.py.
     """
     begin = time.monotonic()
     with ssh.stream(tool_command(tool, *args), timeout=timeout, silence=min(SILENCE, timeout)) as stream:
@@ -81,7 +77,7 @@ def run_tool(ssh: SSH, tool: str, *args: str, timeout: float, stdin: bytes = b""
             result = lines.expect(RESULTS[tool])
             lines.end()
         except ProtocolError as error:
-            # A tool that could not even be started says why on stderr alone.
+            # If the tool could not be started, only stderr says why.
             for _ in stream:
                 pass
             if stream.rc > 0:
@@ -113,23 +109,24 @@ def _ending(stream: _Ended) -> str:
 
 
 def abi_of(ssh: SSH) -> Abi:
-    """The ABI that a kernel uses, by its own log.
+    """The event channel ABI that a kernel uses, according to its log.
 
     Raises:
-        InfraError: it does not say.
+        InfraError: the log does not name one.
         MachineLost.
     """
     log = ssh.run("dmesg", timeout=30).out
     names = re.findall(r"xen:events: Using (\S+) ABI", log)
     if len(names) != 1 or names[0] not in _KERNEL_SAYS:
         raise InfraError(
-            f"{ssh.name}'s kernel log tells no event channel ABI" + (f" but {names}" if names else ""),
+            f"{ssh.name}'s kernel log names no known event channel ABI"
+            + (f", only {names}" if names else ""),
             hint=f"Look for `xen:events: Using ... ABI` in the console of {ssh.name}.",
         )
     return _KERNEL_SAYS[names[0]]
 
 
 def limit_of(kind: str, abi: str) -> int:
-    """How many ports a guest of this kind can have open at once by this ABI."""
+    """How many ports a guest of this kind can have open at once with this ABI."""
     return (LIMITS if KINDS[kind].wide else LIMITS_32)[Abi(abi)]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""xl's configuration of a guest."""
+"""Generates xl's configuration file for a guest, from ``templates/guest.cfg.j2``."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from harness.core.records import GuestSpec
 from harness.plan.guests import KINDS
 
 VIF_SCRIPT = "/run/evh-vif"
-# Xen's vif-bridge does the same for every bridge, firewall and MTU there is, in
-# bash, by some forty processes; each costs under emulation. netback goes on
-# when it reads hotplug-status (drivers/net/xen-netback/xenbus.c).
+# Xen's vif-bridge script also handles every kind of bridge, firewall and MTU; it is bash and
+# starts some forty processes, which are slow under emulation. netback continues once
+# hotplug-status is written (drivers/net/xen-netback/xenbus.c).
 VIF_SCRIPT_TEXT = f"""\
 #!/bin/sh
 if [ "$1" = online ]; then
@@ -27,14 +27,15 @@ fi
 
 
 def xl_string(text: str) -> str:
-    """A string in xl's configuration language (libxlu_cfg.c:xlu__cfgl_dequote).
+    """Quote a string for xl's configuration language (libxlu_cfg.c:xlu__cfgl_dequote).
 
-    Raises: UserError: a control character other than newline and tab.
+    Raises:
+        UserError: the text has a control character other than newline and tab.
     """
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     escaped = escaped.replace("\n", "\\n").replace("\t", "\\t")
     if not escaped.isprintable():
-        raise UserError(f"not printable, so not for xl's configuration: {text!r}")
+        raise UserError(f"xl's configuration cannot hold unprintable characters: {text!r}")
     return f'"{escaped}"'
 
 
@@ -47,24 +48,26 @@ def render_config(
     args: str = "",
     emulated: bool = False,
 ) -> str:
-    """xl's configuration of a guest.
+    """Render xl's configuration of a guest.
 
     Args:
-        address: IPv4 address with prefix length, for its eth0.
-        kernel, ramdisk: paths in dom0; an empty one is left out.
-        args: more words for its kernel.
-        emulated: the machine's CPUs are QEMU's emulation, whose bugs it has to keep clear of.
-    Raises: UserError: a kind or a name that cannot be.
+        address: IPv4 address with prefix length for the guest's eth0.
+        kernel, ramdisk: paths in dom0; an empty one is omitted.
+        args: additional kernel parameters.
+        emulated: QEMU emulates the machine's CPUs, so the configuration must avoid its bugs.
+
+    Raises:
+        UserError: the kind is unknown or the name is invalid.
     """
     if spec.kind not in KINDS:
         raise UserError(
-            f"guest kind {spec.kind!r} is not known", hint=f"known: {', '.join(KINDS)}"
+            f"guest kind {spec.kind!r} is not known", hint=f"Known kinds: {', '.join(KINDS)}."
         )
-    # It becomes a file name in dom0, and xl takes a bare number for a domid.
+    # The name becomes a file name in dom0, and xl would read a plain number as a domid.
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]{0,60}", spec.name):
         raise UserError(
-            f"guest name {spec.name!r} cannot be",
-            hint="a letter, then letters, digits, dots, dashes and underlines",
+            f"guest name {spec.name!r} cannot be used",
+            hint="Use a letter, then letters, digits, dots, dashes and underscores.",
         )
     words = [
         f"console=hvc0 panic=-1 evh.ip={address} evh.name={spec.name}",
@@ -80,8 +83,8 @@ def render_config(
         ramdisk=ramdisk,
         # 32-bit PAE guests hang under nested paging: their CPUID exits never advance.
         hap=kind.wide or not emulated,
-        # An emulated CPU that restores FPU state rewrites flags of the first one (QEMU's cpu_clear_ignne()),
-        # and undoes a VMRUN or #VMEXIT in progress there: docs/troubleshooting.md.
+        # When an emulated CPU restores FPU state it rewrites flags of the first CPU (QEMU's
+        # cpu_clear_ignne()), which undoes a VMRUN or #VMEXIT in progress there: docs/troubleshooting.md.
         off_cpu0=emulated and kind.type != "pv",
         extra=" ".join(word for word in words if word),
         vif=("type=vif," if kind.type == "hvm" else "") + f"bridge={BRIDGE},script={VIF_SCRIPT}",
@@ -93,7 +96,7 @@ def _templates() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("harness.guest"),
         undefined=jinja2.StrictUndefined,
-        autoescape=False,  # not a markup language; the filter below quotes
+        autoescape=False,  # the output is not markup; the filter below quotes strings
         trim_blocks=True,
         keep_trailing_newline=True,
     )

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A run: pytest plugin and fixtures, the machine pool, verdicts and run.json."""
+"""One run: pytest plugin and fixtures, shared machines, verdicts, and the run's record."""

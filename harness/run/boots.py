@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The bare guests of one run: each is booted once, and noted in run.json."""
+"""Boots bare guests and XTF tests for a run. Each bare guest is booted once and recorded in run.json."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ LISTING = "coverage.txt"
 
 
 class BareBoots:
-    """Boots what a test asks for, unless it was booted before.
+    """Boots the bare guest that a test asks for, unless this run has booted it already.
 
     Args:
-        flavour: of Xen; with ``coverage`` each boot leaves Xen's counters in the run folder until
-            ``close`` has made metrics of them.
+        flavour: Xen's flavour. With ``coverage``, each boot leaves Xen's counters in the run folder
+            until ``close`` evaluates them.
     """
 
     def __init__(
@@ -49,13 +49,13 @@ class BareBoots:
         self._memories: list[Path] = []
 
     def get(self, kind: str, **words: Any) -> tuple[BareRun, int]:
-        """What came of a boot, and its number in run.json.
+        """The result of a boot, and its number in run.json.
 
         Args:
             words: fields of ``BareSpec``.
 
         Raises:
-            UserError: there is no such bare guest. InfraError: QEMU could not be started.
+            UserError: there is no such bare guest. InfraError: QEMU cannot be started.
         """
         spec = BareSpec(kind=kind, **words)
         if spec not in self._runs:
@@ -86,8 +86,8 @@ class BareBoots:
         if rescue is not None and not rescue.problem:
             self._memories.append(memory)
         elif rescue is not None:
-            # A machine that hung was ended by us: its counters are gone, and its verdict says why.
-            record.notes.append(f"no coverage of {name}: {rescue.problem}")
+            # The harness ended a machine that hung; its counters are lost, and the verdict says why.
+            record.notes.append(f"no coverage from {name}: {rescue.problem}")
         file = str(run.console.relative_to(run_dir))
         record.boots.append(
             BootRecord(
@@ -113,10 +113,10 @@ class BareBoots:
         """Boot one of XTF's tests.
 
         Args:
-            kernels: folder of what was built of it.
+            kernels: folder with XTF's built kernels.
 
         Raises:
-            InfraError: QEMU could not be started.
+            InfraError: QEMU cannot be started.
         """
         run_dir = self._recorder.run_dir
         run = boot(
@@ -128,10 +128,10 @@ class BareBoots:
         return run
 
     def close(self) -> None:
-        """Make coverage metrics of what the boots left, and remove that.
+        """Turn the counters that the boots left into coverage metrics, and remove the files.
 
         Raises:
-            InfraError: gcov is missing, or does not understand its input.
+            InfraError: gcov is missing or rejects its input.
         """
         if not self._memories:
             return

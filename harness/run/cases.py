@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which tests the bare guests and the Linux series have, as parameters for pytest."""
+"""Lists the tests in the bare guests and in the Linux series, as parameters for pytest."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ _KUNIT_CASE = re.compile(r"^\+\s*KUNIT_CASE(?:_SLOW)?\((\w+)\)", re.MULTILINE)
 
 
 def bare_cases(suite: str, kinds: tuple[str, ...] = BARE_GUESTS) -> list[tuple[str, str]]:
-    """Kind and name of each test of a bare suite: the ``TEST(name)`` functions of its C files.
+    """Kind and name of each test in a bare suite: the ``TEST(name)`` functions of its C files.
 
     Args:
-        suite: tests of all ``kinds`` are in ``SUITE.c`` and ``SUITE-*.c`` of ``images/bare/tests``, except that those in
-            ``SUITE-pv.c`` are of PV guests only.
+        suite: its tests are in ``SUITE.c`` and ``SUITE-*.c`` in ``images/bare/tests``;
+            those in ``SUITE-pv.c`` run in PV guests only.
+        kinds: bare guests to list tests for.
     """
     folder = bases.project_root() / "images" / "bare" / "tests"
     files = [folder / f"{suite}.c", *sorted(folder.glob(f"{suite}-*.c"))]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a collected test is and wants: its cell, its machine, the components that have to be built for it."""
+"""Derives from a collected test its cell, its machine, and the components that must be built for it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def spec_of(item: pytest.Item, *, default_abi: Abi = Abi.L3) -> MachineSpec:
     """The machine that a test's ``machine`` marker asks for.
 
     Args:
-        default_abi: dom0's ABI where neither the marker nor, for a test of
-            dom0, a parameter ``abi`` says it.
+        default_abi: dom0's ABI if neither the marker nor, for a test of
+            dom0, a parameter ``abi`` gives it.
 
     Raises:
-        pytest.UsageError: the marker has a word that MachineSpec has not.
+        pytest.UsageError: the marker has a keyword that is not a field of MachineSpec.
     """
     asked: dict[str, Any] = {}
     for marker in reversed(list(item.iter_markers("machine"))):  # the closest wins
@@ -34,8 +34,8 @@ def spec_of(item: pytest.Item, *, default_abi: Abi = Abi.L3) -> MachineSpec:
     known = {f.name for f in fields(MachineSpec)}
     if unknown := sorted(asked.keys() - known):
         raise pytest.UsageError(
-            f"{item.nodeid}: @pytest.mark.machine does not know {', '.join(unknown)}; "
-            f"it knows {', '.join(sorted(known))}"
+            f"{item.nodeid}: unknown keywords for @pytest.mark.machine: {', '.join(unknown)}; "
+            f"known: {', '.join(sorted(known))}"
         )
     if "abi" not in asked and guest_of(item) == "dom0" and (abi := _param(item, "abi")):
         asked["abi"] = abi
@@ -46,10 +46,10 @@ def spec_of(item: pytest.Item, *, default_abi: Abi = Abi.L3) -> MachineSpec:
 
 
 def abi_word(item: pytest.Item, word: str) -> Abi:
-    """An ABI out of a test's own words.
+    """Convert the name of an ABI, as a test gives it.
 
     Raises:
-        pytest.UsageError: there is none of this name.
+        pytest.UsageError: no ABI has this name.
     """
     try:
         return Abi(word)
@@ -66,21 +66,21 @@ def _param(item: pytest.Item, *names: str) -> str:
 
 
 def guest_of(item: pytest.Item) -> str:
-    """The kind of guest that a test is about."""
+    """The kind of guest that a test exercises: from its ``cell`` marker or parameters, else ``dom0``."""
     marker = item.get_closest_marker("cell")
     told = str(marker.kwargs.get("guest", "")) if marker else ""
     return told or _param(item, "guest", "kind", "guest_kind") or "dom0"
 
 
-# A seed as it stands in a test's id, before, between or behind other parameters; a cell has a field for it.
+# The seed in a test's id, before, between or after other parameters; a cell has a separate field for it.
 SEED = re.compile(r"seed=\d+-|-?seed=\d+(?=\])")
 
 
 def cell_of(
     item: pytest.Item, *, base: str, default_abi: Abi = Abi.L3, flavour: str = RELEASE
 ) -> Cell:
-    """The cell a test is. Guest and ABI come from the ``cell`` marker, else from parameters
-    called ``guest`` (or ``kind``) and ``abi``, else it is dom0 with its machine's ABI."""
+    """The cell of a test. Guest and ABI come from the ``cell`` marker, else from parameters
+    called ``guest`` (or ``kind``) and ``abi``; the default is dom0 with its machine's ABI."""
     marker = item.get_closest_marker("cell")
     abi = str(marker.kwargs.get("abi", "")) if marker else ""
     abi = abi or _param(item, "abi") or spec_of(item, default_abi=default_abi).abi
@@ -101,14 +101,14 @@ def cell_of(
 
 
 def seeded(item: pytest.Item) -> Any:
-    """The parameters of a test that draws from a seed; None for any other."""
+    """The callspec of a test that has a seed parameter; None for other tests."""
     callspec = getattr(item, "callspec", None)
     return callspec if callspec is not None and isinstance(callspec.params.get("seed"), int) else None
 
 
 def components_of(items: Iterable[pytest.Item]) -> frozenset[str]:
-    """What has to be built for these tests: Linux where one wants a machine, and what its guest
-    or its ``needs`` marker asks for."""
+    """The components that these tests need: Linux if a test uses a machine, and the components that
+    its guest and its ``needs`` and ``machine`` markers name."""
     components: set[str] = set()
     for item in items:
         if "machine" not in getattr(item, "fixturenames", ()):

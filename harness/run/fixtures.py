@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The fixtures that tests on a nested Xen use (docs/writing-tests.md lists them).
+"""The fixtures for tests on a nested Xen (docs/writing-tests.md lists them).
 
-Under a plain ``pytest`` there is no session, and a test that asks for a
-machine says how to get one.
+Under plain ``pytest`` there is no session, and a test that asks for a
+machine fails with an error that says how to run it.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ STORM_SECONDS = 8.0
 
 @pytest.fixture
 def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
-    """A booted machine as the test's ``machine`` marker asks: Xen, and dom0 that answers.
+    """A booted machine (Xen and a dom0 that answers) with the parameters of the test's ``machine`` marker.
 
-    It is shared with other tests that ask for an equal one, so leave it as
-    you found it. After a crash or a hang the next test gets a fresh one.
+    Tests that ask for equal machines share one, so a test must leave it as
+    it found it. After a crash or a hang the next test gets a new machine.
     """
     session = session_of(request)
     spec = spec_of(request.node, default_abi=session.selection.default_abi)
     running = session.running
     assert running is not None
     if not session.machines.fits(spec):
-        # Set before it boots: a crash while booting is found in the consoles of this machine.
+        # Set before the boot, so that a crash while booting is looked for in this machine's consoles.
         running.result.machine = session.machines.next_number
     machine = session.machines.get(spec)
     running.result.machine = session.machines.number
@@ -74,8 +74,8 @@ def dom0(machine: Machine) -> SSH:
 def start_guest(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Callable[..., Guest]]:
     """A function that starts a guest and waits until it answers over SSH.
 
-    Give it a ``GuestSpec``, or a GuestSpec's fields as keywords. Guests are
-    destroyed after the test, the last one first.
+    It takes a ``GuestSpec``, or its fields as keywords. Guests are destroyed
+    after the test, the last one first.
     """
     session = session_of(request)
     running = session.running
@@ -99,8 +99,8 @@ def start_guest(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Ca
             kmemleak.ask(guest.ssh)
         kept = session.keep and running.went_wrong
         if kept or session.signals or session.machines.find_crash() is not None:
-            # A look inside was asked for; or the machine is torn down at once, which is quicker, and a
-            # dead one cannot destroy anything.
+            # Leave the guests: either the user wants to inspect them, or the whole machine is torn down
+            # next, which is faster, and a dead machine cannot destroy guests anyway.
             guests.pop_all()
 
 
@@ -123,9 +123,9 @@ def tool() -> Callable[..., ToolResult]:
 
 @pytest.fixture
 def bare(request: pytest.FixtureRequest) -> Callable[..., BareRun]:
-    """What a bare guest said: ``bare("bare-pv64", suite="race", seed=seed).case(name)``.
+    """Results of a bare guest: ``bare("bare-pv64", suite="race", seed=seed).case(name)``.
 
-    The words are ``bare.BareSpec``'s fields. Equal ones are booted once a run.
+    The keywords are the fields of ``bare.BareSpec``. Equal specs are booted once per run.
     """
     session = session_of(request)
     running = session.running
@@ -138,7 +138,7 @@ def bare(request: pytest.FixtureRequest) -> Callable[..., BareRun]:
 
     def run(kind: str, **words: Any) -> BareRun:
         if session.bare is None:
-            raise UserError(f"no {kind} was built", hint="Run it by `evh run`.")
+            raise UserError(f"{kind} is not built", hint="Run this test with `evh run`.")
         running.bare, running.result.boot = session.bare.get(kind, **words)
         return replace(running.bare, heard=note)
 
@@ -147,7 +147,7 @@ def bare(request: pytest.FixtureRequest) -> Callable[..., BareRun]:
 
 @pytest.fixture
 def xtf(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Boot a test of XTF's by its name, and end as it ends."""
+    """Boot an XTF test by its name; the result becomes that of this test."""
     from harness.machine.xtf import XtfFailed
 
     session = session_of(request)
@@ -169,9 +169,9 @@ def xtf(request: pytest.FixtureRequest) -> Callable[[str], None]:
 
 @pytest.fixture
 def row(request: pytest.FixtureRequest) -> Callable[..., Row]:
-    """Add a line to the limits table; its arguments are ``record.Row``'s fields.
+    """Add a row to the limits table; its arguments are the fields of ``record.Row``.
 
-    A line that tells of a lost or duplicated event makes the test fail.
+    A row with lost or duplicated events makes the test fail.
     """
     session = session_of(request)
     running = session.running
@@ -194,9 +194,10 @@ def row(request: pytest.FixtureRequest) -> Callable[..., Row]:
 
     return add
 
+
 @pytest.fixture
 def load() -> Iterator[Callable[..., Load]]:
-    """Events that keep flying: ``load(a, b, ports=, seed=, late=)`` between two domains (a guest, or
+    """Continuous event load: ``load(a, b, ports=, seed=, late=)`` between two domains (guests or
     ``dom0``), ``load(a, ports=)`` inside one. See ``load.Load``; closed after the test."""
     from harness.guest.load import Load
 
@@ -222,7 +223,7 @@ def _ssh(where: Guest | SSH) -> SSH:
 
 @pytest.fixture
 def metric(request: pytest.FixtureRequest) -> Callable[[str, float], None]:
-    """Put a number into the report: ``metric("p99 us", 12)``."""
+    """Add a metric to the report: ``metric("p99 us", 12)``."""
     metrics = running_of(request).result.metrics
 
     def note(name: str, value: float) -> None:
@@ -240,13 +241,13 @@ def figure(metric: Callable[[str, float], None]) -> Callable[[str, float], None]
 
 @pytest.fixture
 def storm_seconds(request: pytest.FixtureRequest) -> float:
-    """How long a storm lasts: `--minutes`, or some seconds."""
+    """Duration of a storm in seconds: `--minutes`, or STORM_SECONDS without that option."""
     session = request.config.stash.get(SESSION, None)
     return (session.selection.minutes * 60 if session else 0) or STORM_SECONDS
 
 
 @pytest.fixture
 def leaks(dom0: SSH) -> Callable[[], Leaks]:
-    """``since = leaks()`` notes free memory; ``since.leaked(xen_kib=, dom0_kib=)`` what is gone for good."""
+    """``since = leaks()`` measures free memory; ``since.leaked(xen_kib=, dom0_kib=)`` is the loss since."""
     return lambda: Leaks(dom0)
 

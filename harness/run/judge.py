@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Verdicts: from what pytest, the exceptions and the consoles say.
+"""Derives verdicts from pytest's outcome, the exceptions and the consoles.
 
-Pure functions; ``docs/verdicts.md`` is their prose.
+Pure functions; ``docs/verdicts.md`` describes them.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from harness.run.record import Row
 EXIT_CODES = {
     Verdict.PASS: 0,
     Verdict.FAIL: 1,
-    # 2 is a wrong use of the command line or of an input (errors.UserError)
+    # 2 is a wrong command line or input (errors.UserError)
     Verdict.CRASH: 3,
     Verdict.ERROR: 4,
     Verdict.HANG: 5,
-    Verdict.SKIP: 6,  # also: nothing ran
+    Verdict.SKIP: 6,  # also if nothing ran
 }
 
 
 class CrashLike(Protocol):
-    """What judge reads of ``consoles.Crash``."""
+    """The part of ``monitor.waits.Crash`` that the judge reads."""
 
     @property
     def layer(self) -> str: ...
@@ -39,11 +39,11 @@ class CrashLike(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """How one phase of a test (setup, call, teardown) ended by exception.
+    """An exception that ended one phase of a test (setup, call, teardown).
 
     Attributes:
-        verdict: what the kind of exception means.
-        layer: whose crash, where the exception knows.
+        verdict: the verdict that the kind of exception implies.
+        layer: the layer that crashed, if the exception names it.
         reason: one line.
     """
 
@@ -54,7 +54,7 @@ class Ending:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """A cell's verdict, whose it is, and one line of why."""
+    """A cell's verdict, the layer responsible, and the reason in one line."""
 
     verdict: Verdict
     layer: str = ""
@@ -62,7 +62,7 @@ class Judgement:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The exception, then what it was raised from."""
+    """The exception, followed by its causes and contexts."""
     seen: set[int] = set()
     at: BaseException | None = error
     while at is not None and id(at) not in seen:
@@ -72,14 +72,14 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def classify(error: BaseException) -> Ending:
-    """What an exception that left a test says about the cell.
+    """Classify an exception that a test raised.
 
-    A test may wrap or follow a lost machine with errors of its own (an SSH
-    channel that broke, a failed clean-up), so the chain is searched for the
-    first exception that carries a verdict.
+    A lost machine may cause further errors in the test (a broken SSH
+    channel, a failed clean-up), so the chain is searched for the first
+    exception that carries a verdict.
 
     Args:
-        error: as caught by pytest.
+        error: the exception that pytest caught.
     """
     if isinstance(error, pytest.skip.Exception):
         return Ending(verdict=Verdict.SKIP, reason=_one_line(error))
@@ -90,31 +90,32 @@ def classify(error: BaseException) -> Ending:
             layer = getattr(crash, "layer", "") or getattr(at, "layer", "") or ""
             return Ending(verdict=verdict, layer=layer, reason=_one_line(at))
     if isinstance(error, pytest.fail.Exception):
-        # pytest-timeout has no exception of its own; this is its wording.
+        # pytest-timeout has no exception class of its own; this matches its message.
         if re.match(r"Timeout \(?>", str(error)):
             return Ending(verdict=Verdict.HANG, reason=_one_line(error))
         return Ending(verdict=Verdict.FAIL, reason=_one_line(error))
     if isinstance(error, AssertionError):
         return Ending(verdict=Verdict.FAIL, reason=_one_line(error))
     if isinstance(error, EvhError):
-        # A command or tool in the machine that ended badly (ssh.CommandFailed) is theirs; the rest is ours.
-        theirs = error.exit_code == EXIT_CODES[Verdict.FAIL]
-        return Ending(verdict=Verdict.FAIL if theirs else Verdict.ERROR, reason=_one_line(error))
+        # A command or tool that failed in the machine (ssh.CommandFailed) is a failure of the system under
+        # test; other errors are faults of the harness or the host.
+        tested = error.exit_code == EXIT_CODES[Verdict.FAIL]
+        return Ending(verdict=Verdict.FAIL if tested else Verdict.ERROR, reason=_one_line(error))
     return Ending(verdict=Verdict.ERROR, reason=f"{type(error).__name__}: {_one_line(error)}")
 
 
 def _one_line(error: BaseException) -> str:
     text = str(getattr(error, "msg", None) or error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    # Ours end with what a command printed, which is the point; pytest's go on with a diff, which is not.
+    # The harness's errors end with a command's output, which matters; pytest's continue with a diff.
     told = " ".join(lines) if isinstance(error, EvhError) else "".join(lines[:1])
     return told[:300] or type(error).__name__
 
 
 def row_problem(row: Row) -> str:
-    """Why a line of the limits table cannot belong to a pass; empty if it can.
+    """Why a row of the limits table rules out a pass; empty if it does not.
 
-    A test that records a loss and forgets to assert on it must not be green.
+    A test that records a loss but does not assert on it must not pass.
     """
     what = f"{row.abi} {row.guest} {row.path}"
     if row.lost:
@@ -122,7 +123,7 @@ def row_problem(row: Row) -> str:
     if row.duplicated:
         return f"{what}: {row.duplicated} events seen twice"
     if row.seen != row.sent:
-        return f"{what}: {row.sent} events sent but {row.seen} seen, though none is called lost or duplicated"
+        return f"{what}: {row.sent} events sent but {row.seen} seen, with none counted as lost or duplicated"
     return ""
 
 
@@ -135,21 +136,21 @@ def judge_cell(
     """The verdict of one cell.
 
     Args:
-        endings: one per phase that ended by an exception; none means that
-            pytest saw it pass.
+        endings: one per phase that ended with an exception; empty if the test
+            passed in pytest.
         crash: the first crash line found in any console of the machine while
             the cell ran or right after it.
-        rows: the lines it gave to the limits table.
+        rows: the rows that the cell added to the limits table.
 
-    A crash line outranks everything: the broken assertion, the silence and
-    the harness's own error that come with it are its consequences.
+    A crash line outranks everything else: a failed assertion, silence or an
+    error of the harness that comes with it is a consequence of the crash.
     """
     endings = list(endings)
     if crash is not None:
         return Judgement(verdict=Verdict.CRASH, layer=crash.layer, reason=crash.line.strip()[:300])
     if endings:
-        # The first phase that went wrong is the cause; the clean-up that fails after it is not. But a
-        # clean-up that finds worse (a machine that died while the guest was destroyed) is not hidden.
+        # The first phase that failed is the cause, not a clean-up that fails after it. But a clean-up with
+        # a worse result (e.g. the machine died while the guest was destroyed) must not be hidden.
         worst = endings[0]
         for ending in endings[1:]:
             if (
@@ -169,10 +170,10 @@ def judge_cell(
 
 
 def judge_run(verdicts: Iterable[Verdict]) -> Verdict:
-    """The verdict of a run: its worst cell.
+    """The verdict of a run: that of its worst cell.
 
-    Skipped cells beside passed ones do not spoil a run; a run in which
-    nothing passed and nothing failed is ``skip``, and never green.
+    A run with passed and skipped cells is ``pass``; a run in which nothing
+    passed and nothing failed is ``skip``, whose exit code is not 0.
     """
     seen = set(verdicts)
     bad = [v for v in _GRAVITY if v in seen and v not in (Verdict.PASS, Verdict.SKIP)]

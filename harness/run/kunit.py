@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The Linux series' own unit tests (KUnit), in a small kernel booted by QEMU with no Xen under it.
+"""Plugin for the suite ``kunit``: builds and boots the KUnit kernels, and provides the fixture ``kunit``.
 
-What is pure in the kernel's part of the ABI (where a port's bits are, in which
-order they are looked for) needs neither hypervisor nor machine. Both widths:
-``kunit64`` is an x86-64 kernel, ``kunit32`` an i386 one. They are built from
-tinyconfig and the fragments in the base's ``config/kunit``.
+Each kernel (``kunit64``: x86-64, ``kunit32``: i386) is built before the tests,
+booted once per run by QEMU without Xen (machine/kunit.py), and recorded in run.json.
 """
 
 from __future__ import annotations
@@ -24,10 +22,10 @@ from harness.run.session import SESSION
 
 
 class KUnitCells:
-    """The part of pytest's plugin that is about KUnit: the fixture ``kunit``.
+    """The pytest plugin object with the fixture ``kunit``.
 
     Args:
-        build: gives the bzImage of a kind.
+        build: builds the bzImage of a kind.
     """
 
     def __init__(
@@ -57,7 +55,7 @@ class KUnitCells:
         self.wanted = tuple(dict.fromkeys(params))
 
     def prepare(self) -> None:
-        """Build what the selected tests boot.
+        """Build the kernels that the selected tests boot.
 
         Raises:
             as ``build_kernel``.
@@ -68,7 +66,7 @@ class KUnitCells:
 
     @pytest.fixture
     def kunit(self, request: pytest.FixtureRequest) -> Callable[[str], BareRun]:
-        """What a KUnit kernel said: ``kunit("kunit64").case(name)``. Each is booted once a run."""
+        """Results of a KUnit kernel: ``kunit("kunit64").case(name)``. Each is booted once per run."""
 
         def run(kind: str) -> BareRun:
             if kind not in self._runs:

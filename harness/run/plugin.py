@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The pytest plugin: which tests run, in what order, and what is recorded of each.
+"""The pytest plugin: selects and orders tests, and records the result of each.
 
-``evh run`` hands pytest a ``SessionPlugin`` that puts a ``Session`` into the
-config's stash; the hooks here read it from there. Under a plain ``pytest``
-there is none, and they do nothing.
+``evh run`` passes pytest a ``SessionPlugin`` that puts a ``Session`` into the
+config's stash, where these hooks find it. Under plain ``pytest`` there is no
+session, and the hooks do nothing.
 
 Markers: ``machine(abi=, memory_mib=, dom0_mib=, vcpus=, xen_args=,
-dom0_args=)``, ``cell(guest=, abi=)``, ``needs(*components)``, ``core``. A
-parameter ``seed`` gets each seed of ``--seeds``.
+dom0_args=)``, ``cell(guest=, abi=)``, ``needs(*components)``, ``core``. A test
+with a parameter ``seed`` runs once for each seed of ``--seeds``.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from harness.run.session import EVIDENCE_LINES, SESSION, Running, Session
 pytest_plugins = ("harness.run.fixtures",)
 
 
-# Which tests.
+# Selection.
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "machine(abi, memory_mib, dom0_mib, vcpus, xen_args, dom0_args): the machine a test wants",
+        "machine(abi, memory_mib, dom0_mib, vcpus, xen_args, dom0_args): the machine that a test needs",
     )
     config.addinivalue_line(
-        "markers", "cell(guest, abi): what a test is about, where its parameters do not say it"
+        "markers", "cell(guest, abi): guest and ABI of a test, if its parameters do not give them"
     )
-    config.addinivalue_line("markers", "needs(*components): what else has to be built for a test")
-    config.addinivalue_line("markers", "core: belongs to the default plan of `evh run`")
+    config.addinivalue_line("markers", "needs(*components): additional components to build for a test")
+    config.addinivalue_line("markers", "core: part of the default plan of `evh run`")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """``seed`` is each that was asked for, ``xtf_test`` each of XTF's tests."""
+    """Parametrize ``seed`` with the requested seeds and ``xtf_test`` with XTF's tests."""
     if "xtf_test" in metafunc.fixturenames:
         from harness.build.xtf import tests_in
 
-        ours = metafunc.config.stash.get(SESSION, None)
-        metafunc.parametrize("xtf_test", tests_in(ours.xtf) if ours and ours.xtf else [])
+        session = metafunc.config.stash.get(SESSION, None)
+        metafunc.parametrize("xtf_test", tests_in(session.xtf) if session and session.xtf else [])
     if "seed" in metafunc.fixturenames:
         session = metafunc.config.stash.get(SESSION, None)
         seeds = (session.selection.seeds if session else ()) or (1,)
@@ -61,7 +61,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the cells that were asked for, and put those of one machine side by side."""
+    """Keep the selected cells, and group them by machine."""
     session = config.stash.get(SESSION, None)
     if session is None:
         return
@@ -80,13 +80,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         first_seen.setdefault(specs[id(item)], len(first_seen))
     items[:] = sorted(keep, key=lambda item: first_seen[specs[id(item)]])
     if selection.seeds and not selection.cell and items and not any(map(seeded, items)):
-        raise pytest.UsageError("a seed was given, and no test that was selected draws from one")
+        raise pytest.UsageError("a seed was given, but no selected test uses one")
     session.components = components_of(items)
     session.recorder.record.planned = len(items)
     session.recorder.save()
 
 
-# What a test leaves behind.
+# Results.
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -97,7 +97,7 @@ def pytest_runtest_protocol(
     if session is None:
         return (yield)
     if session.signals:
-        # What it raised was lost: a clean-up that failed on its way out took its place.
+        # The signal's exception was lost, e.g. replaced by that of a failing clean-up.
         raise Interrupted(session.signals[0])
     blame_late_crash(session, item.config)
     cell = session.cell(item)
@@ -179,7 +179,7 @@ def pytest_runtest_makereport(
     elif report.outcome == "failed":  # a strict xfail that passed has no exception
         running.endings.append(judge.Ending(verdict=Verdict.FAIL, reason=report.longreprtext.strip()[:300]))
     elif report.when == "call" and (problem := next(filter(None, map(judge.row_problem, running.rows)), "")):
-        _fail(report, f"the test passed, its metrics do not: {problem}")
+        _fail(report, f"the test passed, but a row of the limits table does not: {problem}")
 
     if (
         running.crash is None
@@ -198,7 +198,7 @@ def pytest_runtest_makereport(
 
 
 def _fail(report: pytest.TestReport, text: str) -> None:
-    """Make pytest and its JUnit see what judge sees."""
+    """Make pytest and its JUnit file show the failure that the judge sees."""
     if report.outcome != "failed":
         report.outcome = "failed"
         report.longrepr = text
@@ -213,7 +213,7 @@ def _skip_reason(report: pytest.TestReport) -> str:
 
 
 def _attach_consoles(session: Session, running: Running, report: pytest.TestReport) -> None:
-    """Last console lines into the report; those of the guilty layer into run.json too."""
+    """Add the last console lines to the report, and those of the responsible layer to run.json."""
     tails = session.machines.tails(lines=EVIDENCE_LINES)
     guilty = running.crash.layer if running.crash else next((e.layer for e in running.endings if e.layer), "")
     guilty = guilty or (f"guest:{running.guests[-1]}" if running.guests else "dom0")
@@ -226,14 +226,14 @@ def _attach_consoles(session: Session, running: Running, report: pytest.TestRepo
 def _evidence(session: Session, tails: dict[str, str], guilty: str) -> str:
     text = session.machines.excerpt() or tails.get(guilty) or tails.get("dom0", "")
     spec = session.machines.spec
-    ours = session.xen_syms if spec is None or not spec.xen else None
-    return with_places(text, syms=ours) if ours else text
+    syms = session.xen_syms if spec is None or not spec.xen else None
+    return with_places(text, syms=syms) if syms else text
 
 
 def blame_late_crash(session: Session, config: pytest.Config) -> None:
-    """A crash line that reached its console after the last test had ended belongs to that test.
+    """Attribute a crash line that reached its console after the last test ended to that test.
 
-    Guests' consoles come through two daemons, so the line may be late.
+    Guests' consoles pass through two daemons, so lines may come late.
     """
     last = session.last
     if last is None or last.machine != session.machines.number or session.machines.lost:
@@ -251,7 +251,7 @@ def blame_late_crash(session: Session, config: pytest.Config) -> None:
     last.evidence = crash.excerpt
     session.machines.lose(last.reason)
     session.recorder.save()
-    # JUnit has closed the test's case by now; this opens one more under the same name.
+    # JUnit has closed the test's case already; this adds another one with the same name.
     config.hook.pytest_runtest_logreport(
         report=pytest.TestReport(
             nodeid=f"{last.suite}::{last.test}",
@@ -267,7 +267,7 @@ def blame_late_crash(session: Session, config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    ours = session.config.stash.get(SESSION, None)
-    if ours is not None:
-        blame_late_crash(ours, session.config)
+    run_session = session.config.stash.get(SESSION, None)
+    if run_session is not None:
+        blame_late_crash(run_session, session.config)
 

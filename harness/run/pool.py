@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One machine at a time, shared by the tests that want an equal one."""
+"""Boots machines, one at a time; tests that need equal machines share one."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from harness.core.progress import Progress
     from harness.machine.machine import Machine
 
-BOOT_ATTEMPTS = 2  # of machines that are alike; then each further test would only wait for the same end
+BOOT_ATTEMPTS = 2  # per spec; after that, further tests would only wait for the same failure
 
 
 class Machines:
-    """Boots what a test asks for, unless the machine at hand is equal and well.
+    """Boots the machine that a test asks for, unless the current one has the same spec and is not lost.
 
     Args:
-        make: gives a Machine that is not booted yet, for a spec, a folder
-            and an accelerator.
-        accelerator: what was chosen; a machine's boot may prove it wrong, and
-            later ones then start with what it found.
+        make: makes a Machine, not booted yet, for a spec, a folder and an
+            accelerator.
+        accelerator: the chosen accelerator. If it fails in a boot, the
+            machine falls back to another one, with which later ones start.
         recorder: its run folder gets one folder per machine.
     """
 
@@ -49,7 +49,7 @@ class Machines:
         self._failures: dict[MachineSpec, list[BaseException]] = {}
         self.current: Machine | None = None
         self.spec: MachineSpec | None = None
-        self.dir: Path | None = None  # also of a machine that is gone
+        self.dir: Path | None = None  # still set after the machine is gone
         self.number = 0
         self.lost = ""
 
@@ -58,15 +58,15 @@ class Machines:
         return self.number + 1
 
     def fits(self, spec: MachineSpec) -> bool:
-        """Whether ``get`` would give the machine at hand."""
+        """Whether ``get`` would return the current machine."""
         return self.current is not None and self.spec == spec and not self.lost
 
     def get(self, spec: MachineSpec) -> Machine:
         """A booted machine of this spec.
 
         Raises:
-            MachineLost: it did not come up; after ``BOOT_ATTEMPTS`` such
-                failures the last one again, at once.
+            MachineLost: the boot failed. After ``BOOT_ATTEMPTS`` failures the
+                last error is raised again without another boot.
         """
         if self.fits(spec):
             assert self.current is not None
@@ -99,10 +99,10 @@ class Machines:
         return self.current
 
     def find_crash(self) -> Crash | None:
-        """First crash line in any console of the machine at hand, or its death.
+        """First crash line in any console of the current machine, or the death of its QEMU.
 
-        A test may have caught what told it of the death, or never have waited
-        for the machine again.
+        A test may have swallowed the exception about the death, or may not
+        have waited for the machine since.
         """
         if self.current is None:
             return None
@@ -119,11 +119,11 @@ class Machines:
         return crash.excerpt if crash else ""
 
     def tails(self, *, lines: int) -> dict[str, str]:
-        """Last lines of each console, by layer; also of a machine that is gone."""
+        """Last lines of each console, by layer; also after the machine is gone."""
         return {layer: tail(path, lines=lines) for layer, path in console_files(self.dir)} if self.dir else {}
 
     def lose(self, reason: str) -> None:
-        """Tear the machine down now; the next ``get`` boots a fresh one."""
+        """Tear the machine down now; the next ``get`` boots a new one."""
         if self.number and not self.lost:
             self.lost = reason or "lost"
             for entry in self._recorder.record.machines:
@@ -153,7 +153,7 @@ class Machines:
 
 
 def console_files(folder: Path) -> list[tuple[str, Path]]:
-    """Layers and raw files of a machine's recorded consoles (consoles.py names them)."""
+    """Layers and raw files of a machine's recorded consoles (monitor/consoles.py names the files)."""
     return [
         (path.stem.removeprefix("console-").replace("guest-", "guest:", 1), path)
         for path in sorted(folder.glob("console-*.log"))

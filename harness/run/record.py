@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``run.json``: what one run is, does and found, current at every moment.
+"""The schema of ``run.json``, and reading it.
 
-The schema is the Structs below; ``docs/run.json.md`` explains it for people.
-The file is replaced whole by an atomic rename at each change, so whoever
-reads it, also after SIGKILL of the run, sees a complete document.
+The Structs below are the schema; ``docs/run.json.md`` explains it. recorder.py
+writes the file.
 """
 
 from __future__ import annotations
@@ -22,17 +21,17 @@ RUN_JSON = "run.json"
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the limits table; every count comes from the receiver.
+    """One row of the limits table; the receiver counts what arrives.
 
     Attributes:
         opened: ports open at once.
-        sent: events sent, at most one per port and round, so none may merge.
-        seen: events the receiving side counted.
-        lost: ports that were sent to and not seen.
-        duplicated: events seen once more than they were sent.
+        sent: events sent, at most one per port and round, so that none can merge.
+        seen: events that the receiver counted.
+        lost: ports to which an event was sent and on which none was seen.
+        duplicated: events seen more often than sent.
         seconds: wall-clock time of opening, sending and receiving.
-        guest_bytes_per_port, xen_bytes_per_port: memory that opening took,
-            divided by ``opened``; None where it was not measured.
+        guest_bytes_per_port, xen_bytes_per_port: memory used by opening,
+            divided by ``opened``; None if not measured.
     """
 
     test: str = ""
@@ -51,9 +50,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TestResult(msgspec.Struct, kw_only=True):
-    """How one cell ended. ``layer`` says whose crash it was."""
+    """The result of one cell. ``layer`` names the layer that crashed."""
 
-    __test__ = False  # not a test class, whatever pytest thinks of the name
+    __test__ = False  # the name starts with "Test", but this is not a test class
 
     cell: str
     test: str
@@ -65,15 +64,15 @@ class TestResult(msgspec.Struct, kw_only=True):
     reason: str = ""
     seconds: float = 0.0
     machine: int | None = None
-    evidence: str = ""  # last lines of the guilty console
+    evidence: str = ""  # last console lines of the responsible layer
     reproduce: str = ""
     seed: int = 1
-    boot: int | None = None  # of a bare guest
-    metrics: dict[str, int] = msgspec.field(default_factory=dict)  # what a bare guest's test counted
+    boot: int | None = None  # number of the bare guest's boot
+    metrics: dict[str, int] = msgspec.field(default_factory=dict)  # reported by the test or the bare guest
 
 
 class SourceRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A pristine tree as it was resolved."""
+    """A resolved pristine source tree."""
 
     name: str
     version: str
@@ -83,7 +82,7 @@ class SourceRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ArtifactRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Something out of the store. ``hit``: it was there already."""
+    """An artifact of the store. ``hit``: it was already there."""
 
     name: str
     key: str
@@ -91,14 +90,14 @@ class ArtifactRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A step that ended, and its wall-clock seconds."""
+    """A finished step, and its wall-clock seconds."""
 
     step: str
     seconds: float
 
 
 class MachineRecord(msgspec.Struct, kw_only=True):
-    """A machine that was booted for this run."""
+    """A machine booted for this run."""
 
     number: int
     abi: str
@@ -110,15 +109,15 @@ class MachineRecord(msgspec.Struct, kw_only=True):
     dom0_image: str = ""
     dom0_kernel: str = ""
     xen: str = ""
-    boot_seconds: float | None = None  # None: never came up
-    lost: str = ""  # why it was given up, if it was
+    boot_seconds: float | None = None  # None: the boot failed
+    lost: str = ""  # why it was given up; empty if it was not
 
 
 class BootRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A bare guest that was booted for this run, and how it ended.
+    """A bare guest booted for this run, and how it ended.
 
-    A deterministic one gives the same console each time, as long as these
-    words and the artifacts ``xen`` and ``bare`` are the same.
+    A deterministic boot prints the same console output each time, as long as
+    these parameters and the artifacts ``xen`` and ``bare`` are the same.
     """
 
     number: int
@@ -136,7 +135,7 @@ class BootRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CoverageRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Lines of one source file of Xen that have code, and those that ran."""
+    """How many lines with code in one source file of Xen were executed."""
 
     file: str
     what: str
@@ -155,7 +154,7 @@ class ConsoleRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ErrorRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What ended the run itself, as opposed to a test in it."""
+    """An error that ended the run itself, as opposed to a test in it."""
 
     kind: str
     message: str
@@ -163,14 +162,14 @@ class ErrorRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AcceleratorRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """``kvm`` or ``tcg``, and why."""
+    """The accelerator, ``kvm`` or ``tcg``, and the reason for it."""
 
     kind: str
     reason: str
 
 
 class RunRecord(msgspec.Struct, kw_only=True):
-    """The document. A field that is renamed gets a new SCHEMA, and ``load`` goes on reading the old one."""
+    """The document. Renaming a field needs a new SCHEMA; ``load`` also reads the old ones."""
 
     id: str
     command: list[str]
@@ -196,12 +195,12 @@ class RunRecord(msgspec.Struct, kw_only=True):
     artifacts: list[ArtifactRecord] = msgspec.field(default_factory=list)
     machines: list[MachineRecord] = msgspec.field(default_factory=list)
     boots: list[BootRecord] = msgspec.field(default_factory=list)
-    planned: int = 0  # cells that were selected
+    planned: int = 0  # number of selected cells
     tests: list[TestResult] = msgspec.field(default_factory=list)
     rows: list[Row] = msgspec.field(default_factory=list)
     coverage: list[CoverageRecord] = msgspec.field(default_factory=list)
     timings: list[StepRecord] = msgspec.field(default_factory=list)  # add up to ``seconds``
-    steps: list[StepRecord] = msgspec.field(default_factory=list)  # as progress showed them; may nest
+    steps: list[StepRecord] = msgspec.field(default_factory=list)  # as progress shows them; may nest
     consoles: list[ConsoleRecord] = msgspec.field(default_factory=list)
     notes: list[str] = msgspec.field(default_factory=list)
 
@@ -213,11 +212,11 @@ def load(where: Path) -> tuple[Path, RunRecord]:
         where: a run folder, or its run.json.
 
     Returns:
-        The run folder and the record. A run that claims to be running though
-        its process is gone is given back as ``killed``.
+        The run folder and the record. If its state is ``running`` but its
+        process is gone, the returned record's state is ``killed``.
 
     Raises:
-        UserError: there is no run, or it is not one of ours.
+        UserError: there is no run there, or its run.json does not match the schema.
     """
     path = where / RUN_JSON if where.is_dir() else where
     try:
@@ -230,7 +229,7 @@ def load(where: Path) -> tuple[Path, RunRecord]:
     except (msgspec.DecodeError, msgspec.ValidationError) as e:
         raise UserError(
             f"{path} is not a run record that this version understands: {e}",
-            hint="docs/run.json.md has the schema; an older harness may be able to read it.",
+            hint="docs/run.json.md has the schema; another version of the harness may be able to read it.",
         ) from e
     if record.state == "running" and not alive(record.pid):
         record.state = "killed"
@@ -238,12 +237,12 @@ def load(where: Path) -> tuple[Path, RunRecord]:
     return path.parent, record
 
 
-# What fields of schema 1 are called since: by list, old name and new name.
+# Fields renamed in schema 2: list, old name, new name.
 RENAMED_IN_2 = (("rows", "doubled", "duplicated"), ("tests", "figures", "metrics"))
 
 
 def upgraded(document: Any) -> Any:
-    """A decoded run.json of any schema as one of the present schema."""
+    """Convert a decoded run.json of any schema to the current one."""
     if not isinstance(document, dict) or document.get("schema", 1) != 1:
         return document
     for name, old, new in RENAMED_IN_2:

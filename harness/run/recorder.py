@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``run.json``: what one run is, does and found, current at every moment.
+"""Writes ``run.json`` during a run, and times its steps.
 
-The schema is the Structs below; ``docs/run.json.md`` explains it for people.
-The file is replaced whole by an atomic rename at each change, so whoever
-reads it, also after SIGKILL of the run, sees a complete document.
+An atomic rename replaces the whole file at each change, so a reader always
+sees a complete document, even after the run was killed by SIGKILL.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ class Timed(Protocol):
 
 
 def now() -> str:
-    """Time as run.json writes it: UTC, whole milliseconds."""
+    """The current time in the format of run.json: UTC, with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
@@ -44,12 +43,12 @@ class _UnderWay:
 
 @dataclass
 class Recorder:
-    """Keeps ``run.json`` in step with a RunRecord.
+    """Writes a RunRecord to ``run.json``.
 
     Args:
-        run_dir: an existing folder of this run's own.
+        run_dir: this run's folder, which must exist.
         record: the document; change it, then call ``save``.
-        timed: where finished steps are read from, if anywhere.
+        timed: source of the finished steps, if any.
     """
 
     run_dir: Path
@@ -62,10 +61,10 @@ class Recorder:
         return self.run_dir / RUN_JSON
 
     def save(self) -> None:
-        """Replace run.json by the record's present state.
+        """Replace run.json by the record's current state.
 
         Raises:
-            InfraError: the disk is full or gone; the old file stays whole.
+            InfraError: the file cannot be written; the old one stays intact.
         """
         record = self.record
         record.updated = now()
@@ -76,8 +75,8 @@ class Recorder:
         if self.timed is not None:
             record.steps = [StepRecord(step=name, seconds=round(sec, 3)) for name, sec in self.timed.timings]
         text = msgspec.json.format(msgspec.json.encode(record), indent=2)
-        # Beside the target, since a rename is atomic within one file system only. No fsync: it is
-        # SIGKILL that the record must survive, and a test may save often; close() pays for the last one.
+        # Beside the target, since a rename is only atomic within one file system. No fsync: the record must
+        # survive SIGKILL, not a power failure, and tests may save often; close() syncs once at the end.
         fresh = self.path.with_suffix(".json.new")
         try:
             fresh.write_bytes(text + b"\n")
@@ -85,16 +84,16 @@ class Recorder:
         except OSError as e:
             raise InfraError(
                 f"cannot write {self.path}: {e.strerror}",
-                hint="Free some space (evh clean shows what takes it), or name another place by --run-dir.",
+                hint="Free some space (evh clean shows what uses it), or name another folder with --run-dir.",
             ) from e
 
     @contextmanager
     def doing(self, what: str) -> Iterator[None]:
-        """Say in run.json what is under way, for the reader of a killed run, and time it.
+        """Record the current step in run.json, so that a killed run shows it, and time it.
 
-        Time spent in a ``doing`` inside another counts for the inner one
-        alone, so that ``timings`` adds up to the whole run. After an error
-        the words stay, so that the record tells where it was.
+        The time of a nested ``doing`` counts only for the inner one, so that
+        ``timings`` adds up to the whole run. After an error ``record.doing``
+        keeps its value, so that the record shows where the error occurred.
         """
         outer = self._under_way[-1] if self._under_way else None
         mine = _UnderWay(what=what)
@@ -113,7 +112,7 @@ class Recorder:
             self.save()
 
     def close(self) -> None:
-        """Write the last state through to the disk."""
+        """Write the final state and sync it to disk."""
         self.save()
         fd = os.open(self.path, os.O_RDONLY)
         try:

@@ -6,13 +6,11 @@ from __future__ import annotations
 import os
 import platform
 import secrets
-import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -22,127 +20,38 @@ import pytest
 
 from harness.core.errors import EvhError, InfraError, UserError
 from harness.core.paths import CHECKOUT
-from harness.core.records import Accelerator, Built, GuestSpec, MachineSpec, Verdict
+from harness.core.records import Accelerator, Built, MachineSpec, Verdict
 from harness.core.signals import Interrupted, signals_end_cleanly
-from harness.core.text import show_seeds
-from harness.plan.flavours import RELEASE
-from harness.plan.selection import Selection, pytest_targets
-from harness.plan.suites import CORE
+from harness.plan.selection import pytest_targets
 from harness.run import judge, plugin
+from harness.run.backends import Backends, real_backends
 from harness.run.boots import BareBoots
 from harness.run.kunit import KUnitCells
 from harness.run.pool import Machines
 from harness.run.record import AcceleratorRecord, ArtifactRecord, ErrorRecord, RunRecord, SourceRecord
 from harness.run.recorder import Recorder, now
+from harness.run.request import RunRequest, again, options, reproduce
 from harness.run.session import Session, SessionPlugin
 from harness.source import bases
 
 if TYPE_CHECKING:
     from harness.core.progress import Progress
-    from harness.guest.guest import Guest
     from harness.machine.machine import Machine
 
-# Seconds. The last net only: every wait on a machine has a deadline of its own that names what it waited
-# for, and that grows with the host's time_scale, which this does not.
+# Seconds. Backstop. Individual waits have their own deadlines, scaled to the host's speed; this one is not
+# scaled.
 TEST_TIMEOUT = 3 * 3600
 PYTEST_LOG = "pytest.log"
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunRequest:
-    """What `evh run` was asked to do.
-
-    Attributes:
-        accelerator: ``auto``, ``kvm`` or ``tcg``.
-        uri: libvirt's; None for its embedded driver.
-        jobs: compilers side by side; None for all cores.
-        run_dir: None makes a new folder under ``./runs``.
-        keep: stop at the first test that does not pass and leave its machine
-            up until Ctrl-C.
-        command: what was typed, for run.json.
-    """
-
-    selection: Selection
-    accelerator: str = "auto"
-    uri: str | None = None
-    xen_tree: Path | None = None
-    linux_tree: Path | None = None
-    jobs: int | None = None
-    run_dir: Path | None = None
-    keep: bool = False
-    command: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Backends:
-    """The rooms that a run goes through; a unit test puts fakes here.
-
-    Attributes:
-        choose: which accelerator.
-        build: everything a machine boots; told which components are wanted (``build.build``).
-        machine: a machine that is not booted yet.
-        guest: starts a guest on a machine and waits until it answers.
-        xtf: folder of XTF's kernels, out of a checkout.
-        kunit: kernel of a kind that runs KUnit tests.
-        hold: called with the last machine where ``keep`` was asked for;
-            returns when the person is done.
-    """
-
-    choose: Callable[[str], Accelerator]
-    build: Callable[[RunRequest, Progress, frozenset[str]], Built]
-    machine: Callable[[RunRequest, Built, MachineSpec, Path, Accelerator, Progress], Machine]
-    guest: Callable[[Machine, GuestSpec], Guest]
-    hold: Callable[[Machine, Path], None]
-    xtf: Callable[[Path, Progress, int | None], Path]
-    kunit: Callable[[RunRequest, Progress, str], Path]
-
-
-def real_backends() -> Backends:
-    """The real ones. Imported late: `evh --help` needs neither libvirt nor paramiko."""
-    from harness.build.graph import build
-    from harness.build.kunit import build_kernel
-    from harness.build.xtf import build as build_xtf
-    from harness.guest.guest import Guest
-    from harness.machine.accelerator import choose_accelerator
-    from harness.machine.attach import hold
-    from harness.machine.machine import Machine
-    from harness.store.artifacts import Store
-
-    return Backends(
-        choose=lambda want: choose_accelerator(want=want),
-        xtf=lambda checkout, progress, jobs: build_xtf(
-            checkout, store=Store(), progress=progress, jobs=jobs
-        ),
-        kunit=lambda request, progress, kind: build_kernel(
-            kind,
-            store=Store(),
-            progress=progress,
-            linux_tree=request.linux_tree,
-            jobs=request.jobs,
-            flavour=request.selection.flavour,
-        ),
-        build=lambda request, progress, components: build(
-            store=Store(),
-            progress=progress,
-            xen_tree=request.xen_tree,
-            linux_tree=request.linux_tree,
-            jobs=request.jobs,
-            flavour=request.selection.flavour,
-            components=components,
-        ),
-        machine=lambda request, built, spec, folder, accelerator, progress: Machine(
-            built, spec, run_dir=folder, accelerator=accelerator, progress=progress, uri=request.uri
-        ),
-        guest=lambda machine, spec: Guest(machine, spec).start(),
-        hold=hold,
-    )
-
-
 def make_run_dir(wanted: Path | None) -> Path:
-    """A new, empty folder for one run.
+    """Make a new, empty folder for one run.
+
+    Args:
+        wanted: None for a new folder under ``./runs``.
 
     Raises:
-        UserError: it holds something already, or cannot be made.
+        UserError: the folder is not empty or cannot be made.
     """
     path = wanted or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     try:
@@ -150,67 +59,26 @@ def make_run_dir(wanted: Path | None) -> Path:
         if any(path.iterdir()):
             raise UserError(
                 f"the run folder {path} is not empty",
-                hint="Name a new one, or leave --run-dir away.",
+                hint="Name a new folder, or omit --run-dir.",
             )
     except OSError as e:
         raise UserError(
-            f"cannot make the run folder {path}: {e.strerror}", hint="Name another by --run-dir."
+            f"cannot make the run folder {path}: {e.strerror}", hint="Name another folder with --run-dir."
         ) from e
     return path.resolve()
 
 
-def reproduce(request: RunRequest) -> str:
-    """The command that does the same again, from the same directory."""
-    words = ["evh", "run"]
-    selection = request.selection
-    if selection.cell is not None:
-        words += ["--cell", selection.cell.id]
-    else:
-        if selection.suites != (CORE,):
-            words += [w for name in selection.suites for w in ("--suite", name)]
-        words += ["--seeds", show_seeds(selection.seeds)] if selection.seeds else []
-        words += ["--minutes", f"{selection.minutes:g}"] if selection.minutes else []
-        words += ["--flavour", selection.flavour] if selection.flavour != RELEASE else []
-    words += [w for name in selection.guests for w in ("--guest", name)]
-    words += [w for abi in selection.abis for w in ("--abi", str(abi))]
-    words += ["-k", selection.keyword] if selection.keyword else []
-    words += ["--accel", request.accelerator] if request.accelerator != "auto" else []
-    words += ["--connect", request.uri] if request.uri else []
-    words += ["--xen-tree", str(request.xen_tree)] if request.xen_tree else []
-    words += ["--linux-tree", str(request.linux_tree)] if request.linux_tree else []
-    words += ["--xtf", str(selection.xtf)] if selection.xtf else []
-    words += selection.files
-    return shlex.join(words)
-
-
-def options(request: RunRequest) -> dict[str, str]:
-    """What else `evh repro` has to know of a request; only what was given."""
-    words = {
-        "accel": request.accelerator if request.accelerator != "auto" else "",
-        "connect": request.uri or "",
-        "xen_tree": str(request.xen_tree or ""),
-        "linux_tree": str(request.linux_tree or ""),
-        "xtf": str(request.selection.xtf or ""),
-        "minutes": f"{request.selection.minutes:g}" if request.selection.minutes else "",
-    }
-    return {name: word for name, word in words.items() if word}
-
-
-def again(run_dir: Path) -> str:
-    """The command that replays a cell of this run, up to the cell's id."""
-    default = run_dir.parent == Path("runs").resolve()
-    return "evh repro" if default else f"evh repro --run {shlex.quote(str(run_dir))}"
-
-
-def run(request: RunRequest, *, progress: Progress, backends: Backends | None = None) -> tuple[Path, RunRecord]:
+def run(
+    request: RunRequest, *, progress: Progress, backends: Backends | None = None
+) -> tuple[Path, RunRecord]:
     """Do one run.
 
     Returns:
-        The run folder, and the record as it is in its run.json. The record's
-        ``exit_code`` is the process's.
+        The run folder, and the record as stored in its run.json. The process
+        exits with the record's ``exit_code``.
 
     Raises:
-        UserError: before there is a run folder. Later errors are in the record.
+        UserError: an error found before the run folder exists. Later errors go into the record.
     """
     targets = pytest_targets(request.selection)
     run_dir = make_run_dir(request.run_dir)
@@ -278,7 +146,7 @@ def run(request: RunRequest, *, progress: Progress, backends: Backends | None = 
 
 
 def _judge(record: RunRecord) -> None:
-    # A test without a verdict would be one that pytest gave up without a word.
+    # A test without a verdict is one that pytest abandoned without reporting it.
     verdicts = [test.verdict or Verdict.ERROR for test in record.tests]
     record.verdict = judge.judge_run(verdicts)
     record.exit_code = judge.EXIT_CODES[record.verdict]
@@ -333,10 +201,10 @@ def _steps(
             raise problem
 
     if request.selection.xtf is not None:
-        # Before the tests are collected: what it builds is what there is to run.
+        # Before collection, because the built kernels determine which XTF tests exist.
         with recorder.doing("build XTF"):
             session.xtf = backends.xtf(request.selection.xtf, progress, request.jobs)
-    # A misspelled -k or a broken test file shows now, not after twenty minutes of compilers.
+    # Collect first, so that a misspelled -k or a broken test file shows before twenty minutes of building.
     with recorder.doing("collect tests"):
         pytest_pass(collect_only=True)
     if not record.planned:
@@ -359,9 +227,9 @@ def _steps(
         session.bare.close()
         bad = any(test.verdict not in (Verdict.PASS, Verdict.SKIP) for test in record.tests)
         if request.keep and bad and machines.current is not None:
-            with recorder.doing("kept for a look inside, until Ctrl-C"):
+            with recorder.doing("machine kept running until Ctrl-C"):
                 backends.hold(machines.current, recorder.run_dir)
-            came.clear()  # that Ctrl-C was the person's "done", not an interruption of the run
+            came.clear()  # this Ctrl-C meant "done"; it did not interrupt the run
     finally:
         machines.close()
 
@@ -373,8 +241,8 @@ def run_pytest(
 
     Args:
         targets: files and folders, as on pytest's command line.
-        plugins: more of them, beside the package's own.
-        collect_only: only find out which tests there are.
+        plugins: plugins in addition to the package's own.
+        collect_only: collect the tests without running them.
 
     Returns:
         Pytest's exit code.
@@ -382,15 +250,15 @@ def run_pytest(
     selection, run_dir = session.selection, session.recorder.run_dir
     args = [
         *targets,
-        # A user's own pytest.ini or conftest beside the run folder must not change what is judged.
+        # A user's pytest.ini or conftest.py near the run folder must not affect the verdicts.
         "-c",
         os.devnull,
         f"--rootdir={root_of(targets)}",
-        # Capturing file descriptors as well would swallow the progress lines.
+        # Capturing file descriptors would also swallow the progress lines.
         "--capture=sys",
         "-p",
         "no:cacheprovider",
-        # Installed, the package offers the plugin as `evh` too; once is enough.
+        # An installed package also registers the plugin as `evh`; load it only once.
         "-p",
         "no:evh",
         "-vv",
@@ -412,20 +280,20 @@ def run_pytest(
 
 
 def root_of(targets: Sequence[str]) -> Path:
-    """The folder that all test files are in: JUnit's class names are paths below it."""
+    """The common folder of all test files; JUnit's class names are paths relative to it."""
     files = [Path(target.partition("::")[0]) for target in targets]
     return Path(os.path.commonpath([file if file.is_dir() else file.parent for file in files]))
 
 
 def pytest_problem(code: int, session: Session) -> EvhError | None:
-    """What pytest's exit code says that no test's verdict does."""
+    """The error that pytest's exit code stands for, if no test's verdict covers it."""
     log = session.recorder.run_dir / PYTEST_LOG
     if session.collect_errors:
         own = bool(session.selection.files)
         kind: type[EvhError] = UserError if own else EvhError
         return kind(
             f"a test file cannot be read:\n{session.collect_errors[0]}",
-            hint=f"Mend the file; {log} has the whole of it.",
+            hint=f"Fix the file; {log} has pytest's full output.",
         )
     if code == pytest.ExitCode.USAGE_ERROR:
         said = [
@@ -434,18 +302,18 @@ def pytest_problem(code: int, session: Session) -> EvhError | None:
             if line.startswith("ERROR: ")
         ]
         return UserError(
-            said[0] if said else "pytest refused its arguments", hint=f"{log} has the whole of it."
+            said[0] if said else "pytest rejected its arguments", hint=f"{log} has pytest's full output."
         )
     if code == pytest.ExitCode.INTERNAL_ERROR:
         return EvhError(
-            "pytest or the plugin failed inside",
-            hint=f"This is a bug in the harness; {log} has its traceback.",
+            "internal error in pytest or in the plugin",
+            hint=f"This is a bug in the harness; {log} has the traceback.",
         )
     return None
 
 
 def note_build(record: RunRecord, built: Built) -> None:
-    """Put what was built, and from what, into the record."""
+    """Record the artifacts and the sources they were built from."""
     record.sources = [
         SourceRecord(name=s.name, version=s.version, origin=s.origin, sha256=s.sha256, note=s.note)
         for s in built.sources.values()
@@ -456,16 +324,18 @@ def note_build(record: RunRecord, built: Built) -> None:
 
 
 def base_name() -> str:
-    """``xen-4.20+linux-6.12``: the series' versions, not the point releases, so that cell ids stay.
+    """The base's name, e.g. ``xen-4.20+linux-6.12``.
+
+    It leaves out point releases, so that cell ids stay the same across them.
 
     Raises:
-        UserError: a base.toml is wrong, or the package is without its checkout.
+        UserError: a base.toml is invalid, or the package has no checkout.
     """
     return "+".join(bases.load(bases.default(component)).name for component in ("xen", "linux"))
 
 
 def describe_host() -> dict[str, str]:
-    """What may explain a difference between two runs."""
+    """Properties of the host that may explain a difference between two runs."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "kernel": platform.release(),
@@ -478,7 +348,7 @@ def describe_host() -> dict[str, str]:
 
 
 def describe_harness() -> dict[str, str]:
-    """Version of the package, and its commit where it is a clone."""
+    """Version of the package, and its commit if it is a git clone."""
     try:
         version = metadata.version("evtchn-harness")
     except metadata.PackageNotFoundError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What one run shares with its tests: the session, and the test that is running."""
+"""State that a run shares with its tests: the session and the running test."""
 
 from __future__ import annotations
 
@@ -35,17 +35,19 @@ EVIDENCE_LINES = 40
 
 
 class Session:
-    """What one ``evh run`` shares with its tests.
+    """State that one ``evh run`` shares with its tests.
 
     Args:
-        machines: boots them, at most one at a time.
-        recorder: results and rows go here as they happen.
-        selection: what was asked for.
-        base: name of the base that was built, for cell ids.
-        reproduce: words to put before a cell's id, to replay it.
+        machines: boots machines, at most one at a time.
+        recorder: receives results and rows as they come.
+        selection: the selected tests and their parameters.
+        base: name of the base, for cell ids.
+        reproduce: command that replays a cell, up to the cell's id.
         start_guest: starts a guest on a machine and waits until it answers.
-        keep: leave the guests of a failed test as they are.
-        bare: boots bare guests; None before they are built.
+        keep: leave the guests of a failed test running.
+
+    Attributes:
+        bare: boots bare guests; None until they are built.
     """
 
     def __init__(
@@ -68,24 +70,24 @@ class Session:
         self.start_guest = start_guest
         self.reproduce = reproduce
         self.keep = keep
-        self.bare: BareBoots | None = None  # once they are built
-        self.components: frozenset[str] = frozenset()  # of what can be built, those that a selected test wants
-        self.xtf: Path | None = None  # folder of its kernels, where it was asked for
-        self.xen_syms: Path | None = None  # once it is built
+        self.bare: BareBoots | None = None
+        self.components: frozenset[str] = frozenset()  # components that a selected test needs
+        self.xtf: Path | None = None  # folder of XTF's kernels, with --xtf
+        self.xen_syms: Path | None = None  # None until Xen is built
         self.collect_errors: list[str] = []
-        self.signals: list[int] = []  # that came to end the run
+        self.signals: list[int] = []  # received signals that end the run
         self.running: Running | None = None
-        self.last: TestResult | None = None  # that used a machine
+        self.last: TestResult | None = None  # the last test that used a machine
 
     @property
     def asks_kmemleak(self) -> bool:
-        """Whether Linux has it here, and what it says is not about a test that went wrong already."""
+        """Whether to check for kernel leaks: the flavour has kmemleak and the test has not failed already."""
         if self.running is None:
-            return False  # fixtures end after their test where a signal has ended the run
+            return False  # when a signal ends the run, fixtures are torn down after their test
         return FLAVOURS[self.selection.flavour].kmemleak and not self.running.went_wrong
 
     def cell(self, item: pytest.Item) -> Cell:
-        """The cell a test is, in this run."""
+        """The cell of a test in this run."""
         return cell_of(
             item,
             base=self.base,
@@ -112,7 +114,7 @@ class Running:
 
 
 class SessionPlugin:
-    """Takes a Session into pytest: ``pytest.main([...], plugins=[SessionPlugin(session)])``."""
+    """Passes a Session to pytest: ``pytest.main([...], plugins=[SessionPlugin(session)])``."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -133,24 +135,29 @@ class SessionPlugin:
             notes.append(text)
 
 
-# Fixtures.
+# For fixtures.
 
 
 def session_of(request: pytest.FixtureRequest) -> Session:
+    """The session of the run that a fixture belongs to.
+
+    Raises:
+        UserError: under plain pytest.
+    """
     session = request.config.stash.get(SESSION, None)
     if session is None or session.running is None:
         raise UserError(
-            "this test wants a nested Xen, which plain pytest does not build or boot",
-            hint="Run it by `evh run FILE`.",
+            "this test needs a nested Xen, which plain pytest does not build or boot",
+            hint="Run it with `evh run FILE`.",
         )
     return session
 
 
 def running_of(request: pytest.FixtureRequest) -> Running:
-    """The test that a fixture is asked for by, in a run.
+    """The running test, which requested the fixture.
 
     Raises:
-        UserError: this is a plain pytest.
+        UserError: under plain pytest.
     """
     running = session_of(request).running
     assert running is not None

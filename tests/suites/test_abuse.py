@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Hostile values, frames and page contents, by a seed (``images/bare/tests/abuse.c``)."""
+"""Hostile values, frames and page contents, drawn from a seed (``images/bare/tests/abuse.c``)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from harness.run.cases import bare_cases
 
-# Of each frame that it refuses Xen has something to say.
+# Otherwise Xen would log a message for every frame that it refuses.
 QUIET = "guest_loglvl=error"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What operations cost, the ABIs in turn (``images/bare/tests/bench.c``): the metrics are the result."""
+"""Cost of operations, in each ABI in turn (``images/bare/tests/bench.c``); the result is the metrics."""
 
 from __future__ import annotations
 

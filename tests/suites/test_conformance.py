@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The hypervisor's side of the ABI, by bare guests: two as Xen's dom0, two as domUs.
+"""The hypervisor's side of the ABI, tested by bare guests: two run as dom0, two as domUs.
 
-The tests themselves are the functions in ``images/bare/tests/conformance.c``; all of
-them run in one boot of each kind, and each has its result here.
+The tests are functions in ``images/bare/tests/conformance.c``. One boot of each
+kind runs all of them; each test here reports the result of one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,6 @@ from harness.run.cases import bare_cases
 @pytest.mark.cell(abi="3l")
 @pytest.mark.parametrize(("kind", "case"), bare_cases("conformance"))
 def test_bare(bare, kind, case):
-    # Opening 524,287 ports in a 64-bit HVM guest takes half a minute where that is emulated.
+    # Opening 524,287 ports in a 64-bit HVM guest takes half a minute under emulation.
     result = bare(kind, suite="conformance", deadline=180.0).case(case)
     assert result.ok, "; ".join(result.diagnostics)

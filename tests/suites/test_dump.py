@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Xen's debug key 'e' with every port open and events flying (``images/bare/tests/dump.c``)."""
+"""Xen's debug key 'e' with every port open and events in flight (``images/bare/tests/dump.c``)."""
 
 from __future__ import annotations
 

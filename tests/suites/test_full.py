@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every port of a 64-bit guest, through real IRQs: the guest wants some 2.5 GiB (1 GiB if their IRQs have no
-files), and minutes without KVM.
+"""Every port of a 64-bit guest, through real IRQs. The guest needs some 2.5 GiB (1 GiB if its IRQs have no
+files); without KVM a test takes minutes.
 
-dom0 has as many ports, but some are its own, so it cannot be the other end of
-all of a guest's: the last thousand are a loopback inside the guest.
+dom0 has the same number of ports but uses some itself, so it cannot be the
+peer of all of a guest's ports: the last thousand are a loopback inside the guest.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.machine(abi="3l", memory_mib=4608, dom0_mib=1024)
 @pytest.mark.parametrize("files", [True, False], ids=["files", "no files"])
 @pytest.mark.parametrize("guest", ["pv64", "pvh64"])
 def test_guest_all_ports(dom0, start_guest, tool, row, metric, guest, files):
-    """With the files of their IRQs in /proc and sysfs, and without (xen_evtchn.irq_files)."""
+    """With and without the files of the IRQs in /proc and sysfs (xen_evtchn.irq_files)."""
     g = start_guest(name="full", kind=guest, memory_mib=2816 if files else 1024, max_event_channels=LIMIT)
     assert abi_of(g.ssh) == "3l"
     g.ssh.run(f"echo {files:d} > /sys/module/xen_evtchn/parameters/irq_files", timeout=30)
@@ -41,7 +41,7 @@ def test_guest_all_ports(dom0, start_guest, tool, row, metric, guest, files):
     def when_open(ports):
         found["xen"] = tool(dom0, "xen-free").result.free_pages
         found["status"] = tool(dom0, "evtchn-status", "--domid", g.domid).result
-        # The rest, while those are open.
+        # Open the remaining ports while the others are open.
         found["rest"] = tool(g, "evtchn-dev", "loopback", "--count", "max").result
 
     x = exchange(
@@ -67,13 +67,13 @@ def test_guest_all_ports(dom0, start_guest, tool, row, metric, guest, files):
     )
     assert s.opened == count
     assert status.open == own + count
-    # All of them at once, and one more refused.
+    # All were open at once, and one more was refused.
     assert (rest.opened, rest.refused) == (LOOPBACK, "ENOSPC")
     assert status.open + rest.opened == LIMIT
     assert (x.sent.sent, x.sent.send_failed, s.seen) == (count, 0, count)
     assert (s.lost, s.duplicated, s.unknown, s.early) == (0, 0, 0, 0)
     assert (rest.sent, rest.seen, rest.lost, rest.duplicated) == (LOOPBACK, LOOPBACK, 0, 0)
-    # All closed, in Xen and in Linux.
+    # All are closed, in Xen and in Linux.
     assert tool(dom0, "evtchn-status", "--domid", g.domid).result.open == own
     taken = s.mem_free_before_kib - s.mem_free_open_kib
     kept = s.mem_free_before_kib - x.closed.mem_free_closed_kib
@@ -83,14 +83,14 @@ def test_guest_all_ports(dom0, start_guest, tool, row, metric, guest, files):
 @pytest.mark.cell(abi="3l")
 @pytest.mark.parametrize("guest", ["pv64"])
 def test_killed_with_half_a_million(dom0, start_guest, tool, metric, guest):
-    """One file with 500,000 ports, and its process killed: that takes long, and nothing else waits for it."""
+    """Kill a process that has one file with 500,000 ports: closing takes long but must not block others."""
     g = start_guest(name="killed", kind=guest, memory_mib=2816, max_event_channels=LIMIT)
     own = tool(dom0, "evtchn-status", "--domid", g.domid).result.open
     with lifecycle.held(g.ssh, files=1, ports=KILLED, timeout=1_800) as pid:
         assert lifecycle.until_open(dom0, own + KILLED, domid=g.domid) == own + KILLED
         begin = time.monotonic()
         g.ssh.run(f"kill -9 {pid}", timeout=30)
-        # Another program of the guest has its ports, and its events, meanwhile.
+        # Meanwhile another program in the guest can open ports and receive events.
         waits = []
         while (left := tool(dom0, "evtchn-status", "--domid", g.domid).result.open) > own:
             asked = time.monotonic()
@@ -98,6 +98,6 @@ def test_killed_with_half_a_million(dom0, start_guest, tool, metric, guest):
             assert (between.opened, between.sent, between.seen) == (64, 64, 64), left
             waits.append(time.monotonic() - asked)
         closing = time.monotonic() - begin
-    assert len(waits) >= 3, "it was over before anything could be seen"
+    assert len(waits) >= 3, "closing ended before enough turns were measured"
     metric("seconds to close all", closing)
     metric("longest ms of 64 ports' turn meanwhile", max(waits) * 1000)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The Linux series' KUnit tests, with no Xen under them: where the bits are, and how they are looked for."""
+"""The Linux series' KUnit tests, run without Xen: where a port's bits are, and how they are scanned."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What happens to a guest in its life, under event load: nothing lost, nothing duplicated, nothing leaked.
+"""Life-cycle operations on guests under event load: no event is lost or duplicated, no memory leaks.
 
-The load is events to and fro on hundreds of ports, one under way on each, counted by both
-ends (harness/load.py): between two processes' files inside the guest, and between dom0 and the guest.
+The load (harness/guest/load.py) has one event in flight on each of hundreds of ports, and both ends count:
+between the files of two processes inside the guest, and between dom0 and the guest.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROUNDS = 4
 MEMORY = 192
 CHANNELS = 10_000
 FILE = "/var/tmp/guest.save"
-# What a page here and there may be for: Xen's heap in pages that are not ours alone, slabs of Linux.
+# Tolerated differences: heap pages that Xen shares with other allocations, and Linux's slabs.
 XEN_SLACK_KIB = 512
 DOM0_SLACK_KIB = 8 * 1024
 
@@ -38,7 +38,7 @@ def settle(seconds=0.5):
 
 @contextmanager
 def flying(load, dom0, g, row, *, inside=True, between=True, late=0, note=""):
-    """Events fly while the block runs, and still do afterwards; each end's counts agree."""
+    """Run a load during the block, and check that it still works afterwards and that the counts agree."""
     loads = {}
     if inside:
         loads["inside"] = load(g, ports=PORTS, late=late)
@@ -68,7 +68,7 @@ def flying(load, dom0, g, row, *, inside=True, between=True, late=0, note=""):
 
 
 def works(dom0, g, count=1_000):
-    """It delivers, each once, by the ABI that it had."""
+    """Check that the guest still uses its ABI and receives each event exactly once."""
     assert abi_now(g.ssh) == str(g.spec.abi)
     s = exchange(g.ssh, dom0, receiver_domid=g.domid, count=count, timeout=120).served
     assert (s.opened, s.seen) == (count, count)
@@ -107,7 +107,7 @@ def test_vcpus_by_the_guest(dom0, start_guest, load, row, guest):
 def test_affinity_moves(dom0, start_guest, load, row, metric, guest):
     g = start_guest(name="affinity", kind=guest, memory_mib=MEMORY, vcpus=3, max_event_channels=CHANNELS)
     with flying(load, dom0, g, row, note="each IRQ moved twice round three vCPUs"):
-        # Each IRQ of the load's, in turn, to CPU 0, 1, 2.
+        # Move each IRQ of the load to CPU 0, 1 and 2 in turn.
         moved = g.ssh.run(
             "moved=0; for n in 1 2; do for mask in 1 2 4; do "
             "for irq in $(grep evtchn-load /proc/interrupts | cut -d: -f1); do "
@@ -122,10 +122,10 @@ def test_affinity_moves(dom0, start_guest, load, row, metric, guest):
 SLAB = "/sys/kernel/debug/failslab"
 
 
-# A PV kernel has no CPUs beyond maxcpus=, for ever.
+# Not pv64: a PV kernel can never bring up CPUs beyond maxcpus=.
 @pytest.mark.parametrize("guest", ["pvh64"])
 def test_cpu_without_memory(dom0, start_guest, load, row, guest):
-    """A CPU that cannot have its L2 block does not come up; the next time it does."""
+    """A CPU whose L2 block cannot be allocated does not come online; the next attempt succeeds."""
     g = start_guest(
         name="failing", kind=guest, memory_mib=MEMORY, max_event_channels=CHANNELS, extra_args="maxcpus=1"
     )
@@ -136,7 +136,7 @@ def test_cpu_without_memory(dom0, start_guest, load, row, guest):
     settings = {
         "task-filter": "Y", "ignore-gfp-wait": "N", "verbose": 0,
         "stacktrace-depth": 32, "require-start": f"0x{text[0]}", "require-end": f"0x{text[3]}",
-        "times": 1, "probability": 100,  # the last: nobody else's allocation fails
+        "times": 1, "probability": 100,  # last, so that no other allocation fails
     }  # fmt: skip
     for name, value in settings.items():
         g.ssh.run(f"echo {value} > {SLAB}/{name}", timeout=30)
@@ -154,14 +154,14 @@ def test_cpu_without_memory(dom0, start_guest, load, row, guest):
     works(dom0, g)
 
 
-# Where the ABI cannot be had.
+# Without the 3-level ABI in Xen.
 
 
 @pytest.mark.machine(xen=WITHOUT_3L)
 @pytest.mark.cell(abi="fifo")
 @pytest.mark.parametrize("guest", ["dom0", "pv64", "pvh64"])
 def test_without_the_abi(dom0, start_guest, load, row, guest):
-    """Told to use it under a Xen that has it not: FIFO, or 2-level where that is not wanted either."""
+    """A kernel that asks for 3l on a Xen without it uses FIFO, or 2-level if FIFO is disabled too."""
     asked = "No 3-level ABI in this hypervisor"
     if guest == "dom0":
         assert asked in dom0.run("dmesg", timeout=30).out
@@ -183,12 +183,12 @@ def test_without_the_abi(dom0, start_guest, load, row, guest):
             assert t.exact, f"{where}: {t}"
 
 
-# Suspended.
+# Suspend and resume.
 
 
 @GUESTS
 def test_suspend_called_off(dom0, start_guest, load, row, guest):
-    """`xl save -c`: the kernel suspends and goes on in the same domain, with all its ports."""
+    """`xl save -c`: the kernel suspends and continues in the same domain, with all its ports."""
     g = start_guest(name="checkpoint", kind=guest, memory_mib=MEMORY, max_event_channels=CHANNELS)
     with flying(load, dom0, g, row, note="2 times xl save -c"):
         for _ in range(2):
@@ -212,7 +212,7 @@ def test_suspend_and_resume(dom0, start_guest, load, row, guest):
 
 
 def hold(g):
-    """2,000 ports held on their own: what hangs on a connection may be told that this one has ended."""
+    """Hold 2,000 ports in a process detached from SSH, so that a lost connection does not end it."""
     g.ssh.run(
         "(sleep 3600 </dev/null 2>/dev/null | "
         "/opt/evh/tools/evtchn-files --files=2 --ports=1000 >/tmp/held 2>&1) & "
@@ -222,13 +222,13 @@ def hold(g):
 
 
 def memory_free(ssh):
-    """KiB that are free in a guest; caches don't count: they are dropped."""
+    """Free memory of a guest in KiB, after dropping its caches."""
     free = ssh.run("sync; echo 3 > /proc/sys/vm/drop_caches; grep MemFree /proc/meminfo", timeout=60)
     return int(free.out.split()[1])
 
 
 def keeps_books(ssh):
-    """Whether its kernel has kmemleak, which is asked after each test, and whose records take memory."""
+    """Whether the kernel has kmemleak, whose records use memory; it is checked after each test anyway."""
     return not ssh.run("test -e /sys/kernel/debug/kmemleak", timeout=30, check=False).rc
 
 
@@ -251,7 +251,7 @@ def test_killed_while_it_plays(dom0, start_guest, load, tool, row, guest):
 @pytest.mark.parametrize("shape", ["many files", "one file"])
 @GUESTS
 def test_files_of_a_killed_process(dom0, start_guest, tool, leaks, guest, shape):
-    """Ports live as long as the last process that has their file."""
+    """Ports stay open as long as any process has their file open."""
     many = shape == "many files"
     shape = {"files": 1_000, "ports": 5} if many else {"files": 1, "ports": 20_000}
     count = shape["files"] * shape["ports"]
@@ -281,7 +281,7 @@ def test_files_of_a_killed_process(dom0, start_guest, tool, leaks, guest, shape)
 
 
 def test_fifo_s_limit_is_none(dom0, start_guest, tool):
-    """One file with more ports than FIFO has, killed."""
+    """Kill a process with one file that has more ports than FIFO offers."""
     g = start_guest(name="big", kind="pv64", memory_mib=1024, max_event_channels=140_000)
     assert abi_of(g.ssh) == "3l"
     count = LIMITS[Abi.FIFO] + 2
@@ -295,14 +295,14 @@ def test_fifo_s_limit_is_none(dom0, start_guest, tool):
 # The driver.
 
 MODULE = '/lib/modules/"$(uname -r)"/kernel/drivers/xen/xen-evtchn.ko'
-# Unloaded in the moment in which the last file is closed, or as soon as that.
+# Unload the module as soon as its last file is closed.
 UNLOAD = "n=0; until rmmod xen_evtchn 2>/dev/null; do n=$((n + 1)); [ $n -lt 1000 ] || exit 1; done"
 ROUND_TRIPS = 30
 
 
 @contextmanager
 def kernel_events(dom0, g):
-    """Events of the kernel's own: timers, calls between CPUs, and the network's."""
+    """Generate the kernel's own events: timers, calls between CPUs, and network."""
     g.ssh.run(
         "(nc -l -p 99 </dev/zero & yes | cat & yes | cat) >/dev/null 2>&1 </dev/null & "
         "until cat /proc/net/tcp* | grep -q ':0063 0'; do sleep 0.1; done",
@@ -310,14 +310,14 @@ def kernel_events(dom0, g):
     )
     reader = dom0.run(f"busybox nc {g.address} 99 >/dev/null 2>&1 </dev/zero & echo $!", timeout=30).out
     yield
-    # They are still there: that there was a load is not taken for granted.
+    # Check that the load was still running.
     g.ssh.run("killall yes && pidof nc", timeout=30)
     dom0.run(f"kill {reader}", timeout=30)
 
 
 @GUESTS
 def test_module_comes_and_goes(dom0, start_guest, tool, leaks, metric, guest):
-    """/dev/xen/evtchn unloaded while what was open is still being given back, and loaded again."""
+    """Unload /dev/xen/evtchn's module while its ports are still being freed, and load it again."""
     g = start_guest(name="module", kind=guest, memory_mib=MEMORY, max_event_channels=CHANNELS)
     before = tool(dom0, "evtchn-status", "--domid", g.domid).result.open
 
@@ -353,7 +353,7 @@ FILES = "/sys/module/xen_evtchn/parameters/irq_files"
 
 @GUESTS
 def test_ports_without_files(dom0, start_guest, tool, load, row, guest):
-    """IRQs that have no directories in /proc and sysfs are IRQs like any other, also when their CPU goes."""
+    """IRQs without directories in /proc and sysfs work like others, also when their CPU goes offline."""
     g = start_guest(name="bare", kind=guest, memory_mib=MEMORY, vcpus=3, max_event_channels=CHANNELS)
     before = tool(dom0, "evtchn-status", "--domid", g.domid).result.open
     count = "ls /proc/irq | wc -l; ls /sys/kernel/irq | wc -l; grep -c evtchn- /proc/interrupts"
@@ -371,7 +371,7 @@ def test_ports_without_files(dom0, start_guest, tool, load, row, guest):
             timeout=120,
         )
     assert lifecycle.until_open(dom0, before, domid=g.domid) == before
-    # What is bound from now on has them again, beside some that has not.
+    # Ports bound from now on have files again, beside older ones that have none.
     old = load(g, ports=PORTS)
     old.go()
     g.ssh.run(f"echo 1 > {FILES}", timeout=30)
@@ -385,17 +385,17 @@ def test_ports_without_files(dom0, start_guest, tool, load, row, guest):
 
 # Into another domain.
 
-# `xl save` and `xl migrate` end the domain: every port is closed, and Linux binds those that it
-# knows how to again in the new one. Ports of /dev/xen/evtchn are not among them. So what flies
-# meanwhile are the kernel's own events (timers, calls between CPUs, xenbus, network), and what
-# processes have is compared before and after.
+# `xl save` and `xl migrate` end the domain: every port is closed, and in the new domain Linux rebinds
+# those that it can, which excludes the ports of /dev/xen/evtchn. So the load during these operations
+# is the kernel's own events (timers, calls between CPUs, xenbus, network), and the processes' ports are
+# compared before and after.
 
 MOVES = pytest.mark.parametrize("how", ["save and restore", "migrate"])
 BUSY = "while :; do :; done & echo $! > /tmp/busy"
 
 
 def move(g, how):
-    """Into a new domain, and check that it is one."""
+    """Move the guest into a new domain, and check that the domid changed."""
     before = g.domid
     if how == "migrate":
         lifecycle.migrate(g)
@@ -429,7 +429,7 @@ ENDS = 20
 @pytest.mark.parametrize("guest", ["pv64"])
 @pytest.mark.parametrize("how", ["destroy", "reboot"])
 def test_ended_with_ports_open(dom0, start_guest, leaks, metric, guest, how):
-    """Twenty times, 4,000 ports: what ending a domain with all 524,287 costs is in suite domains."""
+    """Twenty times with 4,000 ports; the suite ``domains`` measures the end of a domain with all 524,287."""
     words = {"on_reboot": "restart"} if how == "reboot" else {}
 
     def start():
@@ -444,7 +444,7 @@ def test_ended_with_ports_open(dom0, start_guest, leaks, metric, guest, how):
     for _ in range(ENDS):
         if how == "destroy":
             g = start()
-        # Nobody closes what it opened: the domain ends with it.
+        # Nothing closes these ports: the domain ends with them open.
         server = Server(g.ssh, remote=0, count=4_000, timeout=600)
         assert server.ports().opened == 4_000
         if how == "destroy":
@@ -457,12 +457,12 @@ def test_ended_with_ports_open(dom0, start_guest, leaks, metric, guest, how):
     assert lost.xen <= XEN_SLACK_KIB and lost.dom0 <= DOM0_SLACK_KIB, lost
 
 
-# Into another kernel: the toolstack resets the domain, which goes on with its memory and its number.
-# For PVH guests that is a tool of ours: libxl_domain_soft_reset() of 4.20 refuses any other type than HVM.
+# Into another kernel: the toolstack resets the domain, which keeps its memory and domid. For PVH guests the
+# harness's tool soft-reset does that, since libxl_domain_soft_reset() of 4.20 refuses every type but HVM.
 
 
 def held_and_flying(g, load, dom0, tool):
-    """Ports open and events under way, for a kernel to leave behind. Returns the loads, to be closed then."""
+    """Leave ports open and events in flight for a kernel change. Returns the loads, to close afterwards."""
     hold(g)
     loads = [load(g, ports=PORTS), load(dom0, g, ports=PORTS)]
     for one in loads:
@@ -477,7 +477,7 @@ def boot_id(g):
 
 
 def begins_anew(dom0, g, tool, *, after, fresh, same=True):
-    """It is another kernel, by the same ABI, and none of the first one's ports is left."""
+    """Check that another kernel runs with the same ABI, and that none of the first one's ports are left."""
     assert boot_id(g) != after
     assert abi_of(g.ssh) == str(g.spec.abi)
     left = tool(dom0, "evtchn-status", "--domid", g.domid).result.open
@@ -487,7 +487,7 @@ def begins_anew(dom0, g, tool, *, after, fresh, same=True):
 @pytest.mark.parametrize("abi", ["3l", "fifo", "2l"])
 @pytest.mark.parametrize("guest", ["pvh64", "hvm64"])
 def test_kexec(dom0, start_guest, load, leaks, row, tool, guest, abi):
-    """The kernel comes to itself twice, and each time registers from the start."""
+    """The kernel boots itself by kexec twice, and registers the ABI anew each time."""
     g = start_guest(name="kexec", kind=guest, abi=abi, memory_mib=320, max_event_channels=CHANNELS)
     fresh = tool(dom0, "evtchn-status", "--domid", g.domid).result.open
     since = None
@@ -507,12 +507,12 @@ def test_kexec(dom0, start_guest, load, leaks, row, tool, guest, abi):
     assert lost.xen <= XEN_SLACK_KIB and lost.dom0 <= DOM0_SLACK_KIB, lost
 
 
-# Not FIFO on another CPU than the first: Linux registers no control block for Xen's vCPU 0 there, and Xen
-# drops each event for a port that is not yet bound to another vCPU ("no FIFO event channel control block").
+# FIFO is tested on CPU 0 only: on another CPU Linux registers no control block for Xen's vCPU 0, and Xen
+# drops events for ports not yet bound to another vCPU ("no FIFO event channel control block").
 @pytest.mark.parametrize(("abi", "cpu"), [("3l", 0), ("3l", 1), ("fifo", 0), ("2l", 1)])
 @pytest.mark.parametrize("guest", ["pvh64", "hvm64"])
 def test_crash_kernel(dom0, start_guest, load, row, tool, guest, abi, cpu):
-    """After a panic a second kernel goes on, on the CPU that panicked: its CPU 0 may be Xen's vCPU 1."""
+    """After a panic the crash kernel runs on the CPU that panicked, so its CPU 0 may be Xen's vCPU 1."""
     g = start_guest(
         name="panic", kind=guest, abi=abi, memory_mib=384, max_event_channels=CHANNELS,
         extra_args="crashkernel=160M",
@@ -529,16 +529,16 @@ def test_crash_kernel(dom0, start_guest, load, row, tool, guest, abi, cpu):
     works(dom0, g)
 
 
-# Last, since it may cost the machine.
+# Last, since it may crash the machine.
 
 
 @MOVES
 @GUESTS
 def test_ports_held_into_a_new_domain(dom0, start_guest, load, guest, how):
-    """Processes with ports open that are gone afterwards live on, and may close them.
+    """Processes survive the loss of their open ports, and can still close them.
 
-    Not with Linux 6.12 as it is: evtchn_unbind_from_user() in drivers/xen/evtchn.c has a BUG_ON()
-    for a port that xen_irq_resume() has forgotten.
+    Unpatched Linux 6.12 fails this: evtchn_unbind_from_user() in drivers/xen/evtchn.c has a BUG_ON()
+    for a port that xen_irq_resume() has dropped.
     """
     g = start_guest(name="held", kind=guest, memory_mib=MEMORY, max_event_channels=CHANNELS)
     hold(g)

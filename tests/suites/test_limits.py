@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Every limit of every ABI: all ports open at once, each notified once, each seen once, one more refused.
 
-By two paths that scale differently. ``raw``: hypercalls alone, what arrives
-is read from the pending bitmap. ``irq``: each port has an IRQ in Linux, and an
-event counts when its handler has brought it to user space.
+Two paths that scale differently are tested. ``raw``: only hypercalls; events
+are read from the pending bitmap. ``irq``: each port has an IRQ in Linux, and
+an event counts once its handler has delivered it to user space.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from harness.guest.tools import LIMITS, abi_of, limit_of
 from harness.plan.guests import KINDS
 
 PAGE = 4096
-EVTCHN_BYTES = 64  # sizeof(struct evtchn); buckets of them may stay after a mere close (ABI 8)
-SLACK_PAGES = 64  # what else Xen may have allocated meanwhile
+EVTCHN_BYTES = 64  # sizeof(struct evtchn); Xen may keep its buckets after ports are closed (ABI 8)
+SLACK_PAGES = 64  # other allocations of Xen meanwhile
 PAST_FIFO = LIMITS[Abi.FIFO] + 2  # 131,072 + 1
-# More than FIFO has ports, and far fewer than 3l: so each ABI meets its own limit, or this one.
+# More ports than FIFO has and far fewer than 3l, so a guest reaches its ABI's limit or this one.
 PLENTY = 140_000
 
 pytestmark = pytest.mark.machine(memory_mib=3072, dom0_mib=1024)
@@ -48,27 +48,27 @@ def test_raw_all_ports(dom0, tool, row, abi):
         f"{first.alloc_ns_middle or '-'} at the 100,000th, {first.alloc_ns_last} at the last",
     )
 
-    # All at once, by Xen's own count and by ours, and one more refused.
+    # All were open at once, by Xen's count and the tool's, and one more was refused.
     assert first.abi == abi
     assert first.open_at_once == limit
     assert first.opened + first.system == limit
     assert first.refused == "ENOSPC"
 
-    # Each once, and nothing else.
+    # Each was seen once, and no other events.
     assert first.drained == first.bound
     assert (first.sent, first.send_failed) == (first.opened, 0)
     assert first.seen == first.opened
     assert (first.lost, first.duplicated, first.stray, first.early) == (0, 0, 0, 0)
 
-    # All closed. What Xen may keep is its buckets, once.
+    # All are closed. Xen may keep its buckets, but must not allocate them again in the second round.
     assert first.still_open == again.still_open == 0
     assert again.open_at_once == limit
     kept = first.xen_free_before - first.xen_free_closed
     assert kept <= limit * EVTCHN_BYTES // PAGE + SLACK_PAGES
     assert first.xen_free_closed - again.xen_free_closed <= SLACK_PAGES
 
-    # The last allocation costs what the first did. A search that grows shows in both rounds, a
-    # noisy moment of the host in one.
+    # The last allocation costs as much as the first. A search that grows with the number of ports shows
+    # in both rounds, a noisy moment of the host in only one.
     ratios = [r.alloc_ns_last / r.alloc_ns_first for r in (first, again)]
     assert min(ratios) <= 1.5, f"the last allocations cost {ratios} times the first"
 
@@ -85,7 +85,7 @@ def test_irq_all_ports(dom0, tool, row, metric, abi):
         opened=r.opened + system,
         **r.counts,
         guest_bytes_per_port=(r.mem_free_before_kib - r.mem_free_open_kib) * 1024 / r.opened,
-        # Nothing where another test of this machine had Xen make its buckets.
+        # None if Xen had already allocated its buckets in an earlier test on this machine.
         xen_bytes_per_port=(r.xen_free_before - r.xen_free_open) * PAGE / r.opened or None,
         note=f"{system} of the ports are dom0's own",
     )
@@ -96,7 +96,7 @@ def test_irq_all_ports(dom0, tool, row, metric, abi):
     assert r.drained == r.bound
     assert r.sent == r.seen == r.opened
     assert (r.lost, r.duplicated, r.unknown, r.early) == (0, 0, 0, 0)
-    # All closed, in Xen and in Linux, whose IRQ descriptors are freed later: the tool waits for that.
+    # All are closed in Xen and in Linux, which frees IRQ descriptors later; the tool waits for that.
     assert tool(dom0, "evtchn-status").result.open == system
     taken = r.mem_free_before_kib - r.mem_free_open_kib
     kept = r.mem_free_before_kib - r.mem_free_closed_kib
@@ -104,12 +104,13 @@ def test_irq_all_ports(dom0, tool, row, metric, abi):
 
 
 def fill_guest(dom0, tool, row, g, *, count, note="", stale=0):
-    """Open ports in a guest, notify each from dom0; asserts all that holds in any ABI.
+    """Open ports in a guest, notify each from dom0, and check what must hold for every ABI.
 
     Args:
-        stale: ports at most that may have an event when they are opened.
+        stale: maximum number of ports that may have an event when they are opened.
 
-    Returns what Xen says of the guest while all are open, and the exchange.
+    Returns:
+        Xen's status of the guest while all ports are open, and the exchange.
     """
     status = {}
     xen_before = tool(dom0, "xen-free").result.free_pages
@@ -157,18 +158,18 @@ def test_guest_past_fifo(dom0, start_guest, tool, row, guest):
     assert status.open > LIMITS[Abi.FIFO] + 1
 
 
-# An HVM guest's firmware is 32-bit. Where Xen has the time of day for that (wc_version, wc_sec, wc_nsec)
-# a 64-bit kernel has the pending bits of ports 2,048 to 2,143, and finds what was left there: any Xen's
-# hvm_latch_shinfo_size() clears nothing.
+# An HVM guest's firmware is 32-bit. Where the 32-bit layout has the time of day (wc_version, wc_sec,
+# wc_nsec), a 64-bit kernel has the pending bits of ports 2,048 to 2,143, and it finds the old contents
+# there: hvm_latch_shinfo_size() clears nothing in any Xen.
 STALE = {("hvm64", "2l"): 3 * 32}
 
 
-# On a 3l dom0, which alone has as many ports to bind to theirs.
+# On a 3l dom0, because only that has enough ports to bind to the guest's.
 @pytest.mark.machine(abi="3l")
 @pytest.mark.parametrize("abi", ["2l", "fifo"])
 @pytest.mark.parametrize("guest", KINDS)
 def test_guest_that_does_not_ask(dom0, start_guest, tool, row, guest, abi):
-    """A guest without 3l has its old limit, however many channels its configuration allows."""
+    """A guest without 3l keeps its old limit, however many channels its configuration allows."""
     memory = 1024 if abi == "fifo" else 256
     g = start_guest(
         name=f"old-{abi}",
@@ -186,7 +187,7 @@ def test_guest_that_does_not_ask(dom0, start_guest, tool, row, guest, abi):
 @pytest.mark.machine(abi="3l")
 @pytest.mark.parametrize("guest", ["pvh32", "hvm32"])
 def test_guest_all_ports(dom0, start_guest, tool, row, guest):
-    """Every port of a 32-bit guest; of the 64-bit ones see suite full."""
+    """Every port of a 32-bit guest; the suite ``full`` tests the 64-bit ones."""
     g = start_guest(name="all", kind=guest, memory_mib=1024, max_event_channels=PLENTY)
     assert abi_of(g.ssh) == "3l"
     status, x = fill_guest(dom0, tool, row, g, count=None)
@@ -197,7 +198,7 @@ def test_guest_all_ports(dom0, start_guest, tool, row, guest):
 @pytest.mark.machine(abi="3l")
 @pytest.mark.parametrize("guest", KINDS)
 def test_guest_default_bound(dom0, start_guest, tool, row, guest):
-    """xl's default of 1,023 channels holds for a 3l guest as for any other."""
+    """xl's default limit of 1,023 channels applies to a 3l guest as to any other."""
     g = start_guest(name="default", kind=guest)
     assert abi_of(g.ssh) == "3l"
     status, x = fill_guest(dom0, tool, row, g, count=None, note="max_event_channels left at its default")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""dom0 with the back ends of many guests: what the 3-level ABI was proposed for.
+"""dom0 with the back ends of many guests, the use case for which the 3-level ABI was proposed.
 
 Each guest has a disk and a network device, so with its console and xenstore
-dom0 holds five ports for each, and more for a load with each of them: in all,
-more than the 2-level ABI has.
+dom0 holds five ports for it, plus those of an event load: in total more than
+the 2-level ABI offers.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ MEMORY = 80
 PORTS = 64
 DISK_MIB = 2
 SENT_KIB = 192
-# dom0, and of each guest its memory and what Xen needs for it.
+# Memory for dom0, and for each guest its own memory plus Xen's overhead.
 pytestmark = [
     pytest.mark.machine(abi="3l", memory_mib=2304 + GUESTS * (MEMORY + 4), dom0_mib=1792),
     pytest.mark.timeout(2 * 3600),
 ]
 
-# Xen's own block script does the same for every kind of file and driver there is, by dozens of
-# processes; each costs under emulation. blkback goes on when it reads physical-device.
+# Xen's own block script also handles every kind of file and driver and starts dozens of processes,
+# which are slow under emulation. blkback continues once physical-device is written.
 DISK_SCRIPT = """\
 #!/bin/sh
 if [ "$1" = add ]; then
@@ -45,7 +45,7 @@ else
 fi
 """
 
-# What dom0 does with a guest's bytes: takes them all, then gives them back, and notes whose they were.
+# CGI script in dom0: reads all of a guest's bytes, sends them back, and logs the guest's address.
 ECHO = "/cgi-bin/evh-echo"
 HEARD = "/run/evh-heard"
 ECHO_SCRIPT = f"""\
@@ -58,12 +58,12 @@ rm "$body"
 echo "$REMOTE_ADDR" >> {HEARD}
 """
 
-# In a guest, in the background, from the moment in which dom0 says so until it says no more: its disk
-# written, and read back from it; bytes to dom0 and back. By TCP: a ring whose event is lost stands still
-# for ever, but a packet may come late, or not at all, where 64 guests share two emulated CPUs. Told by
-# HTTP, as each guest would otherwise have to be told by a new SSH session, through a dom0 that is busy; it
-# may be too busy to answer, so that it is over is what it has to say. Its web server keeps ten waiting; who
-# finds no room there comes again, and is counted.
+# Background work of each guest, while the file GO exists in dom0: write the disk and read it back; send
+# bytes to dom0 and get them back. By TCP, because packets may come late or get lost when 64 guests share
+# two emulated CPUs, whereas a ring whose event is lost stalls forever. Start and end are signalled by HTTP,
+# because otherwise each guest would need a new SSH session through a busy dom0. dom0 may be too busy to
+# answer, so only an explicit 404 ends the work. Its web server queues ten requests; a refused request is
+# repeated and counted.
 GO = "/run/evh-go"
 WEB = f"http://{DOM0_ADDRESS}:{lifecycle.PORT}"
 ASK = f"wget -q -O /dev/null {WEB}{GO}"
@@ -125,7 +125,7 @@ def test_back_ends_of_many_guests(dom0, start_guest, load, tool, row, metric, st
     for one in loads:
         one.go()
     began = time.monotonic()
-    # All are at work while the events fly: until dom0 has had something of each, from now on.
+    # Wait until dom0 has received data from every guest since the load started.
     dom0.run(
         f"rm -f {HEARD}; n=0; until [ \"$(sort -u {HEARD} 2>/dev/null | wc -l)\" = {GUESTS} ]; do "
         "n=$((n + 1)); [ $n -lt 300 ] || exit 1; sleep 1; done",
@@ -133,7 +133,7 @@ def test_back_ends_of_many_guests(dom0, start_guest, load, tool, row, metric, st
     )
     time.sleep(storm_seconds)
     metric("seconds of all guests' events at once", time.monotonic() - began)
-    # One after another the first would wait for what the others still do.
+    # In parallel, because one by one the first would wait while the others still run.
     with ThreadPoolExecutor(len(loads)) as pool:
         tallies = list(pool.map(Load.pause, loads))
     dom0.run(f"rm {GO}", timeout=120)
@@ -144,7 +144,7 @@ def test_back_ends_of_many_guests(dom0, start_guest, load, tool, row, metric, st
         seconds=max(t.seconds for t in tallies), note=f"{GUESTS} guests with disk and network, and dom0",
     )  # fmt: skip
     assert all(t.exact for t in tallies)
-    # Each has had its share.
+    # How evenly the guests were served.
     metric("events of the least served guest", min(t.sent for t in tallies))
     metric("events of the most served guest", max(t.sent for t in tallies))
 
@@ -158,7 +158,7 @@ def test_back_ends_of_many_guests(dom0, start_guest, load, tool, row, metric, st
         done, again, checksum = ended.out.split()
         rounds.append(int(done))
         repeated += int(again)
-        # What the guest has read is what dom0 has in its file, and is the guest's own.
+        # The guest read the same data that dom0 has in the disk's file, and it is this guest's data.
         in_dom0 = dom0.run(
             f"md5sum < {image(number)} | cut -d' ' -f1; head -c 100 {image(number)} | head -n 1", timeout=60
         )

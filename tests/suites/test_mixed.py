@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Guests of different ABIs, widths and makers side by side, talking to one another and to dom0."""
+"""Guests with different ABIs, widths and kernels side by side, exchanging events with each other and dom0."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from harness.guest.tools import abi_of
 pytestmark = pytest.mark.machine(memory_mib=3072, dom0_mib=1024)
 MEMORY = 192
 CHANNELS = 4_000
-FEW = 900  # a 32-bit 2-level guest has 1,023 ports in all
+FEW = 900  # a 32-bit 2-level guest has only 1,023 ports
 
 
 def few_from_dom0(dom0, row, g, *, note):
-    """A few events from dom0 to a guest, each counted once."""
+    """Send a few events from dom0 to a guest and check that each is counted once."""
     x = exchange(g.ssh, dom0, receiver_domid=g.domid, count=FEW, timeout=120)
     s = x.served
     abi = abi_of(g.ssh)
@@ -28,7 +28,7 @@ def few_from_dom0(dom0, row, g, *, note):
 
 
 def all_talk(dom0, guests, load, row, *, ports, seconds=5):
-    """Each to each and to dom0, at once; every pair's counts agree."""
+    """Run a load between every two domains (dom0 included) at once, and check each pair's counts."""
     everyone = {"dom0": dom0, **{f"{g.spec.abi} {g.spec.kind}": g for g in guests}}
     loads = {
         (a, b): load(everyone[a], everyone[b], ports=ports) for a, b in itertools.combinations(everyone, 2)
@@ -71,7 +71,7 @@ def test_both_widths(dom0, start_guest, load, row):
 @pytest.mark.needs("i386-hvm")
 @pytest.mark.cell(guest="hvm64", abi="3l")
 def test_with_device_models(dom0, start_guest, load, row):
-    """Guests that begin in firmware, of both widths, and one that does not."""
+    """Guests of both widths that boot through firmware, and one that does not."""
     guests = [
         start_guest(name=f"{kind}-{abi}", kind=kind, abi=abi, memory_mib=MEMORY, max_event_channels=CHANNELS)
         for abi, kind in (("3l", "hvm64"), ("2l", "hvm64"), ("3l", "hvm32"), ("3l", "pv64"))
@@ -85,7 +85,7 @@ def test_with_device_models(dom0, start_guest, load, row):
 @pytest.mark.cell(abi="fifo")
 @pytest.mark.parametrize("guest", ["pv64", "pvh64"])
 def test_stock_kernel_as_guest(dom0, start_guest, row, guest):
-    """Debian's own kernel, as it comes."""
+    """Debian's own kernel, unmodified."""
     g = start_guest(
         name="stock", kind=guest, kernel="stock", abi=None, memory_mib=384, max_event_channels=4_000
     )
@@ -97,7 +97,7 @@ def test_stock_kernel_as_guest(dom0, start_guest, row, guest):
 @pytest.mark.machine(abi="fifo", dom0_kernel="stock-dom0")
 @pytest.mark.cell(guest="dom0", abi="fifo")
 def test_stock_kernel_as_dom0(dom0, start_guest, row):
-    """Debian's own kernel, as it comes, under our Xen and over one of our guests."""
+    """Debian's own kernel, unmodified, as dom0 on the patched Xen with a patched guest."""
     assert "Debian" in dom0.run("cat /proc/version", timeout=30).out
     assert abi_of(dom0) == "fifo"
     g = start_guest(name="ours", kind="pv64", max_event_channels=4_000)

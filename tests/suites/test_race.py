@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Two vCPUs of a bare guest in each other's way, by a seed (``images/bare/tests/race.c``)."""
+"""Races between two vCPUs of a bare guest, driven by a seed (``images/bare/tests/race.c``)."""
 
 from __future__ import annotations
 

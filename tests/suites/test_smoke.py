@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Does it boot, on the ABI that was asked for, and deliver at all?
+"""Basic checks: dom0 and guests boot with the requested ABI and deliver events.
 
-And does the counting that all else rests on go red when it should?
+Injected faults check that the counting, on which all other suites rely, detects them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from harness.guest.tools import LIMITS, abi_of
 
 FEW = 1_000
 
-# The same as in test_limits.py where that is for the same ABI, so that both suites boot it once.
+# Keep the same spec as test_limits.py so that both suites share one boot per ABI.
 pytestmark = pytest.mark.machine(memory_mib=3072, dom0_mib=1024)
 ABIS = pytest.mark.parametrize("abi", ["3l", "fifo", "2l"])
 GUESTS = pytest.mark.parametrize("guest", ["pv64", "pvh64", "pvh32"])
@@ -24,7 +24,7 @@ GUESTS = pytest.mark.parametrize("guest", ["pv64", "pvh64", "pvh32"])
 
 @ABIS
 def test_dom0_uses_the_abi(dom0, abi):
-    """By the kernel's log, by the test module, and by what it shows, which must add up."""
+    """The kernel's log, the test module and debugfs name the ABI, and debugfs' numbers are consistent."""
     assert abi_of(dom0) == abi
     assert dom0.run("cat /sys/kernel/debug/xen_evtchn_test/abi", timeout=30).out.strip() == abi
     view = debugfs.read(dom0)
@@ -36,10 +36,10 @@ def test_dom0_uses_the_abi(dom0, abi):
         assert (view.usable, view.shared_pages) == (view.limit, 32)
 
 
-# A machine of its own: what other tests have opened must not be there.
+# A machine of its own, because ports opened by other tests would change the numbers.
 @pytest.mark.machine(abi="3l", vcpus=3)
 def test_the_view_follows_what_is_bound(dom0, tool):
-    """Ports in a second page get each CPU a second one, and no more; closed, they are not bound any more."""
+    """Ports in a second page give each CPU exactly one more bitmap page; closed ports are no longer bound."""
     before = debugfs.read(dom0)
     tool(dom0, "evtchn-dev", "loopback", "--count", 40_000, timeout=300)
     after = debugfs.read(dom0)
@@ -82,7 +82,7 @@ def test_few_irq(dom0, tool, row, abi):
 
 
 def send_few(dom0, row, g, *, abi, note="", count=FEW):
-    """A few events from dom0 to a guest, each counted once."""
+    """Send a few events from dom0 to a guest and check that each is counted once."""
     x = exchange(g.ssh, dom0, receiver_domid=g.domid, count=count, timeout=120)
     s = x.served
     row(abi=abi, guest=g.spec.kind, path="irq", opened=s.opened, **x.counts, note=note)
@@ -104,7 +104,7 @@ def test_few_to_a_guest(dom0, start_guest, row, guest):
 @pytest.mark.cell(abi="2l")
 @pytest.mark.parametrize("guest", ["pvh32"])
 def test_few_by_2_levels_of_32_bits(dom0, start_guest, row, guest):
-    """The one ABI whose limit a guest's width divides by four: few have to be fewer."""
+    """A 32-bit guest has only a quarter of the 2-level ports, so `count` is smaller here."""
     g = start_guest(name="few", kind=guest, abi="2l", max_event_channels=4_000)
     assert abi_of(g.ssh) == "2l"
     send_few(dom0, row, g, abi="2l", count=500)
@@ -114,14 +114,14 @@ def test_few_by_2_levels_of_32_bits(dom0, start_guest, row, guest):
 @pytest.mark.cell(abi="fifo")
 @GUESTS
 def test_guest_that_says_nothing(dom0, start_guest, row, guest):
-    """Without any parameter a guest on our Xen, with our Linux, is what it always was: FIFO."""
+    """Without kernel parameters, a guest with the patched Linux on the patched Xen uses FIFO as before."""
     g = start_guest(name="silent", kind=guest, abi=None, max_event_channels=4_000)
     assert "xen." not in g.ssh.run("cat /proc/cmdline", timeout=30).out
     assert abi_of(g.ssh) == debugfs.read(g.ssh).abi == "fifo"
     send_few(dom0, row, g, abi="fifo", note="no parameter given to its kernel")
 
 
-# Each fault hits one port of many: what it does to the counts (lost, duplicated, early).
+# Each fault affects one port. Expected counts: (lost, duplicated, early).
 COUNTS = {"lose": (1, 0, 0), "double": (0, 1, 0), "early": (1, 0, 1)}
 FAULTS = pytest.mark.parametrize("fault", COUNTS)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Storms of events, drawn from a seed: each lasts `--minutes`, or some seconds.
+"""Storms of events, drawn from a seed; each lasts `--minutes`, by default a few seconds.
 
-What is sent is counted where it is sent, what arrives where it arrives.
+The sender counts what it sends, the receiver what arrives.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ pytestmark = pytest.mark.machine(abi="3l", memory_mib=3072, dom0_mib=1024)
 ABIS = pytest.mark.parametrize("abi", ["3l", "fifo", "2l"])
 MEMORY = 192
 CHANNELS = 10_000
-UNEVEN = 1.10  # the most served port against the least
-# Times that a port is served, for that to mean something: a tenth is some rounds then, and each start and
-# each stop may give a port one more than another.
+UNEVEN = 1.10  # maximum ratio of the most to the least served port
+# Minimum number of times that each port is served: a tenth of it must be several rounds, because each
+# start and stop may serve one port once more than another.
 ENOUGH = 60
 
 
 def judge_load(row, g, t, note):
-    """A row of the table, and nothing lost or duplicated."""
+    """Add a row to the table and check that nothing was lost or duplicated."""
     row(abi=str(g.spec.abi), guest=g.spec.kind, path="load", opened=t.ports, **t.counts, note=note)
     assert t.exact, t
 
@@ -33,7 +33,7 @@ def judge_load(row, g, t, note):
 @pytest.mark.cell(guest="pv64", abi="3l")
 @pytest.mark.parametrize("ports", [1, 200])
 def test_latency_side_by_side(start_guest, load, row, metric, storm_seconds, seed, ports):
-    """To and fro between two guests of each ABI; the ABIs take turns, so that they share the host's moods."""
+    """Round trips between two guests of each ABI; the ABIs alternate, so host noise affects them alike."""
     loads = {}
     for abi in ("2l", "fifo", "3l"):
         a, b = (
@@ -63,7 +63,7 @@ def test_latency_side_by_side(start_guest, load, row, metric, storm_seconds, see
 @ABIS
 @pytest.mark.parametrize("guest", ["pv64", "pvh64"])
 def test_fairness(start_guest, load, row, metric, storm_seconds, seed, guest, abi):
-    """A thousand ports that are always busy are served alike."""
+    """A thousand busy ports are served equally often."""
     g = start_guest(
         name="fair", kind=guest, abi=abi, memory_mib=MEMORY, max_event_channels=CHANNELS
     )
@@ -72,7 +72,7 @@ def test_fairness(start_guest, load, row, metric, storm_seconds, seed, guest, ab
     time.sleep(storm_seconds)
     t = one.pause()
     if t.least < ENOUGH:
-        # A slow host: one long turn.
+        # Slow host: one longer turn.
         one.go()
         time.sleep(storm_seconds * ENOUGH / max(t.least, 1))
         t = one.pause()
@@ -86,14 +86,14 @@ def test_fairness(start_guest, load, row, metric, storm_seconds, seed, guest, ab
 @ABIS
 @pytest.mark.parametrize("guest", ["pv64"])
 def test_all_to_all_between_vcpus(start_guest, load, row, storm_seconds, seed, guest, abi):
-    """Each vCPU sends to each, through ports whose interrupts are spread by hand."""
+    """Each vCPU sends to each, through ports whose interrupts the test distributes explicitly."""
     vcpus = 4
     g = start_guest(
         name="all", kind=guest, abi=abi, memory_mib=MEMORY, vcpus=vcpus, max_event_channels=CHANNELS
     )
     ports = vcpus * vcpus * 16
     one = load(g, ports=ports, seed=seed)
-    # The first half of the load's IRQs are the pings' ends, in the order in which they were opened.
+    # The first half of the load's IRQs belong to the ping ends, in the order in which they were opened.
     spread = g.ssh.run(
         "n=0; for irq in $(grep evtchn-load /proc/interrupts | cut -d: -f1); do "
         f"[ $n -lt {ports} ] && cpu=$((n % {vcpus})) || cpu=$((n / {vcpus} % {vcpus})); "
@@ -104,7 +104,7 @@ def test_all_to_all_between_vcpus(start_guest, load, row, storm_seconds, seed, g
     one.go()
     time.sleep(storm_seconds)
     judge_load(row, g, one.pause(), f"{vcpus} vCPUs, each to each")
-    # By the kernel's own count each vCPU had its share.
+    # The kernel's own counts show that each vCPU had its share.
     counts = g.ssh.run("grep evtchn-load /proc/interrupts", timeout=30).out.splitlines()
     each = [sum(int(line.split()[1 + cpu]) for line in counts) for cpu in range(vcpus)]
     assert min(each) > sum(each) / vcpus / 2, each
@@ -113,8 +113,8 @@ def test_all_to_all_between_vcpus(start_guest, load, row, storm_seconds, seed, g
 @ABIS
 @pytest.mark.parametrize("guest", ["pv64", "pvh64"])
 def test_late_enabling(dom0, start_guest, load, row, storm_seconds, seed, guest, abi):
-    """Events are enabled again late, some before their answer and some after it: what came to a masked
-    port meanwhile arrives once it is not."""
+    """Ports are unmasked late, some before their answer and some after it: an event that comes to a
+    masked port is delivered when the port is unmasked."""
     g = start_guest(name="late", kind=guest, abi=abi, memory_mib=MEMORY, max_event_channels=CHANNELS)
     inside, outside = load(g, ports=300, seed=seed, late=12), load(dom0, g, ports=300, seed=seed, late=12)
     inside.go()
@@ -127,7 +127,7 @@ def test_late_enabling(dom0, start_guest, load, row, storm_seconds, seed, guest,
 @ABIS
 @pytest.mark.parametrize("guest", ["pv64", "pvh64", "pvh32"])
 def test_churn(dom0, start_guest, load, tool, row, storm_seconds, seed, guest, abi):
-    """Several processes open and close while others play."""
+    """Several processes open and close ports while a load runs."""
     g = start_guest(name="churn", kind=guest, abi=abi, memory_mib=MEMORY, max_event_channels=CHANNELS)
     before = tool(dom0, "evtchn-status", "--domid", g.domid).result.open
     one = load(dom0, g, ports=100, seed=seed)
@@ -139,9 +139,10 @@ def test_churn(dom0, start_guest, load, tool, row, storm_seconds, seed, guest, a
     judge_load(row, g, one.pause(), "with dom0, beside six processes that open and close")
     row(
         abi=abi, guest=guest, path="irq", opened=6 * 2 * 40, sent=r.sent - r.dropped, seen=r.seen,
-        lost=r.lost, duplicated=r.duplicated, seconds=r.seconds, note=f"churn: {r.opened:,} ports opened, {seed=}",
+        lost=r.lost, duplicated=r.duplicated, seconds=r.seconds,
+        note=f"churn: {r.opened:,} ports opened, {seed=}",
     )  # fmt: skip
-    # More than there are at once: some were closed, and opened again.
+    # More ports than are open at once, so some were closed and opened again.
     assert r.opened > 6 * 2 * 40 + 100 and r.seen > 500, r
     assert (r.lost, r.duplicated) == (0, 0)
     assert r.sent == r.seen + r.dropped
@@ -152,7 +153,7 @@ def test_churn(dom0, start_guest, load, tool, row, storm_seconds, seed, guest, a
 @ABIS
 @pytest.mark.parametrize("guest", ["pv64", "pvh64"])
 def test_hostile_peer(dom0, start_guest, load, row, storm_seconds, seed, guest, abi):
-    """A guest that floods another: the other one's ports with dom0 are served meanwhile."""
+    """While one guest floods another, the victim's ports with dom0 are still served."""
     words = {"kind": guest, "abi": abi, "memory_mib": MEMORY, "max_event_channels": CHANNELS}
     victim = start_guest(name="victim", **words)
     hostile = start_guest(name="hostile", **words)
@@ -173,10 +174,10 @@ def test_hostile_peer(dom0, start_guest, load, row, storm_seconds, seed, guest, 
 @ABIS
 @pytest.mark.parametrize("guest", ["pv64", "pvh64"])
 def test_spurious_events(dom0, start_guest, load, tool, row, metric, storm_seconds, guest, abi):
-    """Back ends that notify without reason: Linux enables such ports later and later, and the others as ever.
+    """Back ends that notify without reason: Linux delays re-enabling such ports more and more, but no others.
 
-    A guest's console, xenstore and network are flooded by dom0. What its own processes send each other
-    goes on meanwhile, as does what dom0 and another guest do; afterwards the flooded ones work.
+    dom0 floods a guest's console, xenstore and network. Meanwhile events inside that guest and between dom0
+    and another guest continue; afterwards the flooded devices work.
     """
     words = {"kind": guest, "abi": abi, "memory_mib": MEMORY, "max_event_channels": CHANNELS}
     g, other = (start_guest(name=name, **words) for name in ("flooded", "other"))
@@ -210,8 +211,8 @@ def test_spurious_events(dom0, start_guest, load, tool, row, metric, storm_secon
 @pytest.mark.cell(abi="3l")
 @pytest.mark.parametrize("guest", ["dom0", "pv64", "pvh64"])
 def test_readers_are_woken(dom0, start_guest, tool, metric, storm_seconds, seed, guest):
-    """Who reads one event of /dev/xen/evtchn and sleeps again, as xenstored does, is woken by the next,
-    also by one that is just being taken on another CPU."""
+    """A process that reads one event from /dev/xen/evtchn and sleeps again, as xenstored does, is woken by
+    the next event, even if another CPU is handling that one at the same time."""
     where = dom0 if guest == "dom0" else start_guest(
         name="reader", kind=guest, abi="3l", memory_mib=MEMORY, max_event_channels=CHANNELS
     )  # fmt: skip

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""XTF's own tests, out of the checkout that ``evh run --xtf PATH`` names."""
+"""XTF's own tests, built from the checkout that ``evh run --xtf PATH`` names."""
 
 from __future__ import annotations
 

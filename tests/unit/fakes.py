@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A machine without QEMU, for tests of what is around a machine.
+"""Fake machine, guest and backends, for tests that need no QEMU.
 
-Its consoles are the real ones, fed by the test.
+The consoles are real ``Consoles`` objects that the test feeds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from harness.core.records import Accelerator, Built, GuestSpec, MachineSpec, Source
 from harness.monitor.consoles import Consoles
 from harness.monitor.waits import MachineCrashed, MachineDied, Watchdog
-from harness.run.run import Backends
+from harness.run.backends import Backends
 
 BOOT = b"(XEN) Xen version 4.20\n(XEN) *** Serial input to DOM0\nLinux version 6.12\nevh: dom0 ready\n"
 PANIC = (
@@ -38,7 +38,7 @@ class FakeGuest:
 
 
 class FakeMachine:
-    """Boots at once. ``log`` is shared by all machines of a test."""
+    """Boots immediately. All machines of a test share ``log``."""
 
     def __init__(
         self,
@@ -99,10 +99,12 @@ def fake_built() -> Built:
     )
 
 
-def fake_backends(log: list[str], *, at_boot: bytes = BOOT, build: Callable[[], Built] = fake_built) -> Backends:
+def fake_backends(
+    log: list[str], *, at_boot: bytes = BOOT, build: Callable[[], Built] = fake_built
+) -> Backends:
     return Backends(
         choose=lambda want: Accelerator(kind="tcg", reason="TCG: a test"),
-        build=lambda request, progress, parts: build(),
+        build=lambda request, progress, components: build(),
         machine=lambda request, built, spec, folder, accelerator, progress: FakeMachine(
             spec, folder, log, accelerator=accelerator, at_boot=at_boot
         ),  # type: ignore[arg-type,return-value]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel's own account of its event channels, read as it prints it."""
+"""Parsing of the kernel's debugfs file ``xen/events``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The tools' lines: those recorded from real runs are read, anything else is refused, and says where."""
+"""The tool protocol: recorded lines are parsed; anything else is refused with an error that says where."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PEER_END = '{"ev":"result","bound":100,"sent":99,"send_failed":0,"send_ns":1585,
 
 
 class FakeStream:
-    """A command that says its lines, each when its turn comes, and remembers what it is told."""
+    """A command that prints the given lines one at a time and records its stdin."""
 
     def __init__(self, lines: list[str], *, rc: int = 0, err: str = "") -> None:
         self.lines, self.rc, self.err = lines, rc, err
@@ -98,13 +98,13 @@ def test_a_recorded_run_is_read() -> None:
     [
         ([], "ended without"),
         ([START], "ended without"),
-        ([FREE], "first line is no start"),
-        ([START, START, FREE], "started twice"),
-        ([START, FREE, FREE], "went on"),
+        ([FREE], "first line is not a start line"),
+        ([START, START, FREE], "second start line"),
+        ([START, FREE, FREE], "a line after its result"),
         ([START, "Killed"], "Killed"),
-        ([START, FREE[:-20]], "cannot read"),
-        ([START, FREE.replace("256092", '"256092"')], "cannot read"),
-        ([START, FREE.replace('"slab_kib"', '"slab"')], "cannot read"),
+        ([START, FREE[:-20]], "cannot parse"),
+        ([START, FREE.replace("256092", '"256092"')], "cannot parse"),
+        ([START, FREE.replace('"slab_kib"', '"slab"')], "cannot parse"),
         ([START, FREE.replace("}", ',"more":1}')], "more"),
         ([DEV_START, FREE], "evtchn-dev"),
     ],
@@ -176,7 +176,7 @@ def test_an_exchange_is_led_in_order() -> None:
     assert (x.sent.sent, x.served.seen, x.served.lost) == (99, 99, 1)
     assert [p.opened for p in seen] == [100]
     assert peered.told == ["bind 17-113,115-117\n", "send\n", "close\n"]
-    # Waits are longer on a slower machine.
+    # time_scale lengthens waits on a slower machine.
     assert served.told == ["drain\n", "await 99 20000\n", "count 600\n"]
     assert guest.commands == ["/opt/evh/tools/evtchn-dev serve --remote=0 --count=max"]
     assert dom0.commands == ["/opt/evh/tools/evtchn-peer --remote=3 --seed=7 --break=none"]
@@ -200,10 +200,10 @@ def test_the_talkers_refuse_a_line_out_of_turn() -> None:
         count=1,
         timeout=1,
     )  # type: ignore[arg-type]
-    with pytest.raises(ProtocolError, match="'ports' was due"):
+    with pytest.raises(ProtocolError, match="expected a line 'ports'"):
         server.ports()
     peer = Peer(FakeSSH(FakeStream([PEER_START, PEER_END])), remote=1, seed=1, timeout=1)  # type: ignore[arg-type]
-    with pytest.raises(ProtocolError, match="'sent' was due"):
+    with pytest.raises(ProtocolError, match="expected a line 'sent'"):
         peer.send()
 
 
@@ -220,11 +220,11 @@ def test_the_kernel_tells_its_abi(log: str, abi: str) -> None:
 
 
 def test_a_kernel_that_does_not_tell_is_an_error() -> None:
-    with pytest.raises(InfraError, match="tells no event channel ABI"):
+    with pytest.raises(InfraError, match="names no known event channel ABI"):
         abi_of(FakeSSH(FakeStream(["Linux"])))  # type: ignore[arg-type]
 
 
-# --- the tools themselves, as far as they run without Xen ---------------------------------------------------
+# --- the tools themselves, as far as they run without Xen: they report errors as JSON -----------------------
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What two ends of a load counted, put together: a loss and a double show, each on its own."""
+"""Combining the counts of both ends of a load: losses and duplicates each show by themselves."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def test_a_loopback_is_both_ends() -> None:
     ("ping", "echo", "lost", "duplicated"),
     [
         ({"stuck": 1, "answers_seen": 99}, {"pings_seen": 99, "answers_sent": 99}, 1, 0),  # a ping was lost
-        ({"stuck": 1, "answers_seen": 99}, {}, 1, 0),  # its answer was
+        ({"stuck": 1, "answers_seen": 99}, {}, 1, 0),  # an answer was lost
         ({"unexpected": 1}, {"answers_sent": 101, "pings_seen": 101}, 0, 1),  # a ping came twice
-        ({"unexpected": 1}, {}, 0, 1),  # its answer did
-        ({}, {"pings_seen": 101}, 0, 1),  # one that nobody sent
+        ({"unexpected": 1}, {}, 0, 1),  # an answer came twice
+        ({}, {"pings_seen": 101}, 0, 1),  # a ping that was never sent
         ({}, {"unexpected": 2}, 0, 2),
-        # One lost and another duplicated must not make up for each other.
+        # A loss and a duplicate must not cancel out.
         ({"stuck": 1, "answers_seen": 99, "unexpected": 1}, {}, 1, 1),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 from harness.machine.rescue import Rescue
 from harness.monitor.gcov import RWDATA
 
-QEMU = "qemu-system-x86_64 -M pc -m 16 -nodefaults -display none -no-reboot".split()
+QEMU = ["qemu-system-x86_64", "-M", "pc", "-m", "16", "-nodefaults", "-display", "none", "-no-reboot"]
 # Firmware that finds nothing to boot resets the machine at once, which -no-reboot makes its end.
 ENDS = ["-boot", "reboot-timeout=1"]
 

@@ -15,7 +15,8 @@ from harness.plan.cells import EXAMPLE_CELL, Cell
 from harness.plan.seeds import parse_seeds
 from harness.plan.selection import in_selected_suite, pytest_targets, select
 from harness.plan.suites import CORE, SUITES, XTF
-from harness.run.run import RunRequest, options, reproduce, root_of
+from harness.run.request import RunRequest, options, reproduce
+from harness.run.run import root_of
 
 
 def test_nothing_named_is_the_core_plan() -> None:

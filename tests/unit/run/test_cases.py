@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tests of the bare guests, found in their sources."""
+"""Test cases of the bare guests, as found in their C sources."""
 
 import pytest
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Verdicts of cells and runs, every combination."""
+"""Verdicts of cells and runs, in every combination."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The plugin and a whole run around it, on a machine that is fake behind its consoles."""
+"""The pytest plugin and a whole run around it, on a fake machine with real consoles."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ from harness.machine import bare
 from harness.monitor import ktap
 from harness.plan.selection import select
 from harness.report.tables import schedules_line
+from harness.run.backends import Backends
 from harness.run.record import RunRecord, TestResult, load
-from harness.run.run import Backends, RunRequest, run
+from harness.run.request import RunRequest
+from harness.run.run import run
 
 pytest_plugins = ["pytester"]
 
@@ -43,7 +45,7 @@ class Outcome:
         return next(test for test in self.record.tests if test.test == name)
 
     def junit(self) -> dict[str, list[str]]:
-        """Per test case name: the kinds of its elements."""
+        """For each test case name, the tags of its child elements."""
         cases: dict[str, list[str]] = {}
         for case in ET.parse(self.folder / "junit.xml").iter("testcase"):
             cases.setdefault(case.attrib["name"], []).extend(
@@ -54,7 +56,7 @@ class Outcome:
 
 @pytest.fixture
 def evh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Run a test file's text as `evh run FILE` would."""
+    """Run the text of a test file as `evh run FILE` would."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
@@ -68,7 +70,7 @@ def evh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         **words: object,
     ) -> Outcome:
         log: list[str] = []
-        sys.modules.pop("my_test", None)  # pytest imports in this process: each text is a new module
+        sys.modules.pop("my_test", None)  # pytest imports it in this process, so each text needs a new module
         file = tmp_path / "my_test.py"
         file.write_text("import pytest\n" + textwrap.dedent(text))
         request = RunRequest(
@@ -78,7 +80,8 @@ def evh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         )  # type: ignore[arg-type]
         out = io.StringIO()
         with Progress(out) as progress:
-            folder, record = run(request, progress=progress, backends=backends or fake_backends(log, at_boot=at_boot))
+            chosen = backends or fake_backends(log, at_boot=at_boot)
+            folder, record = run(request, progress=progress, backends=chosen)
         _, on_disk = load(folder)
         assert on_disk == record, "run.json is what the run returned"
         return Outcome(record=record, folder=folder, log=log, said=out.getvalue())
@@ -91,7 +94,8 @@ def test_ten_line_test_of_a_user(evh) -> None:
         def test_mine(machine, dom0, start_guest, row):
             guest = start_guest(name="a", kind="pv64")
             assert dom0.name == "dom0" and guest.ssh.name == "guest:a"
-            row(abi="3l", guest="pv64", path="dev", opened=3, sent=3, seen=3, lost=0, duplicated=0, seconds=0.5)
+            row(abi="3l", guest="pv64", path="dev", opened=3, sent=3, seen=3, lost=0, duplicated=0,
+                seconds=0.5)
     """)
     assert got.verdicts == {"test_mine": Verdict.PASS}
     assert (got.record.state, got.record.exit_code) == ("finished", 0)
@@ -154,7 +158,7 @@ def test_crash_line_turns_a_passing_test_into_a_crash(evh) -> None:
 
 
 def test_crash_that_shows_after_its_test_is_not_lost(evh) -> None:
-    # As when a guest's last words come late through dom0's daemons: here they come while another test runs.
+    # A guest's last console lines may come late, through dom0's daemons; another test runs by then.
     got = evh("""
         seen = []
         def test_first(machine): seen.append(machine)
@@ -169,7 +173,7 @@ def test_crash_that_shows_after_its_test_is_not_lost(evh) -> None:
     assert "after the test" in got.test("test_first").reason
     assert got.record.exit_code == 3
     assert got.log.count("boot 3l 4096") == 2
-    assert got.junit()["test_first"] == ["error"], "JUnit has a case of that name that is no pass"
+    assert got.junit()["test_first"] == ["error"], "JUnit has a failed case of that name"
 
 
 def test_lost_machine_gives_its_verdict_and_a_fresh_one_next(evh) -> None:
@@ -222,7 +226,8 @@ def test_machine_that_never_boots_is_tried_twice_for_all_tests(evh) -> None:
 def test_row_of_a_loss_without_an_assertion_is_no_pass(evh) -> None:
     got = evh("""
         def test_loss(row, machine):
-            row(abi="3l", guest="dom0", path="raw", opened=10, sent=10, seen=9, lost=1, duplicated=0, seconds=1)
+            row(abi="3l", guest="dom0", path="raw", opened=10, sent=10, seen=9, lost=1, duplicated=0,
+                seconds=1)
     """)
     assert got.verdicts == {"test_loss": Verdict.FAIL}
     assert got.junit() == {"test_loss": ["failure"]}, "JUnit says the same"
@@ -240,7 +245,7 @@ def test_skips_alone_are_not_green(evh) -> None:
 
 
 def must_not_build() -> Built:
-    raise AssertionError("it was known before the build that there is nothing to run")
+    raise AssertionError("built although collection had already shown that there is nothing to run")
 
 
 def test_nothing_selected_is_not_green(evh) -> None:
@@ -340,7 +345,7 @@ def test_fixtures_without_evh_run_say_what_to_do(pytester: pytest.Pytester) -> N
     pytester.makepyfile("def test_mine(dom0): pass")
     out = pytester.runpytest("-p", "no:evh", "-p", "harness.run.plugin")
     out.assert_outcomes(errors=1)
-    out.stdout.fnmatch_lines(["*this test wants a nested Xen*"])
+    out.stdout.fnmatch_lines(["*this test needs a nested Xen*"])
 
 
 def test_each_seed_is_a_cell(evh) -> None:
@@ -415,7 +420,7 @@ def test_who_is_not_asked_for_leaks(evh, monkeypatch: pytest.MonkeyPatch, text: 
     assert asked == ([] if "assert False" in text else ["dom0"])
     asked.clear()
     evh(ONE_GUEST)
-    assert asked == [], "a release has nobody to ask"
+    assert asked == [], "release kernels have no kmemleak"
 
 
 I386 = '@pytest.mark.parametrize("guest", ["pvh32"])\ndef test_a(guest, dom0): pass'
@@ -514,5 +519,6 @@ def test_old_names_work_for_one_release_and_are_noted(evh) -> None:
     assert got.test("test_of_before").metrics == {"p99 us": 12}
     assert [r.duplicated for r in got.record.rows] == [0]
     notes = "\n".join(got.record.notes)
-    for new in ("metric", "row(duplicated=)", "consoles.expect_crash()", "harness.guest.lifecycle", "duplicated"):
+    names = "metric row(duplicated=) consoles.expect_crash() harness.guest.lifecycle duplicated"
+    for new in names.split():
         assert f"is now {new}; the old name goes" in notes

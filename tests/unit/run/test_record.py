@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""run.json: whole at every moment, and honest about a run that was killed."""
+"""run.json is complete at every moment, and a killed run is recognized as such."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def recorder(folder: Path) -> Recorder:
 
 
 def start_run(folder: Path, body: str) -> subprocess.Popen[str]:
-    """A child that runs a test file with a fake machine; it prints ``there`` when the test waits."""
+    """A child process that runs a test file on a fake machine; it prints ``there`` once the test waits."""
     (folder / "my_test.py").write_text(
         textwrap.dedent("""
             import os, time
@@ -47,7 +47,8 @@ def start_run(folder: Path, body: str) -> subprocess.Popen[str]:
         from fakes import fake_backends
         from harness.plan.selection import select
         from harness.core.progress import Progress
-        from harness.run.run import RunRequest, run
+        from harness.run.request import RunRequest
+        from harness.run.run import run
         log = []
         with Progress() as progress:
             folder, record = run(
@@ -119,7 +120,7 @@ def test_signal_ends_a_run_cleanly_with_a_record(tmp_path: Path, number: signal.
 
 
 def test_reader_never_sees_half_a_file(tmp_path: Path) -> None:
-    """Another process reads as fast as it can while ours writes a growing record."""
+    """Another process reads as fast as it can while this one writes a growing record."""
     rec = recorder(tmp_path)
     rec.save()
     reader = subprocess.Popen(
@@ -205,7 +206,7 @@ ROOT = HERE.parent.parent
 
 
 def test_every_field_is_documented() -> None:
-    """docs/run.json.md names each field of each record."""
+    """docs/run.json.md documents every field of every record."""
     import msgspec
 
     from harness.run import record as module
@@ -231,11 +232,11 @@ def test_every_exit_code_is_documented() -> None:
 
 def test_a_run_of_schema_1_is_still_read(tmp_path: Path) -> None:
     """The document of commit 3770a5a: other names for two fields."""
-    row = {"abi": "3l", "guest": "dom0", "path": "raw", "opened": 2, "sent": 2, "seen": 3, "lost": 0, "doubled": 1}
+    row = {"abi": "3l", "guest": "dom0", "path": "raw", "opened": 2, "sent": 2, "seen": 3, "lost": 0}
     test = {"cell": "c", "test": "t", "suite": "s", "guest": "dom0", "abi": "3l", "figures": {"cost": 5}}
     document = {
         "id": "a", "command": ["evh", "run"], "reproduce": "evh run", "started": now(), "schema": 1,
-        "state": "finished", "rows": [row | {"seconds": 1.0}], "tests": [test],
+        "state": "finished", "rows": [row | {"doubled": 1, "seconds": 1.0}], "tests": [test],
     }  # fmt: skip
     (tmp_path / "run.json").write_text(json.dumps(document))
     _, record = load(tmp_path)

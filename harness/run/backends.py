@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The functions by which a run builds, boots and starts guests; unit tests replace them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.core.records import Accelerator, Built, GuestSpec, MachineSpec
+from harness.run.request import RunRequest
+
+if TYPE_CHECKING:
+    from harness.core.progress import Progress
+    from harness.guest.guest import Guest
+    from harness.machine.machine import Machine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backends:
+    """The functions that a run calls; unit tests pass fakes.
+
+    Attributes:
+        choose: chooses the accelerator.
+        build: builds everything a machine boots, with the given components (``build.graph.build``).
+        machine: makes a machine, not booted yet.
+        guest: starts a guest on a machine and waits until it answers.
+        hold: with ``keep``, called with the last machine; returns when the user is done.
+        xtf: builds XTF from a checkout; returns the folder of its kernels.
+        kunit: builds the kernel that runs the KUnit tests of a kind.
+    """
+
+    choose: Callable[[str], Accelerator]
+    build: Callable[[RunRequest, Progress, frozenset[str]], Built]
+    machine: Callable[[RunRequest, Built, MachineSpec, Path, Accelerator, Progress], Machine]
+    guest: Callable[[Machine, GuestSpec], Guest]
+    hold: Callable[[Machine, Path], None]
+    xtf: Callable[[Path, Progress, int | None], Path]
+    kunit: Callable[[RunRequest, Progress, str], Path]
+
+
+def real_backends() -> Backends:
+    """The real backends. Imported late, because `evh --help` needs neither libvirt nor paramiko."""
+    from harness.build.graph import build
+    from harness.build.kunit import build_kernel
+    from harness.build.xtf import build as build_xtf
+    from harness.guest.guest import Guest
+    from harness.machine.accelerator import choose_accelerator
+    from harness.machine.attach import hold
+    from harness.machine.machine import Machine
+    from harness.store.artifacts import Store
+
+    return Backends(
+        choose=lambda want: choose_accelerator(want=want),
+        xtf=lambda checkout, progress, jobs: build_xtf(
+            checkout, store=Store(), progress=progress, jobs=jobs
+        ),
+        kunit=lambda request, progress, kind: build_kernel(
+            kind,
+            store=Store(),
+            progress=progress,
+            linux_tree=request.linux_tree,
+            jobs=request.jobs,
+            flavour=request.selection.flavour,
+        ),
+        build=lambda request, progress, components: build(
+            store=Store(),
+            progress=progress,
+            xen_tree=request.xen_tree,
+            linux_tree=request.linux_tree,
+            jobs=request.jobs,
+            flavour=request.selection.flavour,
+            components=components,
+        ),
+        machine=lambda request, built, spec, folder, accelerator, progress: Machine(
+            built, spec, run_dir=folder, accelerator=accelerator, progress=progress, uri=request.uri
+        ),
+        guest=lambda machine, spec: Guest(machine, spec).start(),
+        hold=hold,
+    )
