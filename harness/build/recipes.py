@@ -121,20 +121,25 @@ def kernel_inputs(recipe: Recipe, source: Source, *, how: str) -> dict[str, str]
 # same inputs. Without an entry here, changed code is a new recipe, and its artifacts are built again.
 SAME_AS: dict[str, str] = {
     # xen
-    "5543a25ca27fc2f0cd5204e956841a4ceeff1ddb7835fb0d851524ce06365f0c":
-    "ae3aeae16207b3e7a783d9ff052ac88406424bf4df549cf83b9cf5bb3555354a",
+    "5543a25ca27fc2f0cd5204e956841a4ceeff1ddb7835fb0d851524ce06365f0c": (
+        "ae3aeae16207b3e7a783d9ff052ac88406424bf4df549cf83b9cf5bb3555354a"
+    ),
     # linux
-    "b9a1c22b0e041c358fcfc4f7daa96c809e09f8daec6f4d2a9e21c1599dd7a216":
-    "0da8dcd6a3fe06f1ba8878ea858d01cec9b7809a1cbd8518d4285221930ef7e5",
+    "b9a1c22b0e041c358fcfc4f7daa96c809e09f8daec6f4d2a9e21c1599dd7a216": (
+        "0da8dcd6a3fe06f1ba8878ea858d01cec9b7809a1cbd8518d4285221930ef7e5"
+    ),
     # images
-    "73a9471ffe31c26159cac3fb64f4109dd595dff5b8ba6fd509fc916714e49aed":
-    "d566ffe00ac4c15b81c4ff465d4b7e50579cf80abf9ac5cab8fe76bebec56641",
+    "ef143696c4b5070dc35a7464fadef8eed0e75e81aeb360ea0790bc1be6925f71": (
+        "d566ffe00ac4c15b81c4ff465d4b7e50579cf80abf9ac5cab8fe76bebec56641"
+    ),
     # pvh_elf
-    "fdf3fd2357f2f0aec320caa005703ae8013922114ffc5d95991a319670a2a901":
-    "005c8365404ec68ec42065d907b65e099d4bc38c4f9a3feb86ab31b9839f73ab",
+    "fdf3fd2357f2f0aec320caa005703ae8013922114ffc5d95991a319670a2a901": (
+        "005c8365404ec68ec42065d907b65e099d4bc38c4f9a3feb86ab31b9839f73ab"
+    ),
     # stock
-    "73a55971eec8b8bd032b5cb911437daabd81b9153fd457b63a0f32c9f8d3d118":
-    "f2091fff3896c65820d324ad76b6f04a89beba2861259be4fcb012b474f13bce",
+    "73a55971eec8b8bd032b5cb911437daabd81b9153fd457b63a0f32c9f8d3d118": (
+        "f2091fff3896c65820d324ad76b6f04a89beba2861259be4fcb012b474f13bce"
+    ),
 }
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from harness.core.errors import UserError
-from harness.dev.attach import attachable
 from harness.dev.clean import is_run_dir, refuse_while_used, size_of, under_way
+from harness.machine.attach import attachable
 from harness.run.record import RunRecord
 from harness.run.recorder import Recorder, now
 
@@ -44,7 +44,7 @@ def test_one_lock_that_is_held_keeps_the_store(tmp_path: Path, kind: int) -> Non
         (locks / name).touch()
     with (locks / "xen-abc").open() as file:
         fcntl.flock(file, kind)
-        with pytest.raises(UserError, match="xen-abc is locked") as caught:
+        with pytest.raises(UserError, match="holds the lock xen-abc") as caught:
             refuse_while_used(tmp_path, [])
     assert "--no-store" in caught.value.hint
     refuse_while_used(tmp_path, [])

@@ -356,7 +356,7 @@ def test_pvh_guest_is_reset_once_its_backends_are_closed(pvh: Any, tmp_path: Pat
 @pytest.mark.parametrize("state", ["---s--", "---sr-"])
 def test_guest_that_shut_down_for_another_reason_is_not_reset(pvh: Any, tmp_path: Path, state: str) -> None:
     (tmp_path / "state").write_text(state)
-    with pytest.raises(CommandFailed, match="it has not shut down for another kernel"):
+    with pytest.raises(CommandFailed, match="has not shut down for a soft reset"):
         lifecycle.kexec(pvh)
     assert not (tmp_path / "states").exists()
     assert not any("soft-reset" in line for line in pvh.log)
