@@ -4,7 +4,8 @@
 The strings are those of Xen 4.20 (common/bug.c, common/shutdown.c,
 common/spinlock.c, drivers/char/console.c, arch/x86/{traps,nmi}.c) and of Linux
 6.12 (kernel/panic.c, kernel/locking/lockdep.c, kernel/watchdog.c, kernel/rcu,
-mm/oom_kill.c, mm/kmemleak.c, mm/slub.c, lib/ubsan.c, arch/x86/kernel/dumpstack.c).
+mm/oom_kill.c, mm/kmemleak.c, mm/slub.c, lib/ubsan.c, arch/x86/kernel/dumpstack.c),
+and of later versions where a comment says so.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ _XEN_ABOUT_DOMAIN = re.compile(
     | \bDomain\ (\d+)\ reported\ crashed\ by\b
     | \bHardware\ Dom(\d+)\ crashed:
     | \bHardware\ Dom(\d+)\ shutdown:\ watchdog\ rebooting\b
-    | \bWatchdog\ timer\ fired\ for\ domain\ (\d+)
+    | \bWatchdog\ timer\ fired\ for\ domain\ (\d+)              # until Xen 4.20
+    | \bWatchdog\ timer\ \d+\ fired\ for\ d(\d+)\b            # since 4.21
     | \bd(\d+)v\d+\ Triple\ fault\b
     """,
     re.VERBOSE,
@@ -50,7 +52,8 @@ _LINUX = re.compile(
     | \bBUG\ \S+\ \(.*\):\                       # SLUB's own checks
     | \bOops:\ \S
     | :\ [0-9a-f]{4}\ \[\#\d+\]                 # "invalid opcode: 0000 [#1] SMP"
-    | \bWARNING:\ CPU:\ \d+\ PID:\ \d+\ at\b
+    | \bWARNING:\ CPU:\ \d+\ PID:\ \d+\ at\b                   # WARN() until Linux 6.18
+    | \bWARNING:\ (?:\S+:\d+\ )?at\ .+,\ CPU\#\d+:              # since 6.19
     | \bWARNING:\ (?:
           possible\ (?:circular|recursive|irq\ lock)
         | \S+-safe\ ->\ \S+-unsafe\ lock\ order
@@ -64,7 +67,7 @@ _LINUX = re.compile(
         | suspicious\ RCU\ usage )
     | \bINFO:\ (?:
           trying\ to\ register\ non-static\ key
-        | task\ \S+\ blocked\ for\ more\ than\ \d+\ seconds
+        | task\ .+\ blocked\ (?:in\ I/O\ wait\ )?for\ more\ than\ \d+\ seconds
         | rcu_\w+\ (?:self-)?detected\ (?:expedited\ )?stall )
     | \bWatchdog\ detected\ hard\ LOCKUP\ on\ cpu\b
     | \bUBSAN:\ [a-z-]+\ in\b

@@ -82,7 +82,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if selection.seeds and not selection.cell and items and not any(map(seeded, items)):
         raise pytest.UsageError("a seed was given, but no selected test uses one")
     session.components = components_of(items)
-    session.recorder.record.planned = len(items)
+    if not session.planned:
+        session.planned = tuple(session.cell(item).id for item in items)
+        session.recorder.record.planned = len(items)
     session.recorder.save()
 
 
@@ -172,7 +174,10 @@ def pytest_runtest_makereport(
     if session is None or session.running is None:
         return report
     running = session.running
-    if report.outcome == "skipped":
+    if report.outcome == "skipped" and (worse := _worse_than_expected(report, call)):
+        running.endings.append(worse)
+        _fail(report, f"this test is expected to fail, but it ended in a {worse.verdict}: {worse.reason}")
+    elif report.outcome == "skipped":
         running.endings.append(judge.Ending(verdict=Verdict.SKIP, reason=_skip_reason(report)))
     elif report.outcome == "failed" and call.excinfo is not None:
         running.endings.append(judge.classify(call.excinfo.value))
@@ -202,6 +207,14 @@ def _fail(report: pytest.TestReport, text: str) -> None:
     if report.outcome != "failed":
         report.outcome = "failed"
         report.longrepr = text
+
+
+def _worse_than_expected(report: pytest.TestReport, call: pytest.CallInfo[None]) -> judge.Ending | None:
+    """How a test with an xfail mark ended, if worse than by a failure: the mark must not hide a hang."""
+    if not hasattr(report, "wasxfail") or call.excinfo is None:
+        return None
+    ending = judge.classify(call.excinfo.value)
+    return ending if ending.verdict in (Verdict.HANG, Verdict.CRASH) else None
 
 
 def _skip_reason(report: pytest.TestReport) -> str:

@@ -9,8 +9,8 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -224,6 +224,8 @@ def _steps(
     try:
         with recorder.doing("tests"):
             pytest_pass(collect_only=False)
+            if not request.keep and (problem := unjudged(session)):
+                raise problem
         session.bare.close()
         bad = any(test.verdict not in (Verdict.PASS, Verdict.SKIP) for test in record.tests)
         if request.keep and bad and machines.current is not None:
@@ -254,6 +256,10 @@ def run_pytest(
         "-c",
         os.devnull,
         f"--rootdir={root_of(targets)}",
+        # The conftest.py beside a test file is the user's; those in the folders above are somebody else's.
+        f"--confcutdir={root_of(targets)}",
+        "-p",
+        "pytest_timeout",
         # Capturing file descriptors would also swallow the progress lines.
         "--capture=sys",
         "-p",
@@ -275,8 +281,42 @@ def run_pytest(
         args += ["--collect-only"]
     else:
         args += [f"--junitxml={run_dir / 'junit.xml'}", "-o", "junit_suite_name=evtchn-harness"]
-    with (run_dir / PYTEST_LOG).open("w") as log, redirect_stdout(log), redirect_stderr(log):
+    with (
+        plain_environment(),
+        (run_dir / PYTEST_LOG).open("w") as log,
+        redirect_stdout(log),
+        redirect_stderr(log),
+    ):
         return int(pytest.main(args, plugins=[SessionPlugin(session), plugin, *plugins]))
+
+
+@contextmanager
+def plain_environment() -> Iterator[None]:
+    """An environment without pytest's variables and without plugins of other packages.
+
+    Each of them could drop tests after they were planned, or change how they end.
+    """
+    before = {name: value for name, value in os.environ.items() if name.startswith("PYTEST_")}
+    try:
+        for name in before:
+            del os.environ[name]
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+        yield
+    finally:
+        del os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"]
+        os.environ.update(before)
+
+
+def unjudged(session: Session) -> EvhError | None:
+    """The error for cells that were planned and have no verdict: they are not known to be good."""
+    judged = {test.cell for test in session.recorder.record.tests if test.verdict is not None}
+    missing = [cell for cell in session.planned if cell not in judged]
+    if not missing:
+        return None
+    return EvhError(
+        f"{len(missing)} of {len(session.planned)} planned cells were not run, among them {missing[0]}",
+        hint=f"{session.recorder.run_dir / PYTEST_LOG} may say why, for example a hook of a conftest.py.",
+    )
 
 
 def root_of(targets: Sequence[str]) -> Path:

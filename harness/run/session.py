@@ -75,6 +75,7 @@ class Session:
         self.xtf: Path | None = None  # folder of XTF's kernels, with --xtf
         self.xen_syms: Path | None = None  # None until Xen is built
         self.collect_errors: list[str] = []
+        self.planned: tuple[str, ...] = ()  # cells, as they were first collected
         self.signals: list[int] = []  # received signals that end the run
         self.running: Running | None = None
         self.last: TestResult | None = None  # the last test that used a machine

@@ -20,6 +20,8 @@ import msgspec
 from harness.core.errors import UserError
 from harness.core.paths import CHECKOUT
 
+# Files of these kinds in a base are patches that somebody wants applied.
+PATCH_SUFFIXES = (".patch", ".mbx", ".mbox", ".diff", ".eml")
 # Folder of the bases of each component, relative to the checkout.
 FOLDERS = {"xen": "xen-patches", "linux": "guest-patches"}
 
@@ -103,6 +105,12 @@ class Base:
     def patches(self) -> tuple[Path, ...]:
         """The series in order, without the cover letter."""
         found = sorted(self.folder.glob("[0-9][0-9][0-9][0-9]-*.patch"))
+        others = [p for p in sorted(self.folder.iterdir()) if p.suffix in PATCH_SUFFIXES and p not in found]
+        if others:
+            raise UserError(
+                f"{others[0]} is not part of the series: its name is not NNNN-subject.patch",
+                hint="rename it (git format-patch names patches so), or move it out of the folder.",
+            )
         return tuple(path for path in found if not path.name.startswith("0000-"))
 
     def has(self, flavour: str) -> bool:

@@ -25,6 +25,7 @@ Domain 2 reported crashed by domain 0 on cpu#0:
 Hardware Dom0 crashed: rebooting machine in 5 seconds.
 Hardware Dom0 shutdown: watchdog rebooting machine
 Watchdog timer fired for domain 0
+Watchdog timer 0 fired for d3
 d5v1 Triple fault - invoking HVM shutdown action 1
 """
 LINUX = """
@@ -36,6 +37,9 @@ LINUX = """
 [    1.0] invalid opcode: 0000 [#1] SMP
 [    1.0] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [evtchn-dev:99]
 [    1.0] WARNING: CPU: 1 PID: 77 at drivers/xen/events/events_base.c:500 x+0x1/0x2
+[    1.0] WARNING: drivers/xen/events/events_base.c:812 at bind+0x1a/0x60, CPU#1: tool/77
+[    1.0] WARNING: drivers/xen/evtchn.c:9 at bind+0x1a/0x60 [xen_evtchn], CPU#0: tool of mine/77
+[    1.0] WARNING: at bind+0x1a/0x60, CPU#1: tool/77
 [    1.0] WARNING: possible circular locking dependency detected
 [    1.0] WARNING: possible recursive locking detected
 [    1.0] WARNING: possible irq lock inversion dependency detected
@@ -53,6 +57,7 @@ LINUX = """
 [    1.0] BUG: scheduling while atomic: swapper/0/0x00000002
 [    1.0] WARNING: suspicious RCU usage
 [    1.0] INFO: task evtchn-dev:70 blocked for more than 120 seconds.
+[    1.0] INFO: task evtchn-dev:70 blocked in I/O wait for more than 120 seconds.
 [    1.0] rcu: INFO: rcu_sched self-detected stall on CPU
 [    1.0] Watchdog detected hard LOCKUP on cpu 1
 [    1.0] UBSAN: shift-out-of-bounds in drivers/xen/events/events_3l.c:10:2

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import textwrap
 import xml.etree.ElementTree as ET
@@ -522,3 +523,45 @@ def test_old_names_work_for_one_release_and_are_noted(evh) -> None:
     names = "metric row(duplicated=) consoles.expect_crash() harness.guest.lifecycle duplicated"
     for new in names.split():
         assert f"is now {new}; the old name goes" in notes
+
+
+THREE = """
+    def test_one(machine): pass
+    def test_two(machine): pass
+    def test_three(machine): pass
+"""
+
+
+def test_hang_of_a_test_that_is_expected_to_fail_is_a_hang(evh) -> None:
+    got = evh("""
+        from harness.monitor.waits import Silence
+
+        @pytest.mark.xfail(reason="not yet")
+        def test_hangs(machine):
+            raise Silence("no output for 9 s")
+
+        def test_next(machine): pass
+    """)
+    assert got.verdicts == {"test_hangs": Verdict.HANG, "test_next": Verdict.PASS}
+    assert got.log.count("boot 3l 4096") == 2, "the machine that hung serves no other test"
+
+
+def test_environment_reaches_no_test(evh, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--maxfail=1 --deselect my_test.py::test_two")
+    (tmp_path.parent / "conftest.py").write_text("raise RuntimeError('of a folder above')")
+    try:
+        got = evh(THREE)
+    finally:
+        (tmp_path.parent / "conftest.py").unlink()
+    assert list(got.verdicts.values()) == [Verdict.PASS] * 3
+    assert os.environ["PYTEST_ADDOPTS"].startswith("--maxfail")
+    assert "PYTEST_DISABLE_PLUGIN_AUTOLOAD" not in os.environ
+
+
+def test_planned_cells_without_a_verdict_are_an_error(evh) -> None:
+    stops = "def test_one(machine, request): request.session.shouldstop = 'x'"
+    got = evh(THREE.replace("def test_one(machine): pass", stops))
+    assert got.verdicts == {"test_one": Verdict.PASS}
+    assert (got.record.verdict, got.record.exit_code) == (Verdict.ERROR, 4)
+    assert got.record.error and "2 of 3 planned cells were not run" in got.record.error.message
+    assert "test_two" in got.record.error.message

@@ -81,9 +81,18 @@ def test_the_projects_own(component: str) -> None:
 
 def test_cover_letter_is_no_patch_and_order_is_by_number(tmp_path: Path) -> None:
     base = load(tmp_path, GOOD)
-    for name in ("0010-c.patch", "0002-b.patch", "0001-a.patch", "0000-cover.patch", "notes.patch"):
+    for name in ("0010-c.patch", "0002-b.patch", "0001-a.patch", "0000-cover.patch", "notes.txt"):
         (tmp_path / name).touch()
     assert [p.name for p in base.patches()] == ["0001-a.patch", "0002-b.patch", "0010-c.patch"]
+
+
+@pytest.mark.parametrize("name", ["v2-0002-b.patch", "series.mbx", "notes.patch", "fix.diff"])
+def test_a_patch_that_would_be_left_out_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    base = load(tmp_path, GOOD)
+    for one in ("0001-a.patch", name):
+        (tmp_path / one).touch()
+    with pytest.raises(UserError, match=name):
+        base.patches()
 
 
 def test_a_flavour_adds_its_fragments(tmp_path: Path) -> None:
