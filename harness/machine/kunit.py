@@ -79,7 +79,9 @@ def read(lines: Sequence[str]) -> tuple[ktap.Results, bool]:
     total = re.compile(rf"(not )?ok \d+ {re.escape(SUITE)}$")
     end = next((i for i, line in enumerate(lines) if i > begin and total.match(line.rstrip())), None)
     # Only indented lines: the suite's totals are not diagnostics of a test.
-    inner = [line for line in lines[begin + 1 : end] if line.startswith("    ")]
+    inner = [line[4:] for line in lines[begin + 1 : end] if line.startswith("    ")]
+    # What is indented further belongs to one test: its parameters' results say nothing that its own does not.
+    inner = [line for line in inner if not line.startswith(" ") or line.lstrip().startswith("#")]
     return ktap.parse(inner), end is not None
 
 

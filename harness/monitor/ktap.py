@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 _PLAN = re.compile(r"1\.\.(\d+)$")
-_RESULT = re.compile(r"(not )?ok (\d+) (\S+)$")
+# "ok 2 name", "ok 2 - a name of several words", "ok 2 name # SKIP why" (ktap.rst, "Test case result lines").
+_RESULT = re.compile(r"(not )?ok (\d+) (?:- )?(.+?)(?:\s+#\s*([A-Z]+)\b\s*(.*))?$")
 # Bare guests in older stores print "figure".
 _METRIC = re.compile(r"(?:metric|figure) (\S+) (-?\d+)$")
 _SEED = re.compile(r"# seed (\d+)$")
@@ -24,6 +25,7 @@ class Case:
     """One test's result.
 
     Attributes:
+        skipped: why it was skipped; empty if it was not.
         diagnostics: the ``# ...`` lines that the test printed before its result.
         metrics: values by name, from its ``# metric NAME VALUE`` lines; values
             with the same name are added up.
@@ -31,6 +33,7 @@ class Case:
 
     name: str
     ok: bool
+    skipped: str = ""
     diagnostics: tuple[str, ...] = ()
     metrics: Mapping[str, int] = field(default_factory=dict)
 
@@ -83,12 +86,16 @@ def parse(lines: Iterable[str]) -> Results:
         elif planned is None:
             if plan := _PLAN.match(line):
                 planned = int(plan[1])
-        elif result := _RESULT.match(line):
+        elif "(XEN) " not in line and (result := _RESULT.match(line)):
             if int(result[2]) != len(cases) + 1:
                 break  # a line was lost: the lines after it cannot be trusted
+            skipped = (result[5] or "no reason given") if result[4] == "SKIP" else ""
             cases.append(
-                Case(name=result[3], ok=not result[1], diagnostics=tuple(diagnostics), metrics=metrics)
-            )
+                Case(
+                    name=result[3], ok=not result[1], skipped=skipped,
+                    diagnostics=tuple(diagnostics), metrics=metrics,
+                )
+            )  # fmt: skip
             diagnostics, metrics = [], {}
         elif line.startswith("# "):
             if metric := _METRIC.match(line[2:]):

@@ -9,7 +9,7 @@ from harness.monitor import ktap
 from harness.plan.guests import BARE_GUESTS, BARE_PV_GUESTS, KUNIT_KERNELS
 from harness.source import bases
 
-_KUNIT_CASE = re.compile(r"^\+\s*KUNIT_CASE(?:_SLOW)?\((\w+)\)", re.MULTILINE)
+_KUNIT_CASE = re.compile(r"^\+\s*KUNIT_CASE(?:_[A-Z_]+)?\((\w+)", re.MULTILINE)
 
 
 def bare_cases(suite: str, kinds: tuple[str, ...] = BARE_GUESTS) -> list[tuple[str, str]]:

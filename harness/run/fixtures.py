@@ -21,6 +21,7 @@ from harness.core.text import tail
 from harness.guest import kmemleak
 from harness.guest.leaks import Leaks
 from harness.run.collection import abi_word, spec_of
+from harness.run.kunit import skip_if_skipped
 from harness.run.record import Row
 from harness.run.session import EVIDENCE_LINES, SESSION, running_of, session_of
 
@@ -132,6 +133,7 @@ def bare(request: pytest.FixtureRequest) -> Callable[..., BareRun]:
     assert running is not None
 
     def note(case: Case) -> None:
+        skip_if_skipped(case)
         metrics = running.result.metrics
         for name, value in case.metrics.items():
             metrics[name] = metrics.get(name, 0) + value

@@ -8,6 +8,7 @@ booted once per run by QEMU without Xen (machine/kunit.py), and recorded in run.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,16 @@ from harness.core.progress import Progress
 from harness.core.records import Accelerator
 from harness.machine.bare import BareRun
 from harness.machine.kunit import boot
+from harness.monitor.ktap import Case
 from harness.run.record import ConsoleRecord
 from harness.run.recorder import Recorder
 from harness.run.session import SESSION
+
+
+def skip_if_skipped(case: Case) -> None:
+    """Skip the test that asks for a case which the kernel skipped."""
+    if case.skipped:
+        pytest.skip(case.skipped)
 
 
 class KUnitCells:
@@ -76,7 +84,7 @@ class KUnitCells:
             running = request.config.stash[SESSION].running
             assert running is not None
             running.bare = self._runs[kind]
-            return self._runs[kind]
+            return replace(self._runs[kind], heard=skip_if_skipped)
 
         return run
 

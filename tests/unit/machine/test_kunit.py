@@ -114,3 +114,21 @@ def test_fragments_of_each_width(arch: str) -> None:
 def test_the_machine_ends_with_the_tests() -> None:
     words = qemu_words("tcg")
     assert "-no-reboot" in words and "kunit_shutdown=reboot" in words[-1]
+
+
+def test_parameters_of_a_test_and_a_skipped_one() -> None:
+    """What the kernel prints for KUNIT_CASE_PARAM and kunit_skip() (lib/kunit/test.c)."""
+    lines = [
+        "KTAP version 1", "1..1", "    KTAP version 1", f"    # Subtest: {SUITE}", "    1..3",
+        "        KTAP version 1", "        # Subtest: widths", "        ok 1 32 bits",
+        "        not ok 2 64 bits",
+        "    # widths: pass:1 fail:1 skip:0 total:2", "    not ok 1 widths",
+        "    ok 2 on_smp # SKIP needs two CPUs", "    ok 3 plain",
+        f"not ok 1 {SUITE}",
+    ]  # fmt: skip
+    results, whole = read(lines)
+    assert whole and results.problem == ""
+    assert [(case.name, case.ok, case.skipped) for case in results.cases] == [
+        ("widths", False, ""), ("on_smp", True, "needs two CPUs"), ("plain", True, ""),
+    ]  # fmt: skip
+    assert judged(lines)[0] is Verdict.FAIL

@@ -76,6 +76,28 @@ def test_metrics_are_not_diagnostics() -> None:
     assert results.cases[1].metrics == {}
 
 
+@pytest.mark.parametrize(
+    ("line", "name", "ok", "skipped"),
+    [
+        ("ok 1 a", "a", True, ""),
+        ("ok 1 - words of a name", "words of a name", True, ""),
+        ("ok 1 a # SKIP no such CPU", "a", True, "no such CPU"),
+        ("ok 1 a # SKIP", "a", True, "no reason given"),
+        ("not ok 1 a # TIMEOUT", "a", False, ""),
+    ],
+)
+def test_result_lines_of_the_ktap_specification(line: str, name: str, ok: bool, skipped: str) -> None:
+    results = ktap.parse(["KTAP version 1", "1..1", line])
+    (case,) = results.cases
+    assert (case.name, case.ok, case.skipped) == (name, ok, skipped)
+    assert results.problem == ""
+
+
+def test_result_that_xen_wrote_into_is_none() -> None:
+    results = ktap.parse(["1..1", "ok 1 a(XEN) d0v0 something"])
+    assert results.problem == "0 of 1 results; last result: none"
+
+
 def test_guests_of_older_stores_say_figure() -> None:
     log = ["KTAP version 1", "1..1", "# figure rounds 100", "# metric rounds 5", "ok 1 a"]
     assert ktap.parse(log).cases[0].metrics == {"rounds": 105}
