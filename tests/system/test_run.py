@@ -139,7 +139,7 @@ def test_failed_cell_can_be_repeated_with_the_printed_command(evh: Evh) -> None:
     assert program == "evh"
     again = evh(*args)
     assert again.returncode == 1, again.stdout + again.stderr
-    assert "from the store" in again.stderr, "it boots the artifacts of the first run"
+    assert "using the artifacts of" in again.stderr, "it boots the artifacts of the first run"
     assert [again["cell"] for again in evh.record()["tests"]] == [test["cell"]]
 
 
