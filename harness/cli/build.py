@@ -25,6 +25,7 @@ from harness.cli.options import (
 from harness.core.errors import UserError
 from harness.core.records import Abi
 from harness.plan.flavours import FLAVOURS, RELEASE
+from harness.plan.guests import KINDS
 
 if TYPE_CHECKING:
     from harness.machine.ssh import SSH
@@ -69,7 +70,7 @@ def boot(
     guest: Annotated[
         list[str] | None,
         typer.Option(
-            "--guest", metavar="KIND", help="Also start a guest: pv64, pvh64, pvh32. May be repeated."
+            "--guest", metavar="KIND", help=f"Also start a guest: {', '.join(KINDS)}. May be repeated."
         ),
     ] = None,
     abi: Annotated[Abi, typer.Option("--abi", help="ABI that dom0 and the guests use.")] = Abi.L3,

@@ -77,7 +77,7 @@ def print_report(run_dir: Path, record: RunRecord, *, file: TextIO) -> None:
         console.print(f"uncovered lines: {relative(run_dir / COVERAGE_TXT)}", markup=False, soft_wrap=True)
     if record.rows:
         console.print()
-        console.print(_column_table(LIMITS, record.rows, style, narrow=console.width < 100))
+        _print_whole(console, LIMITS, record.rows, style)
         console.print()
         for line in legend(record):
             console.print(line, markup=False, style="dim")
@@ -118,6 +118,24 @@ def relative(path: Path) -> Path:
 # Names of columns, in any table. WHOLE ones are never folded: half a number reads as another number.
 WHOLE = {column.name for column in LIMITS if not column.html_only}
 NUMBERS = {column.name for column in LIMITS if column.numeric}
+
+
+def _print_whole(
+    console: Console, columns: Sequence[Column[R]], records: Sequence[R], style: box.Box | None
+) -> None:
+    """Print a table of numbers so that none is cut.
+
+    A terminal that is too narrow even without padding wraps the lines; rich
+    by itself would drop digits.
+    """
+    for narrow in (False, True):
+        table = _column_table(columns, records, style, narrow=narrow)
+        needed = console.measure(table, options=console.options.update(max_width=1000)).maximum
+        if needed <= console.width:
+            break
+    else:
+        console = Console(file=console.file, width=needed, highlight=False)
+    console.print(table)
 
 
 def _table(head: Sequence[str], style: box.Box | None, *, narrow: bool = False) -> Table:

@@ -368,3 +368,18 @@ def test_coverage_and_notes_are_reported(tmp_path: Path) -> None:
     assert "bit-identical with X" in out.getvalue()
     page = write_html(tmp_path, record).read_text()
     assert "95.5 %" in page and "event_3l.c:7: return &lt;x&gt;;" in page and "bit-identical with X" in page
+
+
+@pytest.mark.parametrize("columns", [40, 60, 76, 80, 99, 100, 107, 120])
+def test_no_terminal_cuts_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    out = Terminal()
+    print_report(tmp_path, recorded(), file=out)
+    lines = [ESCAPES.sub("", line) for line in out.getvalue().splitlines()]
+    row = next(line for line in lines if line.startswith("3l "))
+    assert row.split()[3:] == ["524,287", "524,287", "524,287", "0", "0", "11.2", "0.5", "64.9"]
