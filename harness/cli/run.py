@@ -74,7 +74,12 @@ def run(
     ] = None,
     minutes: Annotated[
         float,
-        typer.Option("--minutes", min=0, metavar="M", help="Duration of each storm in the stress suite."),
+        typer.Option(
+            "--minutes",
+            min=0,
+            metavar="M",
+            help="Minutes for each storm in the stress suite; 0: a few seconds.",
+        ),
     ] = 0,
     keyword: Annotated[
         str,

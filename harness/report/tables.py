@@ -65,7 +65,7 @@ class Column(Generic[R]):
         value: its cell for one record.
         numeric: align to the right.
         alarm: in HTML, highlight every cell other than ``0``.
-        html_only: leave the column out of the text table.
+        html_only: leave the column out of the text table, which has to fit 80 columns.
     """
 
     name: str
