@@ -29,14 +29,20 @@ class Builder:
     """
 
     def __init__(
-        self, *, store: Store, progress: Progress, wanted: dict[str, Recipe], jobs: int
+        self,
+        *,
+        store: Store,
+        progress: Progress,
+        wanted: dict[str, Recipe],
+        jobs: int,
+        guest_kernel: str = "linux",
     ) -> None:
         self.store = store
         self.progress = progress
         self.wanted = wanted
         self.jobs = jobs
         self.images = bases.project_root() / "images"
-        self.guest_kernel = "linux"
+        self.guest_kernel = guest_kernel
         self.artifacts: dict[str, Artifact] = {}
         self.sources: dict[str, Source] = {}
 

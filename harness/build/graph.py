@@ -58,8 +58,9 @@ def build(
         wanted[guest_kernel] = wanted["linux"]
         wanted["linux"] = replace(wanted["linux"], flavour=RELEASE)
     check_programs()
-    builder = Builder(store=store, progress=progress, wanted=wanted, jobs=jobs or cores())
-    builder.guest_kernel = guest_kernel
+    builder = Builder(
+        store=store, progress=progress, wanted=wanted, jobs=jobs or cores(), guest_kernel=guest_kernel
+    )
     if LINUX not in components:
         builder.kernel("xen", builder.source("xen"))
         builder.bare()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import tokenize
 from dataclasses import dataclass
@@ -143,6 +144,7 @@ SAME_AS: dict[str, str] = {
 }
 
 
+@functools.cache
 def recipe_of(*modules: ModuleType) -> str:
     """Hash of the code that makes an artifact, for store keys.
 

@@ -51,22 +51,6 @@ class Says(Protocol):
         """Print one line."""
 
 
-class GuestOnIt(Protocol):
-    """What a machine needs to know of a guest (guest/guest.py)."""
-
-    domid: int
-
-    @property
-    def address(self) -> str:
-        """The guest's IPv4 address on dom0's bridge."""
-
-    def crashed(self, crash: Crash) -> None:
-        """End the waits on the guest, since a console printed a crash line about it."""
-
-    def forget(self) -> None:
-        """Stop following the guest's console."""
-
-
 class Machine:
     """Boots Xen with a Linux dom0, and watches it. A context manager.
 

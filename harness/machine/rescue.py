@@ -47,18 +47,20 @@ class Rescue:
     @contextmanager
     def beside(self, folder: Path) -> Iterator[list[str]]:
         """Arguments for a QEMU that runs inside ``folder``; after the block ``problem`` is valid."""
-        problems: list[str] = []
+        problem = "QEMU: it did not save its memory in time"
         listening = threading.Event()
         loop = asyncio.new_event_loop()
         task = loop.create_task(self._talk(folder, listening))
 
         def run() -> None:
+            nonlocal problem
             try:
                 loop.run_until_complete(task)
+                problem = ""
             except asyncio.CancelledError:
-                problems.append("QEMU: it never came to the monitor")
-            except (OSError, ValueError, QMPError) as error:
-                problems.append(f"QEMU: {error}")
+                problem = "QEMU: it never came to the monitor"
+            except (OSError, EOFError, ValueError, QMPError) as error:
+                problem = f"QEMU: {error}"
             finally:
                 listening.set()
                 loop.close()
@@ -74,8 +76,8 @@ class Rescue:
             with contextlib.suppress(RuntimeError):  # the loop has ended by itself
                 loop.call_soon_threadsafe(task.cancel)
             thread.join(PATIENCE)
-        self.problem = problems[0] if problems else ""
-        if not problems:
+        self.problem = problem
+        if not problem:
             shutil.move(folder / "memory", self._dest)
 
     async def _talk(self, folder: Path, listening: threading.Event) -> None:

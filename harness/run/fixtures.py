@@ -46,8 +46,7 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     """
     session = session_of(request)
     spec = spec_of(request.node, default_abi=session.selection.default_abi)
-    running = session.running
-    assert running is not None
+    running = running_of(request)
     if not session.machines.fits(spec):
         # Set before the boot, so that a crash while booting is looked for in this machine's consoles.
         running.result.machine = session.machines.next_number
@@ -79,8 +78,7 @@ def start_guest(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Ca
     after the test, the last one first.
     """
     session = session_of(request)
-    running = session.running
-    assert running is not None
+    running = running_of(request)
     started: list[Guest] = []
     with ExitStack() as guests:
 
@@ -129,8 +127,7 @@ def bare(request: pytest.FixtureRequest) -> Callable[..., BareRun]:
     The keywords are the fields of ``bare.BareSpec``. Equal specs are booted once per run.
     """
     session = session_of(request)
-    running = session.running
-    assert running is not None
+    running = running_of(request)
 
     def note(case: Case) -> None:
         skip_if_skipped(case)
@@ -153,8 +150,7 @@ def xtf(request: pytest.FixtureRequest) -> Callable[[str], None]:
     from harness.machine.xtf import XtfFailed
 
     session = session_of(request)
-    running = session.running
-    assert running is not None
+    running = running_of(request)
 
     def run(test: str) -> None:
         assert session.bare is not None and session.xtf is not None
@@ -176,8 +172,7 @@ def row(request: pytest.FixtureRequest) -> Callable[..., Row]:
     A row with lost or duplicated events makes the test fail.
     """
     session = session_of(request)
-    running = session.running
-    assert running is not None
+    running = running_of(request)
 
     def add(**words: Any) -> Row:
         if "doubled" in words:

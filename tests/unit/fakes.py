@@ -113,3 +113,18 @@ def fake_backends(
         guest=lambda machine, spec: machine.start_guest(spec),
         hold=lambda machine, folder: log.append("hold"),
     )
+
+
+def make_host(
+    root: Path, *, kvm: bool = True, flags: str = "fpu svm npt", module: str = "kvm_amd", nested: str = "1"
+) -> Path:
+    """A root folder with the files that tell whether this host's KVM can nest."""
+    (root / "proc").mkdir()
+    (root / "proc/cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t:\n")
+    (root / "dev").mkdir()
+    if kvm:
+        (root / "dev/kvm").touch()
+    if module:
+        (root / f"sys/module/{module}/parameters").mkdir(parents=True)
+        (root / f"sys/module/{module}/parameters/nested").write_text(f"{nested}\n")
+    return root

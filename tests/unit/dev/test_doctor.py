@@ -4,21 +4,9 @@
 import dataclasses
 from pathlib import Path
 
+from fakes import make_host
+
 from harness.dev.doctor import doctor
-
-
-def make_host(
-    root: Path, *, kvm: bool = True, flags: str = "fpu svm npt", module: str = "kvm_amd", nested: str = "1"
-) -> Path:
-    (root / "proc").mkdir()
-    (root / "proc/cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t:\n")
-    (root / "dev").mkdir()
-    if kvm:
-        (root / "dev/kvm").touch()
-    if module:
-        (root / f"sys/module/{module}/parameters").mkdir(parents=True)
-        (root / f"sys/module/{module}/parameters/nested").write_text(f"{nested}\n")
-    return root
 
 
 def test_doctor_gives_a_next_step_for_each_problem(tmp_path: Path) -> None:

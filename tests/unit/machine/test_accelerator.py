@@ -4,23 +4,10 @@
 from pathlib import Path
 
 import pytest
+from fakes import make_host
 
 from harness.core.errors import UserError
 from harness.machine.accelerator import choose_accelerator
-
-
-def make_host(
-    root: Path, *, kvm: bool = True, flags: str = "fpu svm npt", module: str = "kvm_amd", nested: str = "1"
-) -> Path:
-    (root / "proc").mkdir()
-    (root / "proc/cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t:\n")
-    (root / "dev").mkdir()
-    if kvm:
-        (root / "dev/kvm").touch()
-    if module:
-        (root / f"sys/module/{module}/parameters").mkdir(parents=True)
-        (root / f"sys/module/{module}/parameters/nested").write_text(f"{nested}\n")
-    return root
 
 
 @pytest.mark.parametrize(
