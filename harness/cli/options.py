@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 import typer
 
 from harness.core.errors import EvhError, UserError
+from harness.monitor.knownissues import FILE, KnownIssue, load
 from harness.plan.flavours import FLAVOURS
 
 if TYPE_CHECKING:
@@ -70,6 +71,15 @@ JobsOption = Annotated[
         "--jobs", "-j", min=1, metavar="N", help="Parallel compiler processes (default: one per core)."
     ),
 ]
+KnownIssuesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--known-issues",
+        metavar="FILE",
+        help="Crash lines to pass over and count (default: known-issues.toml here, if there is one; "
+        "docs/verdicts.md).",
+    ),
+]
 RunDirOption = Annotated[
     Path | None,
     typer.Option(
@@ -84,6 +94,16 @@ def make_progress() -> Progress:
     from harness.core.progress import Progress
 
     return Progress()
+
+
+def known_issues(given: Path | None) -> tuple[KnownIssue, ...]:
+    """The entries of the file that was given, or of the one in the current folder.
+
+    Raises:
+        UserError: the file cannot be read, or an entry is not valid.
+    """
+    path = given or Path(FILE)
+    return load(path) if given or path.exists() else ()
 
 
 class Trees(TypedDict):

@@ -16,10 +16,12 @@ from harness.cli.options import (
     ConnectOption,
     FlavourOption,
     JobsOption,
+    KnownIssuesOption,
     LinuxTreeOption,
     RunDirOption,
     XenTreeOption,
     checked_trees,
+    known_issues,
     make_progress,
     tell,
 )
@@ -94,6 +96,7 @@ def run(
     linux_tree: LinuxTreeOption = None,
     jobs: JobsOption = None,
     run_dir: RunDirOption = None,
+    known: KnownIssuesOption = None,
     keep: Annotated[
         bool,
         typer.Option(
@@ -131,6 +134,7 @@ def run(
         uri=connect,
         jobs=jobs,
         run_dir=run_dir,
+        known=known_issues(known),
         keep=keep,
         command=("evh", *sys.argv[1:]),
         **checked_trees(xen_tree, linux_tree),

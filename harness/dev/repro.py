@@ -21,6 +21,7 @@ from harness.build.graph import build
 from harness.core.errors import UserError
 from harness.core.records import Built, Source, Verdict
 from harness.dev import gdb
+from harness.monitor.knownissues import KnownIssue
 from harness.plan.flavours import RELEASE
 from harness.plan.selection import select
 from harness.plan.suites import XTF
@@ -100,7 +101,18 @@ def request_of(cell: str, earlier: Earlier | None) -> RunRequest:
         uri=options.get("connect"),
         xen_tree=Path(options["xen_tree"]) if "xen_tree" in options else None,
         linux_tree=Path(options["linux_tree"]) if "linux_tree" in options else None,
+        known=known_of(record) if record else (),
         command=("evh", "repro", cell),
+    )
+
+
+def known_of(record: RunRecord) -> tuple[KnownIssue, ...]:
+    """The known issues that a run passed over."""
+    return tuple(
+        KnownIssue(
+            layer=issue.layer, pattern=issue.pattern, why=issue.why, until=issue.until, link=issue.link
+        )
+        for issue in record.known_issues
     )
 
 

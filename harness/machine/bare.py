@@ -19,7 +19,10 @@ from harness.core.records import Accelerator, Verdict
 from harness.machine import direct
 from harness.machine.bundle import write_bundle
 from harness.machine.rescue import Rescue
-from harness.monitor import crashlines, ktap
+from harness.monitor import ktap
+from harness.monitor.crashlines import printer_of
+from harness.monitor.crashreports import first_crash
+from harness.monitor.knownissues import KnownIssues
 from harness.monitor.waits import MachineLost
 
 # Seconds. Xen boots in one and a half seconds, and the tests take as long again.
@@ -214,6 +217,7 @@ def boot(
     deadline: float | None = None,
     seed: int | None = None,
     coverage: Rescue | None = None,
+    known: KnownIssues | None = None,
 ) -> BareRun:
     """Boot ``kernel`` as dom0 of ``xen``, until the guest ends the machine.
 
@@ -230,6 +234,7 @@ def boot(
         deadline: seconds until it counts as a hang; None: ``DEADLINE`` or ``COUNTED_DEADLINE``.
         seed: the seed that the guest must report, if it reports one.
         coverage: saves Xen's memory, with its coverage counters, when the machine ends.
+        known: crashes to pass over.
 
     Raises:
         InfraError: QEMU could not be started, or the disk is full.
@@ -251,7 +256,9 @@ def boot(
     )
     results = ktap.parse(done.lines)
     late = f"{deadline:.0f} s" if done.late else ""
-    verdict, layer, reason = _judge(done.lines, results, problem=done.problem, late=late, seed=seed)
+    verdict, layer, reason = _judge(
+        done.lines, results, problem=done.problem, late=late, seed=seed, known=known
+    )
     return BareRun(
         verdict=verdict,
         reason=reason,
@@ -271,13 +278,14 @@ def boot_spec(
     run_dir: Path,
     name: str = "",
     coverage: Rescue | None = None,
+    known: KnownIssues | None = None,
 ) -> BareRun:
     """Boot a bare guest as ``spec`` describes.
 
     Args:
         guests: folder of the built bare guests.
         name: of the console's file; ``spec.name`` if empty.
-        xen, accelerator, run_dir, coverage: as in ``boot``.
+        xen, accelerator, run_dir, coverage, known: as in ``boot``.
 
     Raises:
         UserError: there is no such bare guest.
@@ -286,8 +294,8 @@ def boot_spec(
     dom0 = dom0_of(spec.kind)
     for kind in {spec.kind, dom0}:
         if not (guests / kind).is_file():
-            known = ", ".join(sorted(path.name for path in guests.glob("bare-*")))
-            raise UserError(f"there is no bare guest {kind}", hint=f"images/bare builds: {known}.")
+            there = ", ".join(sorted(path.name for path in guests.glob("bare-*")))
+            raise UserError(f"there is no bare guest {kind}", hint=f"images/bare builds: {there}.")
     with tempfile.TemporaryDirectory(prefix="evh-") as folder:
         bundle = write_bundle(Path(folder) / "bundle", guests)
         return boot(
@@ -305,17 +313,28 @@ def boot_spec(
             deadline=spec.deadline,
             seed=spec.seed,
             coverage=coverage,
+            known=known,
         )
 
 
+def _printer(line: str) -> str:
+    # A bare domU prints through Xen ("(d1) ..."); it belongs to the guest under test.
+    return "xen" if printer_of(line, otherwise="bare") == "xen" else "bare"
+
+
 def _judge(
-    lines: list[str], results: ktap.Results, *, problem: str, late: str, seed: int | None = None
+    lines: list[str],
+    results: ktap.Results,
+    *,
+    problem: str,
+    late: str,
+    seed: int | None = None,
+    known: KnownIssues | None = None,
 ) -> tuple[Verdict, str, str]:
     """Verdict, layer at fault and reason. The worst is checked first: a crash explains a missing result."""
-    for line in lines:
-        layer = "xen" if crashlines.is_xen(line) else "bare"
-        if (crashed := crashlines.blame(layer, line.strip())) is not None:
-            return Verdict.CRASH, crashed, line.strip()
+    passes = (known or KnownIssues()).passes
+    if crash := first_crash(lines, printer=_printer, passes=passes):
+        return Verdict.CRASH, crash.layer, crash.line
     if problem:
         return Verdict.ERROR, "qemu", problem
     if late:

@@ -16,7 +16,9 @@ from pathlib import Path
 from harness.core.records import Accelerator, Verdict
 from harness.machine import direct
 from harness.machine.bare import BareRun
-from harness.monitor import crashlines, ktap
+from harness.monitor import ktap
+from harness.monitor.crashreports import first_crash
+from harness.monitor.knownissues import KnownIssues
 
 SUITE = "xen-events-3l"
 LAYER = "linux"
@@ -39,12 +41,15 @@ def qemu_words(accelerator: str) -> list[str]:
     ]  # fmt: skip
 
 
-def boot(kernel: Path, *, kind: str, accelerator: Accelerator, run_dir: Path) -> BareRun:
+def boot(
+    kernel: Path, *, kind: str, accelerator: Accelerator, run_dir: Path, known: KnownIssues | None = None
+) -> BareRun:
     """Boot a KUnit kernel, until it has run its tests.
 
     Args:
         kind: ``kunit64`` or ``kunit32``; names the console's file.
         run_dir: gets ``console-<kind>.log``.
+        known: crashes to pass over.
 
     Raises:
         InfraError: QEMU could not be started, or the disk is full.
@@ -58,7 +63,9 @@ def boot(kernel: Path, *, kind: str, accelerator: Accelerator, run_dir: Path) ->
         deadline=DEADLINE,
     )
     results, whole = read(done.lines)
-    verdict, layer, reason = judge(done.lines, results, whole=whole, problem=done.problem, late=done.late)
+    verdict, layer, reason = judge(
+        done.lines, results, whole=whole, problem=done.problem, late=done.late, known=known
+    )
     return BareRun(
         verdict=verdict,
         reason=reason,
@@ -86,12 +93,18 @@ def read(lines: Sequence[str]) -> tuple[ktap.Results, bool]:
 
 
 def judge(
-    lines: Sequence[str], results: ktap.Results, *, whole: bool, problem: str, late: bool
+    lines: Sequence[str],
+    results: ktap.Results,
+    *,
+    whole: bool,
+    problem: str,
+    late: bool,
+    known: KnownIssues | None = None,
 ) -> tuple[Verdict, str, str]:
     """Verdict, layer at fault and reason. The worst is checked first: a crash explains a missing result."""
-    for line in lines:
-        if crashlines.blame(LAYER, line) is not None:
-            return Verdict.CRASH, LAYER, line.strip()
+    passes = (known or KnownIssues()).passes
+    if crash := first_crash(lines, printer=lambda line: LAYER, passes=passes):
+        return Verdict.CRASH, LAYER, crash.line
     if problem:
         return Verdict.ERROR, "qemu", problem
     got = results.problem or ("" if whole else f"there is no result of {SUITE}")

@@ -26,6 +26,7 @@ from harness.machine.hypervisor import Hypervisor, libvirt, libvirt_qemu, open_h
 from harness.machine.serial_port import SerialPort
 from harness.machine.ssh import SSH, Keys
 from harness.monitor.consoles import Consoles
+from harness.monitor.knownissues import KnownIssues
 from harness.monitor.waits import (
     Crash,
     MachineCrashed,
@@ -64,6 +65,7 @@ class Machine:
         uri: libvirt URI of this host; None for the embedded driver.
 
     Attributes:
+        known: crashes that the consoles pass over; set before boot().
         accelerator: after boot(), the one in use.
         boot_seconds: from QEMU's start to dom0's first SSH answer.
         timings: seconds from QEMU's start to each stage of the boot, by name.
@@ -93,6 +95,7 @@ class Machine:
         self.run_dir = run_dir.absolute()
         self.accelerator = accelerator
         self.progress = progress
+        self.known = KnownIssues()
         self.boot_seconds = 0.0
         self.timings: dict[str, float] = {}
         self.watchdog = Watchdog()
@@ -207,7 +210,7 @@ class Machine:
             kernel = self._link("dom0-kernel", image.kernel)
             initrd = self._link("initrd", image.initrd or Path())
         disk = self._overlay(hypervisor.links)
-        self._consoles = Consoles(self.run_dir, on_crash=self._crashed)
+        self._consoles = Consoles(self.run_dir, on_crash=self._crashed, known=self.known)
         self._stack.callback(self._consoles.close)
         self._stack.callback(self._keep_qemu_log, hypervisor)
         serial = self._links / "serial"

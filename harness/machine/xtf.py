@@ -15,7 +15,9 @@ from pathlib import Path
 from harness.core.errors import EvhError
 from harness.core.records import Accelerator, Verdict
 from harness.machine import bare, direct
-from harness.monitor import crashlines
+from harness.monitor.crashlines import is_xen
+from harness.monitor.crashreports import first_crash
+from harness.monitor.knownissues import KnownIssues
 
 DEADLINE = 60.0
 RESULT = "Test result: "
@@ -42,7 +44,15 @@ class XtfRun:
     seconds: float
 
 
-def boot(test: str, *, kernels: Path, xen: Path, accelerator: Accelerator, run_dir: Path) -> XtfRun:
+def boot(
+    test: str,
+    *,
+    kernels: Path,
+    xen: Path,
+    accelerator: Accelerator,
+    run_dir: Path,
+    known: KnownIssues | None = None,
+) -> XtfRun:
     """Boot one test as dom0 and wait for its result line.
 
     Args:
@@ -50,6 +60,7 @@ def boot(test: str, *, kernels: Path, xen: Path, accelerator: Accelerator, run_d
         kernels: folder of XTF's built kernels.
         xen: 32-bit multiboot ELF.
         run_dir: gets ``console-xtf-<test>.log``.
+        known: crashes to pass over.
 
     Raises:
         InfraError: QEMU could not be started.
@@ -63,20 +74,21 @@ def boot(test: str, *, kernels: Path, xen: Path, accelerator: Accelerator, run_d
         deadline=DEADLINE,
         until=RESULT,
     )
-    verdict, layer, reason = judge(done.lines, problem=done.problem, late=done.late)
+    verdict, layer, reason = judge(done.lines, problem=done.problem, late=done.late, known=known)
     return XtfRun(verdict=verdict, layer=layer, reason=reason, console=console, seconds=done.seconds)
 
 
-def judge(lines: list[str], *, problem: str = "", late: bool = False) -> tuple[Verdict, str, str]:
+def judge(
+    lines: list[str], *, problem: str = "", late: bool = False, known: KnownIssues | None = None
+) -> tuple[Verdict, str, str]:
     """Verdict, layer at fault and reason.
 
     XTF's ERROR means that the test itself could not do its work; it says nothing about Xen.
     """
-    for line in lines:
-        layer = "xen" if crashlines.is_xen(line) else "xtf"
-        if (crashed := crashlines.blame(layer, line.strip())) is not None:
-            return Verdict.CRASH, crashed, line.strip()
-    own = [line.strip() for line in lines if line.strip() and not crashlines.is_xen(line)]
+    passes = (known or KnownIssues()).passes
+    if crash := first_crash(lines, printer=lambda line: "xen" if is_xen(line) else "xtf", passes=passes):
+        return Verdict.CRASH, crash.layer, crash.line
+    own = [line.strip() for line in lines if line.strip() and not is_xen(line)]
     last = own[-1] if own else ""
     result = next((found[1] for line in lines if (found := _RESULT.match(line))), None)
     if result is None:

@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from harness.core.deprecated import warn_renamed
-from harness.monitor.crashlines import blame
+from harness.monitor.crashreports import CrashReports, Report
+from harness.monitor.crashtable import Severity
+from harness.monitor.knownissues import KnownIssues
 from harness.monitor.serial import SerialSplitter
 from harness.monitor.waits import Crash, Watchdog, wait
 
@@ -33,7 +35,8 @@ class Line:
     Attributes:
         number: position among the lines of all layers, from 0.
         seconds: when its first byte arrived, counted from the machine's start.
-        layer: ``xen``, ``dom0``, ``guest:<name>`` or ``qemu``.
+        layer: ``xen``, ``dom0``, ``guest:<name>``, ``dom<number>`` for what Xen prints for a domain
+            other than dom0, or ``qemu``.
         text: the line without its line end and without carriage returns.
     """
 
@@ -48,7 +51,8 @@ class Consoles:
 
     Args:
         run_dir: existing folder for the logs.
-        on_crash: called for each crash line, on the thread that calls `feed`.
+        on_crash: called for each crash, on the thread that calls `feed`, when its first line arrives.
+        known: crashes to pass over.
         clock: returns monotonic seconds; the logs count from when this object is created.
     """
 
@@ -59,6 +63,7 @@ class Consoles:
         run_dir: Path,
         *,
         on_crash: Callable[[Crash], object] = lambda crash: None,
+        known: KnownIssues | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.run_dir = run_dir
@@ -75,8 +80,9 @@ class Consoles:
         self._partial: dict[str, tuple[float, bytes]] = {}
         self._lines: deque[Line] = deque(maxlen=_KEEP_LINES)
         self._count = 0
-        self._crashes: list[tuple[int, Crash]] = []
-        self._names: dict[str, str] = {"dom0": "dom0"}
+        self._known = known or KnownIssues()
+        # A Linux dom0 that powers off or reboots takes the machine with it, which nobody asks for.
+        self._reports = CrashReports(passes=self._passes, dom0_must_stay=True)
         self._expected: list[tuple[str, str]] = []
         self._closed = False
 
@@ -122,6 +128,8 @@ class Consoles:
                 if layer in self._partial:
                     since, text = self._partial.pop(layer)
                     crashes += self._line(layer, text, since)
+                # What comes later on a console with this name is another guest's.
+                self._reports.end(layer)
             self._news.notify_all()
         for crash in crashes:
             self._on_crash(crash)
@@ -144,17 +152,19 @@ class Consoles:
         self._count += 1
         self._lines.append(line)
         self._merged.write(f"[{line.seconds:9.3f}] {layer}: {text}\n".encode())
-        guilty = blame(layer, text)
-        if guilty is None:
-            return []
-        guilty = self._names.get(guilty, guilty)
-        for meant in self._expected:
-            if meant[0] == guilty and meant[1] in text:
-                self._expected.remove(meant)
-                return []
-        crash = Crash(layer=guilty, line=text, seconds=line.seconds)
-        self._crashes.append((line.number, crash))
-        return [crash]
+        report = self._reports.take(line.number, layer, text)
+        return [self._crash(report, line.seconds)] if report else []
+
+    def _passes(self, layer: str, line: str, severity: Severity) -> bool:
+        """Whether a crash report that begins with this line is expected, or known."""
+        for expected in self._expected:
+            if expected[0] == layer and expected[1] in line:
+                self._expected.remove(expected)
+                return True
+        return self._known.passes(layer, line, severity)
+
+    def _crash(self, report: Report, seconds: float) -> Crash:
+        return Crash(layer=report.layer, line=report.line, seconds=seconds)
 
     def _write_raw(self, layer: str, data: bytes) -> None:
         if layer not in self._raw:
@@ -162,17 +172,13 @@ class Consoles:
         self._raw[layer].write(data)
 
     def name_domain(self, domid: int, layer: str) -> None:
-        """Attribute Xen's crash lines about domain `domid`, past and future, to `layer`."""
+        """Attribute crashes that Xen reports of domain `domid`, past and future, to `layer`."""
         with self._news:
-            self._names[f"dom{domid}"] = layer
-            self._crashes = [
-                (number, replace(crash, layer=layer) if crash.layer == f"dom{domid}" else crash)
-                for number, crash in self._crashes
-            ]
+            self._reports.name(f"dom{domid}", layer)
 
     @contextmanager
     def expect_crash(self, layer: str, words: str) -> Iterator[None]:
-        """Within the block, ignore the first crash line of `layer` that contains `words`."""
+        """Within the block, pass over the first crash of `layer` whose first line contains `words`."""
         with self._news:
             self._expected.append((layer, words))
         try:
@@ -213,7 +219,7 @@ class Consoles:
             return self._count
 
     def find_crash(self, layer: str | None = None, *, since: int = 0) -> Crash | None:
-        """The first crash line, with the lines around it.
+        """The first crash, with all lines of its report and some before it.
 
         Args:
             layer: only crashes of this layer; None for any.
@@ -221,25 +227,17 @@ class Consoles:
         """
         with self._news:
             found = [
-                (number, crash)
-                for number, crash in self._crashes
-                if number >= since and layer in (None, crash.layer)
+                report
+                for report in self._reports.reports
+                if not report.passed and report.first >= since and layer in (None, report.layer)
             ]
         if not found:
             return None
-        number, crash = found[0]
-        return replace(crash, excerpt=self._excerpt(number) or crash.line)
-
-    def _excerpt(self, number: int, *, before: int = 15, after: int = 60) -> str:
-        lines = self.lines(since=number - 2000)
-        printer = next((one.layer for one in lines if one.number == number), None)
-        same = [one for one in lines if one.layer == printer]
-        # Xen prints registers and stack before "Panic on CPU", Linux after
-        # "BUG:"; both belong to the crash.
-        head = [one.text for one in same if one.number < number]
-        head = head[-(3 * before if printer == "xen" else before) :]
-        tail = [one.text for one in same if one.number >= number][:after]
-        return "\n".join(head + tail)
+        report = found[0]
+        lines = [one for one in self.lines(since=report.first - 2000) if one.layer == report.printer]
+        seconds = next((one.seconds for one in lines if one.number == report.first), 0.0)
+        excerpt = _excerpt([one for one in lines if one.number <= report.last], report)
+        return replace(self._crash(report, seconds), excerpt=excerpt or report.line)
 
     def tail(self, layer: str, count: int = 20) -> str:
         """The last lines of a layer, including an incomplete one."""
@@ -322,3 +320,11 @@ class Consoles:
             fresh.append(line)
         return fresh[::-1]
 
+
+
+def _excerpt(lines: list[Line], report: Report, *, before: int = 15, after: int = 80) -> str:
+    """The report's lines and those before it: Xen prints registers and stack before "Panic on CPU"."""
+    head = [one.text for one in lines if one.number < report.first]
+    head = head[-(3 * before if report.printer == "xen" else before) :]
+    body = [one.text for one in lines if one.number >= report.first][:after]
+    return "\n".join(head + body)

@@ -1,108 +1,79 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Recognize the console lines that report a crash, and attribute each to a layer.
 
-The strings are those of Xen 4.20 (common/bug.c, common/shutdown.c,
-common/spinlock.c, drivers/char/console.c, arch/x86/{traps,nmi}.c) and of Linux
-6.12 (kernel/panic.c, kernel/locking/lockdep.c, kernel/watchdog.c, kernel/rcu,
-mm/oom_kill.c, mm/kmemleak.c, mm/slub.c, lib/ubsan.c, arch/x86/kernel/dumpstack.c),
-and of later versions where a comment says so.
+``crashtable.py`` lists the lines. Layers are ``xen``, ``dom0``, ``guest:<name>``,
+``dom<number>`` (a domain whose guest is not known), ``qemu``, and ``bare``,
+``xtf`` and ``linux`` for machines without a Linux dom0.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
-# Matched anywhere in the line: a crash message often begins in the middle of a
-# line that another CPU was printing.
-_XEN = re.compile(
-    r"""
-      \bPanic\ on\ CPU\ \d+:
-    | \bAssertion\ '.*'\ failed\ at\b
-    | \bXen\ (?:BUG|WARN)\ at\b
-    | \bFATAL\ (?:TRAP|PAGE\ FAULT)\b
-    | \bGENERAL\ PROTECTION\ FAULT\b
-    | \bDOUBLE\ FAULT\b
-    | \bEarly\ fatal\ page\ fault\ at\b
-    | \bCHECKLOCK\ (?:FAILURE:|max\ lock\ depth|released\ lock)
-    | \bUBSAN:\ Undefined\ behaviour\ in\b
-    | \bWatchdog\ timer\ detects\ that\ CPU\d+\ is\ stuck!
-    """,
-    re.VERBOSE,
-)
+from harness.monitor.crashtable import DOM0_ENDED, LINUX, XEN, CrashLine
 
-# Xen's messages about a domain; the group is the domain's number.
-_XEN_ABOUT_DOMAIN = re.compile(
-    r"""
-      \bDomain\ (\d+)\ \(vcpu\#\d+\)\ crashed\ on\b
-    | \bDomain\ (\d+)\ reported\ crashed\ by\b
-    | \bHardware\ Dom(\d+)\ crashed:
-    | \bHardware\ Dom(\d+)\ shutdown:\ watchdog\ rebooting\b
-    | \bWatchdog\ timer\ fired\ for\ domain\ (\d+)              # until Xen 4.20
-    | \bWatchdog\ timer\ \d+\ fired\ for\ d(\d+)\b            # since 4.21
-    | \bd(\d+)v\d+\ Triple\ fault\b
-    """,
-    re.VERBOSE,
-)
-
-_LINUX = re.compile(
-    r"""
-      \bKernel\ panic\ -\ not\ syncing\b
-    | \bkernel\ BUG\ at\b
-    | \bBUG:\ \S
-    | \bBUG\ \S+\ \(.*\):\                       # SLUB's own checks
-    | \bOops:\ \S
-    | :\ [0-9a-f]{4}\ \[\#\d+\]                 # "invalid opcode: 0000 [#1] SMP"
-    | \bWARNING:\ CPU:\ \d+\ PID:\ \d+\ at\b                   # WARN() until Linux 6.18
-    | \bWARNING:\ (?:\S+:\d+\ )?at\ .+,\ CPU\#\d+:              # since 6.19
-    | \bWARNING:\ (?:
-          possible\ (?:circular|recursive|irq\ lock)
-        | \S+-safe\ ->\ \S+-unsafe\ lock\ order
-        | inconsistent\ lock\ state
-        | chain_key\ collision
-        | Nested\ lock\ was\ not\ taken
-        | bad\ (?:unlock\ balance|contention)
-        | held\ lock\ freed
-        | lock\ held\ when\ returning
-        | .*\ still\ has\ locks\ held!
-        | suspicious\ RCU\ usage )
-    | \bINFO:\ (?:
-          trying\ to\ register\ non-static\ key
-        | task\ .+\ blocked\ (?:in\ I/O\ wait\ )?for\ more\ than\ \d+\ seconds
-        | rcu_\w+\ (?:self-)?detected\ (?:expedited\ )?stall )
-    | \bWatchdog\ detected\ hard\ LOCKUP\ on\ cpu\b
-    | \bUBSAN:\ [a-z-]+\ in\b
-    | \bUnable\ to\ handle\ kernel\b
-    | \bOut\ of\ memory:\ Killed\ process\b
-    | \bunreferenced\ object\ 0x
-    | \bkmemleak:\ \d+\ new\ suspected\ memory\ leaks\b
-    """,
-    re.VERBOSE,
-)
-
-_XEN_PREFIX = "(XEN) "
+# Xen prints "(d3) " before a line that domain 3 writes to its emulated or early console
+# (guest_printk() in drivers/char/console.c).
+_PREFIX = re.compile(r"\((?:XEN|d(?P<domain>\d+))\) ")
 
 
-def blame(layer: str, line: str) -> str | None:
-    """Attribute a crash line to the layer that crashed.
+@dataclass(frozen=True, kw_only=True)
+class Recognized:
+    """A crash line.
+
+    Attributes:
+        row: the kind of crash line.
+        layer: the layer that crashed.
+    """
+
+    row: CrashLine
+    layer: str
+
+
+def recognize(layer: str, line: str, *, dom0_must_stay: bool = False) -> Recognized | None:
+    """Find out whether a line reports a crash, and of which layer.
 
     Args:
-        layer: the console that the line is from: ``xen``, ``dom0``, ``guest:<name>``.
+        layer: the layer that printed the line.
         line: one line, without its line end.
-    Returns: None for an ordinary line; ``dom<number>`` if Xen reports a crash
-        of that domain; otherwise `layer`.
+        dom0_must_stay: whether it is a crash that dom0 shuts the machine down.
+    Returns: None for an ordinary line.
     """
     if layer == "qemu":
         return None  # QEMU's exit is detected otherwise, and its log contains harmless warnings
+    rows: tuple[CrashLine, ...] = LINUX
     if layer == "xen":
-        about = _XEN_ABOUT_DOMAIN.search(line)
-        if about:
-            return f"dom{next(group for group in about.groups() if group)}"
-        return "xen" if _XEN.search(line) else None
-    if _LINUX.search(line):
-        return layer
+        rows = XEN + DOM0_ENDED if dom0_must_stay else XEN
+    for row in rows:
+        if found := row.pattern.search(line):
+            domain = found.groupdict().get("domain")
+            return Recognized(row=row, layer=f"dom{domain}" if domain else layer)
     return None
+
+
+def blame(layer: str, line: str) -> str | None:
+    """The layer that crashed according to a line; None for an ordinary line.
+
+    Args:
+        layer, line: as for ``recognize``.
+    """
+    found = recognize(layer, line)
+    return found.layer if found else None
+
+
+def printer_of(line: str, *, otherwise: str) -> str:
+    """The layer that printed a line of the serial port that Xen shares.
+
+    Args:
+        line: one whole line.
+        otherwise: the layer of lines without a prefix of Xen's.
+    """
+    if not (prefix := _PREFIX.match(line)):
+        return otherwise
+    return f"dom{prefix['domain']}" if prefix["domain"] else "xen"
 
 
 def is_xen(line: str) -> bool:
     """Whether a line of the shared serial console was printed by Xen."""
-    return line.startswith(_XEN_PREFIX)
+    return printer_of(line, otherwise="") == "xen"

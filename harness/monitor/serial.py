@@ -1,74 +1,75 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Split the serial port that Xen and dom0 share into Xen's output and dom0's.
+"""Split the serial port that Xen and dom0 share by who printed what.
 
-Xen writes its own messages and dom0's hvc0 to the same port, interleaved.
+Xen writes its own messages and dom0's hvc0 to the same port, interleaved, and
+what other domains print before their console is up.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-_MARK = b"(XEN) "
+# What Xen begins a line with: "(XEN) " for its own, "(d3) " for a line of domain 3.
+_MARK = re.compile(rb"\((?:XEN|d(?P<domain>\d{1,5}))\) ")
+_MAY_BE_MARK = re.compile(rb"\((?:X(?:E(?:N\)?)?)?|d(?:\d{1,5}\)?)?)?$")
 
 
 class SerialSplitter:
-    """Splits the shared serial stream into Xen's part and dom0's.
+    """Splits the shared serial stream into Xen's part, dom0's, and other domains'.
 
-    Xen starts each of its lines with "(XEN) ", possibly in the middle of a
-    line that dom0 has not ended yet: dom0's console driver passes on partial
-    lines, and Xen's drivers/char/console.c:guest_console_write() prints them
-    unchanged. From that mark to the end of the line the text is Xen's; then
-    dom0's line continues. Before dom0 runs, everything is Xen's.
+    Xen starts each line of its own with a mark, possibly in the middle of a line
+    that dom0 has not ended yet: dom0's console driver passes on partial lines,
+    and Xen's drivers/char/console.c:guest_console_write() prints them unchanged.
+    From that mark to the end of the line the text is Xen's, or that of the domain
+    in the mark; then dom0's line continues. Before the first mark everything is
+    counted as Xen's: it is the firmware's or the boot loader's, or Xen's banner.
+
+    Which messages Xen prints before dom0 runs depends on its command line
+    (``conswitch``, ``loglvl``), so that none of them is waited for.
     """
 
     def __init__(self) -> None:
-        self._dom0_runs = False
-        self._in_xen = True
-        self._xen_line = b""
+        self._begun = False
+        self._marked = ""  # the layer of the marked line that is being printed; empty: none
         self._held = b""
 
     def feed(self, data: bytes) -> Iterator[tuple[str, bytes]]:
-        """Yield (layer, piece) for newly arrived bytes, in order.
+        """Yield (layer, piece) for newly arrived bytes, in order; layers are ``xen`` and ``dom<number>``.
 
         The end of `data` is held back as long as it may be the beginning of a mark.
         """
         data = self._held + data
         self._held = b""
         while data:
-            if self._in_xen:
+            if self._marked:
                 line, end, data = data.partition(b"\n")
                 # Not whole lines: QEMU delivers a few bytes at a time.
-                yield "xen", line + end
-                self._xen_line += line
+                yield self._marked, line + end
                 if end:
-                    # Xen's last message before it hands the serial port to dom0.
-                    self._dom0_runs |= b"*** Serial input to DOM" in self._xen_line
-                    self._in_xen = not self._dom0_runs
-                    self._xen_line = b""
+                    self._marked = ""
                 continue
-            at = data.find(_MARK)
-            if at >= 0:
-                if at:
-                    yield "dom0", data[:at]
-                self._in_xen, data = True, data[at:]
+            if mark := _MARK.search(data):
+                if mark.start():
+                    yield self._unmarked, data[: mark.start()]
+                domain = mark["domain"]
+                self._marked = f"dom{int(domain)}" if domain else "xen"
+                self._begun = True
+                data = data[mark.start() :]
                 continue
-            keep = _tail_that_may_be(data, _MARK)
-            if len(data) > keep:
-                yield "dom0", data[: len(data) - keep]
-            self._held = data[len(data) - keep :]
+            may_be = _MAY_BE_MARK.search(data)
+            keep = may_be.start() if may_be else len(data)
+            if keep:
+                yield self._unmarked, data[:keep]
+            self._held = data[keep:]
             return
 
     def flush(self) -> Iterator[tuple[str, bytes]]:
         """Yield the bytes held back; call it at the end of the stream."""
         if self._held:
-            yield "dom0", self._held
+            yield self._unmarked, self._held
             self._held = b""
 
-
-def _tail_that_may_be(data: bytes, mark: bytes) -> int:
-    """Length of the longest suffix of `data` that is a proper prefix of `mark`."""
-    for length in range(min(len(mark) - 1, len(data)), 0, -1):
-        if data.endswith(mark[:length]):
-            return length
-    return 0
-
+    @property
+    def _unmarked(self) -> str:
+        return "dom0" if self._begun else "xen"

@@ -24,6 +24,7 @@ from harness.report.tables import (
     count,
     folded,
     headline,
+    known_lines,
     metric_cells,
     schedules_line,
     time_split,
@@ -84,6 +85,7 @@ def write_html(run_dir: Path, record: RunRecord) -> Path:
     page = environment.get_template("report.html.j2").render(
         run=record,
         headline=headline(record),
+        known=known_lines(record),
         meaning=MEANING,
         tests=folded(record.tests),
         schedules=schedules_line(record),

@@ -179,7 +179,19 @@ def headline(record: RunRecord) -> str:
     if not record.tests:
         return "no test matched the selection, so nothing was run"
     parts = ", ".join(f"{n} {v}" for v, n in counts.items() if n)
-    return f"{parts}: {MEANING[record.verdict or Verdict.ERROR]}"
+    passed_over = sum(issue.count for issue in record.known_issues)
+    known = f"; {passed_over} known crash reports passed over" if passed_over else ""
+    return f"{parts}: {MEANING[record.verdict or Verdict.ERROR]}{known}"
+
+
+def known_lines(record: RunRecord) -> list[str]:
+    """A line for each known issue that was seen: how often, and why it was passed over."""
+    return [
+        f"known issue, passed over {issue.count} times until {issue.until}: {issue.layer} {issue.pattern!r}: "
+        f"{issue.why}" + (f" ({issue.link})" if issue.link else "")
+        for issue in record.known_issues
+        if issue.count
+    ]
 
 
 def folded(tests: Sequence[TestResult]) -> list[tuple[TestResult, str, float]]:

@@ -25,6 +25,7 @@ from harness.report.tables import (
     Column,
     folded,
     headline,
+    known_lines,
     legend,
     metric_cells,
     schedules_line,
@@ -95,6 +96,8 @@ def print_report(run_dir: Path, record: RunRecord, *, file: TextIO) -> None:
     )
     if record.error and record.error.hint:
         console.print(f"hint: {record.error.hint}", markup=False, soft_wrap=True)
+    for line in known_lines(record):
+        console.print(line, markup=False, soft_wrap=True)
     for note in record.notes:
         console.print(note, markup=False, soft_wrap=True)
     console.print(last_line(run_dir, record), markup=False, soft_wrap=True)

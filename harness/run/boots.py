@@ -13,6 +13,7 @@ from harness.machine.bare import BareRun, BareSpec
 from harness.machine.rescue import Rescue
 from harness.machine.xtf import XtfRun, boot
 from harness.monitor.gcov import measure, write_listing
+from harness.monitor.knownissues import KnownIssues
 from harness.plan.flavours import FLAVOURS
 from harness.run.record import BootRecord, ConsoleRecord, CoverageRecord
 from harness.run.recorder import Recorder
@@ -29,6 +30,7 @@ class BareBoots:
     Args:
         flavour: Xen's flavour. With ``coverage``, each boot leaves Xen's counters in the run folder
             until ``close`` evaluates them.
+        known: crashes to pass over.
     """
 
     def __init__(
@@ -39,11 +41,13 @@ class BareBoots:
         recorder: Recorder,
         progress: Progress,
         flavour: str,
+        known: KnownIssues | None = None,
     ) -> None:
         self._built = built
         self._accelerator = accelerator
         self._recorder = recorder
         self._progress = progress
+        self._known = known
         self._covered = FLAVOURS[flavour].gcov
         self._runs: dict[BareSpec, tuple[BareRun, int]] = {}
         self._memories: list[Path] = []
@@ -82,6 +86,7 @@ class BareBoots:
             run_dir=run_dir,
             name=name,
             coverage=rescue,
+            known=self._known,
         )
         if rescue is not None and not rescue.problem:
             self._memories.append(memory)
@@ -120,7 +125,12 @@ class BareBoots:
         """
         run_dir = self._recorder.run_dir
         run = boot(
-            test, kernels=kernels, xen=self._built.xen, accelerator=self._accelerator, run_dir=run_dir
+            test,
+            kernels=kernels,
+            xen=self._built.xen,
+            accelerator=self._accelerator,
+            run_dir=run_dir,
+            known=self._known,
         )
         self._recorder.record.consoles.append(
             ConsoleRecord(layer=f"xtf-{test}", file=run.console.name, bytes=run.console.stat().st_size)

@@ -17,6 +17,7 @@ from harness.core.progress import Progress
 from harness.core.records import Accelerator
 from harness.machine.bare import BareRun
 from harness.machine.kunit import boot
+from harness.monitor.knownissues import KnownIssues
 from harness.monitor.ktap import Case
 from harness.run.record import ConsoleRecord
 from harness.run.recorder import Recorder
@@ -34,6 +35,7 @@ class KUnitCells:
 
     Args:
         build: builds the bzImage of a kind.
+        known: crashes to pass over.
     """
 
     def __init__(
@@ -43,11 +45,13 @@ class KUnitCells:
         progress: Progress,
         accelerator: Accelerator,
         build: Callable[[str], Path],
+        known: KnownIssues | None = None,
     ) -> None:
         self._recorder = recorder
         self._progress = progress
         self._accelerator = accelerator
         self._build = build
+        self._known = known
         self._kernels: dict[str, Path] = {}
         self._runs: dict[str, BareRun] = {}
         self.wanted: tuple[str, ...] = ()
@@ -90,7 +94,9 @@ class KUnitCells:
 
     def _boot(self, kind: str) -> BareRun:
         run_dir = self._recorder.run_dir
-        run = boot(self._kernels[kind], kind=kind, accelerator=self._accelerator, run_dir=run_dir)
+        run = boot(
+            self._kernels[kind], kind=kind, accelerator=self._accelerator, run_dir=run_dir, known=self._known
+        )
         self._recorder.record.consoles.append(
             ConsoleRecord(layer=kind, file=run.console.name, bytes=run.console.stat().st_size)
         )

@@ -114,6 +114,7 @@ def pytest_runtest_protocol(
     )
     item.user_properties.append(("cell", cell.id))
     running = session.running = Running(result)
+    running.known_before = session.known.total
     session.recorder.record.tests.append(result)
     title = f"{cell.suite}::{cell.test}"
     try:
@@ -144,6 +145,7 @@ def _conclude(session: Session, running: Running) -> None:
         judgement.reason,
     )
     result.seconds = round(time.monotonic() - running.started, 3)
+    result.known_issues = session.known.total - running.known_before
     if judgement.verdict in (Verdict.CRASH, Verdict.HANG):
         session.machines.lose(judgement.reason)
     session.recorder.save()

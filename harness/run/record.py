@@ -7,6 +7,7 @@ writes the file.
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ class TestResult(msgspec.Struct, kw_only=True):
     seconds: float = 0.0
     machine: int | None = None
     evidence: str = ""  # last console lines of the responsible layer
+    known_issues: int = 0  # crash reports that were passed over while it ran
     reproduce: str = ""
     seed: int = 1
     boot: int | None = None  # number of the bare guest's boot
@@ -161,6 +163,17 @@ class ErrorRecord(msgspec.Struct, frozen=True, kw_only=True):
     hint: str = ""
 
 
+class KnownIssueRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry of the file of known issues. ``count``: the crash reports that it passed over."""
+
+    layer: str
+    pattern: str
+    why: str
+    until: date
+    link: str = ""
+    count: int = 0
+
+
 class AcceleratorRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The accelerator, ``kvm`` or ``tcg``, and the reason for it."""
 
@@ -202,6 +215,7 @@ class RunRecord(msgspec.Struct, kw_only=True):
     timings: list[StepRecord] = msgspec.field(default_factory=list)  # add up to ``seconds``
     steps: list[StepRecord] = msgspec.field(default_factory=list)  # as progress shows them; may nest
     consoles: list[ConsoleRecord] = msgspec.field(default_factory=list)
+    known_issues: list[KnownIssueRecord] = msgspec.field(default_factory=list)
     notes: list[str] = msgspec.field(default_factory=list)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.text import show_seeds
+from harness.monitor.knownissues import KnownIssue
 from harness.plan.flavours import RELEASE
 from harness.plan.selection import Selection
 from harness.plan.suites import CORE
@@ -23,6 +24,7 @@ class RunRequest:
         xen_tree, linux_tree: source trees to build instead of the pristine ones with patches.
         jobs: parallel compiler jobs; None for all cores.
         run_dir: None makes a new folder under ``./runs``.
+        known: crashes to pass over.
         keep: stop at the first test that does not pass and keep its machine
             running until Ctrl-C.
         command: the command line, for run.json.
@@ -35,6 +37,7 @@ class RunRequest:
     linux_tree: Path | None = None
     jobs: int | None = None
     run_dir: Path | None = None
+    known: tuple[KnownIssue, ...] = ()
     keep: bool = False
     command: tuple[str, ...] = ()
 

@@ -22,13 +22,21 @@ from harness.core.errors import EvhError, InfraError, UserError
 from harness.core.paths import CHECKOUT
 from harness.core.records import Accelerator, Built, MachineSpec, Verdict
 from harness.core.signals import Interrupted, signals_end_cleanly
+from harness.monitor.knownissues import KnownIssues
 from harness.plan.selection import pytest_targets
 from harness.run import judge, plugin
 from harness.run.backends import Backends, real_backends
 from harness.run.boots import BareBoots
 from harness.run.kunit import KUnitCells
 from harness.run.pool import Machines
-from harness.run.record import AcceleratorRecord, ArtifactRecord, ErrorRecord, RunRecord, SourceRecord
+from harness.run.record import (
+    AcceleratorRecord,
+    ArtifactRecord,
+    ErrorRecord,
+    KnownIssueRecord,
+    RunRecord,
+    SourceRecord,
+)
 from harness.run.recorder import Recorder, now
 from harness.run.request import RunRequest, again, options, reproduce
 from harness.run.session import Session, SessionPlugin
@@ -168,10 +176,14 @@ def _steps(
     progress.say(f"accelerator: {accelerator.reason}")
     progress.say(f"run folder: {recorder.run_dir}")
     built: Built | None = None
+    known = KnownIssues(request.known)
+    note_known(record, known)
 
     def make(spec: MachineSpec, folder: Path, chosen: Accelerator) -> Machine:
         assert built is not None, "tests run after the build"
-        return backends.machine(request, built, spec, folder, chosen, progress)
+        machine = backends.machine(request, built, spec, folder, chosen, progress)
+        machine.known = known
+        return machine
 
     machines = Machines(make=make, accelerator=accelerator, recorder=recorder, progress=progress)
     session = Session(
@@ -183,6 +195,7 @@ def _steps(
         reproduce=again(recorder.run_dir),
         keep=request.keep,
         start_guest=backends.guest,
+        known=known,
     )
 
     session.signals = came
@@ -191,6 +204,7 @@ def _steps(
         progress=progress,
         accelerator=accelerator,
         build=lambda kind: backends.kunit(request, progress, kind),
+        known=known,
     )
 
     def pytest_pass(*, collect_only: bool) -> None:
@@ -220,6 +234,7 @@ def _steps(
         recorder=recorder,
         progress=progress,
         flavour=request.selection.flavour,
+        known=known,
     )
     try:
         with recorder.doing("tests"):
@@ -227,6 +242,8 @@ def _steps(
             if not request.keep and (problem := unjudged(session)):
                 raise problem
         session.bare.close()
+        note_known(record, known)
+        record.notes += known.complaints()
         bad = any(test.verdict not in (Verdict.PASS, Verdict.SKIP) for test in record.tests)
         if request.keep and bad and machines.current is not None:
             with recorder.doing("machine kept running until Ctrl-C"):
@@ -361,6 +378,17 @@ def note_build(record: RunRecord, built: Built) -> None:
     record.artifacts = [
         ArtifactRecord(name=name, key=key, hit=built.hits.get(name)) for name, key in built.keys.items()
     ]
+
+
+def note_known(record: RunRecord, known: KnownIssues) -> None:
+    """Record the known issues, and how often each was passed over so far."""
+    record.known_issues = [
+        KnownIssueRecord(
+            layer=issue.layer, pattern=issue.pattern, why=issue.why, until=issue.until, link=issue.link,
+            count=count,
+        )
+        for issue, count in known.counts()
+    ]  # fmt: skip
 
 
 def base_name() -> str:

@@ -14,6 +14,7 @@ import pytest
 from harness.core.deprecated import RenamedWarning
 from harness.core.errors import UserError
 from harness.core.records import GuestSpec, Verdict
+from harness.monitor.knownissues import KnownIssues
 from harness.plan.cells import Cell
 from harness.plan.flavours import FLAVOURS
 from harness.plan.selection import Selection
@@ -45,6 +46,7 @@ class Session:
         reproduce: command that replays a cell, up to the cell's id.
         start_guest: starts a guest on a machine and waits until it answers.
         keep: leave the guests of a failed test running.
+        known: crashes to pass over.
 
     Attributes:
         bare: boots bare guests; None until they are built.
@@ -61,6 +63,7 @@ class Session:
         start_guest: Callable[[Machine, GuestSpec], Guest],
         reproduce: str = "evh repro",
         keep: bool = False,
+        known: KnownIssues | None = None,
     ) -> None:
         self.machines = machines
         self.recorder = recorder
@@ -70,6 +73,7 @@ class Session:
         self.start_guest = start_guest
         self.reproduce = reproduce
         self.keep = keep
+        self.known = known or KnownIssues()
         self.bare: BareBoots | None = None
         self.components: frozenset[str] = frozenset()  # components that a selected test needs
         self.xtf: Path | None = None  # folder of XTF's kernels, with --xtf
@@ -108,6 +112,7 @@ class Running:
         self.guests: list[str] = []
         self.bare: BareRun | None = None
         self.started = time.monotonic()
+        self.known_before = 0  # crash reports that were passed over before this test
 
     @property
     def went_wrong(self) -> bool:

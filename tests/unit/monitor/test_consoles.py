@@ -20,16 +20,16 @@ def split(*pieces: bytes) -> dict[str, bytes]:
     out = {"xen": b"", "dom0": b""}
     for piece in pieces:
         for layer, part in splitter.feed(piece):
-            out[layer] += part
+            out[layer] = out.get(layer, b"") + part
     for layer, part in splitter.flush():
         out[layer] += part
     return out
 
 
 def test_everything_is_xens_until_dom0_runs() -> None:
-    got = split(b"\x1b[2J Xen 4.20\n(XEN) a\nno mark\n", HANDED_OVER, b"from dom0\n")
+    got = split(b"\x1b[2J Xen 4.20\n(XEN) a\n", HANDED_OVER, b"from dom0\n")
     assert got == {
-        "xen": b"\x1b[2J Xen 4.20\n(XEN) a\nno mark\n" + HANDED_OVER,
+        "xen": b"\x1b[2J Xen 4.20\n(XEN) a\n" + HANDED_OVER,
         "dom0": b"from dom0\n",
     }
 
@@ -37,6 +37,36 @@ def test_everything_is_xens_until_dom0_runs() -> None:
 def test_xen_in_the_middle_of_dom0s_line() -> None:
     got = split(HANDED_OVER, b"[  1.0] half a li(XEN) d0v0 says\nne\n")
     assert got == {"xen": HANDED_OVER + b"(XEN) d0v0 says\n", "dom0": b"[  1.0] half a line\n"}
+
+
+def test_lines_of_other_domains_are_theirs() -> None:
+    pieces = b"(XEN) a\n(d1) [  0.0] Linux vers", b"ion\nfrom dom0 (d", b"12) early\n(d0) port e9\n(d x\n"
+    got = split(*pieces)
+    assert got == {
+        "xen": b"(XEN) a\n",
+        "dom1": b"(d1) [  0.0] Linux version\n",
+        "dom12": b"(d12) early\n",
+        "dom0": b"from dom0 (d0) port e9\n(d x\n",
+    }
+
+
+@pytest.mark.parametrize("said", [b"(XEN) *** Serial input to Xen (type ...)\n", b""])
+def test_dom0_is_told_from_xen_without_the_message_that_hands_the_input_over(said: bytes) -> None:
+    """With conswitch=ax Xen keeps the input; with loglvl=error it does not print the message."""
+    got = split(b"Xen 4.20\n(XEN) Command line: conswitch=ax\n" + said + b"[ 0.0] Linux version 6\n")
+    assert got["dom0"] == b"[ 0.0] Linux version 6\n"
+
+
+def test_an_early_panic_of_a_guest_is_the_guests(tmp_path: Path) -> None:
+    consoles = Consoles(tmp_path)
+    consoles.feed(Consoles.SERIAL, HANDED_OVER + b"(d7) [ 0.1] Kernel panic - not syncing: early\n")
+    crash = consoles.find_crash()
+    assert crash is not None and crash.layer == "dom7"
+    consoles.name_domain(7, "guest:a")
+    crash = consoles.find_crash("guest:a")
+    assert crash is not None and "early" in crash.line
+    assert consoles.find_crash("dom0") is None
+    assert b"early" in (tmp_path / "console-dom7.log").read_bytes()
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 16])
@@ -123,8 +153,9 @@ def test_an_expected_crash_is_ignored_once(tmp_path: Path) -> None:
         consoles.feed("guest:a", panic)
         assert [crash.layer for crash in seen] == ["guest:b", "guest:a"], "a second crash is not expected"
     with consoles.expect_crash("guest:a", "sysrq triggered crash"):
-        consoles.feed("guest:a", b"BUG: something else\n")
+        consoles.feed("guest:c", panic)
         assert len(seen) == 3
+    consoles.end("guest:a")
     consoles.feed("guest:a", panic)
     assert len(seen) == 4, "a crash after the block is not expected"
     consoles.close()
