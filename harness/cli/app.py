@@ -15,7 +15,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from harness.cli import build, host, run
+from harness.cli import build, host, read, run
 from harness.cli.options import BUG, tell
 from harness.core.errors import EvhError
 from harness.core.records import Verdict
@@ -68,7 +68,7 @@ app = typer.Typer(
 
 # In the order of the help text.
 for command in (
-    run.run, run.repro, build.build, build.boot, build.shell, host.doctor, host.clean, run.report,
+    run.run, run.repro, build.build, build.boot, build.shell, host.doctor, host.clean, run.report, read.read,
 ):  # fmt: skip
     app.command()(command)
 

@@ -9,7 +9,6 @@ fragments in the base's ``config/kunit``.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -82,14 +81,13 @@ def read(lines: Sequence[str]) -> tuple[ktap.Results, bool]:
     KUnit nests KTAP: the suite's tests are indented below ``# Subtest: NAME``,
     and the suite's own result follows them.
     """
-    begin = next((i for i, line in enumerate(lines) if line.strip() == f"# Subtest: {SUITE}"), len(lines))
-    total = re.compile(rf"(not )?ok \d+ {re.escape(SUITE)}$")
-    end = next((i for i, line in enumerate(lines) if i > begin and total.match(line.rstrip())), None)
-    # Only indented lines: the suite's totals are not diagnostics of a test.
-    inner = [line[4:] for line in lines[begin + 1 : end] if line.startswith("    ")]
-    # What is indented further belongs to one test: its parameters' results say nothing that its own does not.
-    inner = [line for line in inner if not line.startswith(" ") or line.lstrip().startswith("#")]
-    return ktap.parse(inner), end is not None
+    for document in ktap.documents(lines):
+        for case in document.cases:
+            if case.name == SUITE:
+                return ktap.Results(planned=case.planned, cases=case.children), True
+        if document.unfinished is not None and document.unfinished.name == SUITE:
+            return document.unfinished, False
+    return ktap.Results(planned=None, cases=()), False
 
 
 def judge(

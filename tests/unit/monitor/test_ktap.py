@@ -105,3 +105,50 @@ def test_guests_of_older_stores_say_figure() -> None:
 
 def test_no_seed_reported() -> None:
     assert ktap.parse([line for line in LOG if "# seed" not in line]).seed is None
+
+
+NESTED = """
+[    1.0] KTAP version 1
+[    1.0] 1..2
+[    1.0][    T1]     KTAP version 1
+[    1.0]     # Subtest: first
+[    1.0]     1..2
+[    1.0]         KTAP version 1
+[    1.0]         # Subtest: widths
+[    1.0]         ok 1 32 bits
+[    1.0]         not ok 2 64 bits
+[    1.0]     not ok 1 widths
+[    1.0] a line of the kernel's
+[    1.0]     ok 2 plain # SKIP needs two CPUs
+[    1.0] not ok 1 first
+[    1.0] ok 2 second
+""".strip().splitlines()
+
+
+def test_nested_results_are_a_tree() -> None:
+    results = ktap.parse(NESTED)
+    first, second = results.cases
+    assert (first.name, first.ok, first.planned, second.children) == ("first", False, 2, ())
+    widths, plain = first.children
+    assert [(case.name, case.ok) for case in widths.children] == [("32 bits", True), ("64 bits", False)]
+    assert plain.skipped == "needs two CPUs"
+    assert results.problem == ""
+
+
+def test_a_subtest_without_a_result_is_incomplete() -> None:
+    results = ktap.parse(NESTED[:10])
+    assert results.problem.startswith("0 of 2")
+    assert results.unfinished is not None and results.unfinished.name == "first"
+    assert [case.name for case in results.unfinished.cases] == ["widths"]
+
+
+def test_a_lost_result_of_a_subtest_is_a_problem() -> None:
+    lost = [line for line in NESTED if "ok 2 plain" not in line]
+    assert ktap.parse(lost).problem == "first: 1 of 2 results; last result: widths"
+
+
+def test_each_document_on_a_console() -> None:
+    one, two = ktap.documents(["noise", *NESTED, "noise", "KTAP version 1", "1..1", "ok 1 a"])
+    assert [case.name for case in one.cases] == ["first", "second"]
+    assert [case.name for case in two.cases] == ["a"]
+    assert ktap.documents(["no KTAP"]) == []

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`evh read` on consoles recorded from real machines."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.cli.app import app
+from harness.core.errors import UserError
+from harness.core.records import Verdict
+from harness.dev.read import Reading, judge, read_files, text_of, worst
+from harness.monitor.knownissues import KnownIssue, KnownIssues
+
+LOGS = Path(__file__).parents[1] / "logs"
+
+
+def reading(name: str, layer: str = "") -> Reading:
+    (one,) = read_files([str(LOGS / name)], layer=layer)
+    return one
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict", "reason"),
+    [
+        ("serial-boot.raw", Verdict.PASS, ""),
+        ("serial-dom0-panic.raw", Verdict.CRASH, "dom0: "),
+        ("serial-xen-panic.raw", Verdict.CRASH, "xen: (XEN) "),
+        ("bare-pv64.log", Verdict.PASS, ""),
+        ("bare-ubsan.log", Verdict.CRASH, "xen: "),
+        ("kunit64.log", Verdict.PASS, ""),
+        ("kunit64-red.log", Verdict.FAIL, "failed: xen-events-3l"),
+    ],
+)
+def test_recorded_consoles(name: str, verdict: Verdict, reason: str) -> None:
+    one = reading(name)
+    assert (one.verdict, one.reason.startswith(reason)) == (verdict, True), one.reason
+
+
+def test_a_serial_line_is_split_by_layer_and_the_report_has_its_lines() -> None:
+    one = reading("serial-dom0-panic.raw")
+    assert set(one.layers) == {"xen", "dom0"} and min(one.layers.values()) > 50
+    crash = one.crashes[0]
+    assert crash.severity == "panic" and len(crash.lines) > 5
+    assert all(not line.startswith("(XEN)") for line in crash.lines)
+
+
+def test_the_same_text_by_a_guest_is_the_guests() -> None:
+    one = reading("serial-dom0-panic.raw", layer="guest")
+    assert one.crashes[0].layer == "guest"
+
+
+def test_results_are_a_tree() -> None:
+    shown = text_of([reading("kunit64-red.log")])
+    assert "\n    not ok xen-events-3l" in shown and "\n      not ok order" in shown
+    assert "ASSERTION FAILED" in shown
+
+
+def test_results_that_end_early_are_a_crash() -> None:
+    whole = (LOGS / "kunit64.log").read_bytes()
+    cut = whole[: whole.index(b"ok 3 order")]
+    one = judge("cut", cut, layer="", known=KnownIssues())
+    assert one.verdict is Verdict.CRASH and "ended early" in one.reason
+
+
+def test_the_harness_own_merged_log_keeps_its_layers() -> None:
+    text = b"[    1.500] xen: (XEN) a\n[    9.000] guest:a: [ 1.0] BUG: scheduling while atomic: x\n"
+    one = judge("consoles.log", text, layer="", known=KnownIssues())
+    assert one.layers == {"xen": 1, "guest:a": 1} and one.crashes[0].layer == "guest:a"
+
+
+def test_a_known_issue_does_not_count() -> None:
+    import datetime
+
+    known = KnownIssue(layer="guest", pattern="BUG: sched", why="x", until=datetime.date(2999, 1, 1))
+    text = b"[ 1.0] BUG: scheduling while atomic: x\n"
+    one = judge("a", text, layer="guest:a", known=KnownIssues([known]))
+    assert one.verdict is Verdict.PASS and one.crashes[0].known
+    assert "warning of guest:a, known" in text_of([one])
+
+
+def test_nothing_is_no_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    assert worst(read_files(["-"])) is Verdict.SKIP
+
+
+def test_escapes_do_not_reach_the_terminal() -> None:
+    one = judge("a", b"\x1b]0;title\x07BUG: \x1b[31mred\n", layer="guest", known=KnownIssues())
+    assert "\x1b" not in text_of([one]) and "\x07" not in text_of([one])
+
+
+def test_a_file_that_cannot_be_read() -> None:
+    with pytest.raises(UserError, match="Is a directory"):
+        read_files([str(LOGS)])
+
+
+def test_the_command() -> None:
+    done = CliRunner().invoke(app, ["read", "--json", str(LOGS / "serial-xen-panic.raw")])
+    assert done.exit_code == 3
+    document = json.loads(done.stdout)
+    assert document["verdict"] == "crash" and document["files"][0]["crashes"][0]["layer"] == "xen"
+    done = CliRunner().invoke(app, ["read", str(LOGS / "kunit64.log"), str(LOGS / "bare-pv64.log")])
+    assert done.exit_code == 0 and done.stdout.endswith("pass\n")
+    assert CliRunner().invoke(app, ["read", "--layer", "hypervisor", "-"]).exit_code == 2
