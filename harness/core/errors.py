@@ -23,6 +23,11 @@ class EvhError(Exception):
         self.hint = hint
 
 
+def reason_of(error: BaseException) -> str:
+    """Why something failed, in a few words: "No space left on device"."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
 class UserError(EvhError):
     """The request cannot be carried out: a bad option, path or patch."""
 

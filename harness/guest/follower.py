@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from harness.core.errors import EvhError
+from harness.core.errors import EvhError, reason_of
 from harness.machine.ssh import Stream
 
 if TYPE_CHECKING:
@@ -23,16 +23,23 @@ class Follower:
     """Passes everything written to a file in dom0 to `heard`, from the first byte.
 
     An existing file is removed first. stop() also fetches what was written
-    since the last read, and then calls `ended`.
+    since the last read, and then calls `ended`. If it cannot go on before that,
+    it calls `failed` with the reason, on its own thread.
     """
 
     def __init__(
-        self, machine: Machine, path: str, heard: Callable[[bytes], None], ended: Callable[[], None]
+        self,
+        machine: Machine,
+        path: str,
+        heard: Callable[[bytes], None],
+        ended: Callable[[], None],
+        failed: Callable[[str], None],
     ) -> None:
         self._machine = machine
         self._path = path
         self._heard = heard
         self._ended = ended
+        self._failed = failed
         quoted = shlex.quote(path)
         # `-F`: xenconsoled creates the file when the guest's console appears.
         # The shell prints its pid after the removal, so reading it also confirms that the old file is gone.
@@ -46,10 +53,15 @@ class Follower:
         self._thread.start()
 
     def _run(self) -> None:
-        with contextlib.suppress(EvhError, OSError):
+        why = "the command that reads it has ended"
+        try:
             while data := self._stream.read():
                 self._seen += len(data)
                 self._heard(data)
+        except Exception as error:
+            why = reason_of(error)
+        if not self._stopping.is_set() and not self._machine.watchdog.lost:
+            self._failed(why)
 
     def stop(self, *, drain: bool) -> None:
         """Stop following; with `drain`, pass on everything the file holds first."""

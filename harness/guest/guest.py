@@ -18,7 +18,15 @@ from harness.guest.follower import Follower
 from harness.guest.xlconfig import VIF_SCRIPT, VIF_SCRIPT_TEXT, render_config
 from harness.machine.attribution import hung_guest
 from harness.machine.ssh import SSH
-from harness.monitor.waits import Crash, GuestEnded, MachineCrashed, MachineLost, Watchdog, words_of
+from harness.monitor.waits import (
+    ConsoleLost,
+    Crash,
+    GuestEnded,
+    MachineCrashed,
+    MachineLost,
+    Watchdog,
+    words_of,
+)
 from harness.plan.guests import KINDS
 
 if TYPE_CHECKING:
@@ -171,8 +179,8 @@ class Guest:
         log = f"{XL_LOGS}/xl-{name}.log"
         self._followers += [
             # xenconsoled and xl append to files left by an earlier guest with this name.
-            Follower(self.machine, console, self._heard, self._heard_last),
-            Follower(self.machine, log, self._heard_xl, lambda: None),
+            Follower(self.machine, console, self._heard, self._heard_last, self._unheard),
+            Follower(self.machine, log, self._heard_xl, lambda: None, self._unheard),
         ]
 
     def _heard(self, data: bytes) -> None:
@@ -180,6 +188,9 @@ class Guest:
 
     def _heard_last(self) -> None:
         self.machine.consoles.end(self.layer)
+
+    def _unheard(self, why: str) -> None:
+        self.watchdog.lose(lambda: ConsoleLost(self.layer, why))
 
     _xl_text = b""
 

@@ -16,7 +16,7 @@ from harness.core.errors import EvhError
 from harness.machine.ssh import SSH
 from harness.monitor import hang_report
 from harness.monitor.consoles import Consoles
-from harness.monitor.waits import TimedOut, Watchdog
+from harness.monitor.waits import Hung, TimedOut, Watchdog
 
 # Seconds at reference speed.
 DOM0_SECONDS = 15
@@ -44,29 +44,29 @@ class Asked(Protocol):
         """Type debug keys at Xen's console."""
 
 
-def hung_guest(machine: Asked, layer: str) -> str:
-    """The layer that hangs when a guest is silent: the guest, if dom0 answers.
+def hung_guest(machine: Asked, layer: str) -> Hung:
+    """The layer that hangs when a guest is silent: the guest, if dom0 and its daemons are well.
 
     Args:
         layer: the guest's layer.
     Returns: the layer; empty if the machine was lost meanwhile.
     """
     try:
-        machine.dom0.run("true", timeout=DOM0_SECONDS)
+        gone = _daemons_gone(machine)
     except TimedOut as error:
-        return error.layer or "dom0"
+        return Hung(layer=error.layer or "dom0")
     except EvhError:
-        return ""  # the machine was lost, and the exception of that loss gives the reason
+        return Hung()  # the machine was lost, and the exception of that loss gives the reason
     domids = [guest.domid for guest in machine.guests.values()]
     hang_report.write(
         machine.run_dir, layer, domids=domids, say=machine.progress.say,
         ask_dom0=lambda command: _ask_dom0(machine, command),
         ask_xen=lambda keys: _ask_xen(machine, keys),
     )  # fmt: skip
-    return layer
+    return Hung(layer="dom0", why=gone) if gone else Hung(layer=layer)
 
 
-def hung_dom0(machine: Asked) -> str:
+def hung_dom0(machine: Asked) -> Hung:
     """The layer that hangs when dom0 is silent: dom0, if Xen answers the debug key for help.
 
     Returns: the layer; empty if the machine was lost meanwhile.
@@ -82,14 +82,31 @@ def hung_dom0(machine: Asked) -> str:
             total=XEN_SECONDS,
         )
     except TimedOut:
-        return "xen"
+        return Hung(layer="xen")
     except EvhError:
-        return ""
+        return Hung()
     hang_report.write(
         machine.run_dir, "dom0", say=machine.progress.say,
         ask_dom0=None, ask_xen=lambda keys: _ask_xen(machine, keys),
     )  # fmt: skip
-    return "dom0"
+    try:
+        why = _daemons_gone(machine) or "dom0 answers another command"
+    except EvhError:
+        why = ""
+    return Hung(layer="dom0", why=why)
+
+
+# Started by images/dom0/init.
+_DAEMONS = "for d in xenstored xenconsoled; do kill -0 $(cat /run/$d.pid) 2>/dev/null || echo $d; done"
+
+
+def _daemons_gone(machine: Asked) -> str:
+    """The daemons of the toolstack that do not run in dom0 any more, in words; empty if all run.
+
+    Raises: TimedOut: dom0 does not answer. MachineLost; InfraError: the connection broke.
+    """
+    gone = machine.dom0.run(_DAEMONS, timeout=DOM0_SECONDS).out.split()
+    return f"{' and '.join(gone)} of dom0 has ended" if gone else ""
 
 
 def _ask_dom0(machine: Asked, command: str) -> str:

@@ -12,14 +12,14 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness.core.errors import InfraError, UserError
+from harness.core.errors import InfraError, UserError, reason_of
 from harness.core.records import Accelerator, Built, MachineSpec, dom0_root, image_of, xen_of
-from harness.machine import reaper
+from harness.machine import console_proof, reaper
 from harness.machine.attribution import hung_dom0
 from harness.machine.domain import NET_ALIAS, render_domain
 from harness.machine.hypervisor import Hypervisor, libvirt, libvirt_qemu, open_hypervisor
@@ -28,6 +28,7 @@ from harness.machine.ssh import SSH, Keys
 from harness.monitor.consoles import Consoles
 from harness.monitor.knownissues import KnownIssues
 from harness.monitor.waits import (
+    ConsoleLost,
     Crash,
     MachineCrashed,
     MachineDied,
@@ -179,6 +180,16 @@ class Machine:
             hint=f"is {self.built.xen} the unpacked 32-bit ELF? accelerator: {self.accelerator.reason}",
         )
 
+    def prove_consoles(self, shells: Mapping[str, SSH]) -> None:
+        """Check that consoles are still recorded (console_proof.py).
+
+        Args:
+            shells: of the layers to check.
+
+        Raises: ConsoleLost: one is not. MachineLost.
+        """
+        console_proof.prove(self.consoles, shells)
+
     def xen_keys(self, keys: str) -> None:
         """Type debug keys ("dq0") at Xen's serial console, which works even if dom0 hangs.
 
@@ -215,7 +226,9 @@ class Machine:
         self._stack.callback(self._keep_qemu_log, hypervisor)
         serial = self._links / "serial"
         feed = functools.partial(self._consoles.feed, Consoles.SERIAL)
-        self._serial = SerialPort(serial, heard=feed, ended=self._serial_ended)
+        self._serial = SerialPort(
+            serial, heard=feed, ended=self._serial_ended, failed=self._serial_failed
+        )
         self._stack.callback(self._serial.close)
         xml = render_domain(
             name=self.name,
@@ -359,6 +372,9 @@ class Machine:
         finally:
             with contextlib.suppress(libvirt.libvirtError):
                 connection.domainEventDeregisterAny(token)
+
+    def _serial_failed(self, error: Exception) -> None:
+        self.watchdog.lose(lambda: ConsoleLost("xen and dom0", reason_of(error)))
 
     def _end(self, why: str, *, final: bool = False) -> None:
         """Record why QEMU ended; `final` if libvirt gave the reason, which replaces the serial port's."""

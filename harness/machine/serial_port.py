@@ -24,13 +24,19 @@ class SerialPort:
         heard: called, on a thread of this object, with each piece of output.
         ended: called, on the same thread, once QEMU has closed the connection or `close` has ended it;
             not called if QEMU never connected.
+        failed: called, on the same thread, if `heard` fails, for example because the disk is full;
+            nothing is passed on after that, and `ended` is not called.
 
     Raises: OSError: the socket cannot be created.
     """
 
-    def __init__(self, path: Path, *, heard: Callable[[bytes], object], ended: Callable[[], object]) -> None:
+    def __init__(
+        self, path: Path, *, heard: Callable[[bytes], object], ended: Callable[[], object],
+        failed: Callable[[Exception], object],
+    ) -> None:  # fmt: skip
         self._heard = heard
         self._ended = ended
+        self._failed = failed
         self._peer: socket.socket | None = None
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(path))
@@ -80,6 +86,11 @@ class SerialPort:
                     data = b""
                 if not data:
                     break
-                self._heard(data)
+                try:
+                    self._heard(data)
+                except Exception as error:
+                    self._peer = None
+                    self._failed(error)
+                    return
             self._peer = None
         self._ended()

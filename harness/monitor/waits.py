@@ -74,6 +74,17 @@ class MachineCrashed(MachineLost):
         self.layer = crash.layer
 
 
+class ConsoleLost(MachineLost):
+    """A console is not recorded any more, so that nothing is known of what the layer has printed since."""
+
+    def __init__(self, layer: str, why: str) -> None:
+        super().__init__(
+            f"the console of {layer} is not recorded any more: {why}",
+            hint="A crash of this layer would go unseen, so the cell is an error. Is the disk full?",
+        )
+        self.layer = layer
+
+
 class GuestEnded(MachineLost):
     """A guest ended without a crash line: it powered off or rebooted."""
 
@@ -89,6 +100,19 @@ class TimedOut(MachineLost):
 
 class Silence(TimedOut):
     """No output arrived for longer than the silence deadline."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hung:
+    """The layer that hangs after a deadline has passed.
+
+    Attributes:
+        layer: its name; empty if it cannot be found.
+        why: what was found out about it; may be empty.
+    """
+
+    layer: str = ""
+    why: str = ""
 
 
 class Watchdog:
@@ -110,7 +134,7 @@ class Watchdog:
     ) -> None:
         self.parent = parent
         self.clock = clock
-        self.find_hung_layer: Callable[[], str] | None = None
+        self.find_hung_layer: Callable[[], Hung] | None = None
         self._asks = threading.Lock()
         self._asker = 0
         self._time_scale = 1.0
@@ -133,10 +157,10 @@ class Watchdog:
             raise AttributeError("time_scale is measured on the machine, not on a guest")
         self._time_scale = factor
 
-    def hung(self) -> str:
-        """The layer that hangs, to be called once a deadline has passed; empty if it cannot be found."""
+    def hung(self) -> Hung:
+        """The layer that hangs, to be called once a deadline has passed."""
         if self.find_hung_layer is None or self._asker == threading.get_ident():
-            return ""  # find_hung_layer itself waits, and its own deadline passed
+            return Hung()  # find_hung_layer itself waits, and its own deadline passed
         with self._asks:
             self._asker = threading.get_ident()
             try:
@@ -271,7 +295,11 @@ def no_answer(what: str, *, watchdog: Watchdog, total: float, hint: str = "") ->
 
 
 def _blamed(error: TimedOut, watchdog: Watchdog) -> TimedOut:
-    error.layer = watchdog.hung()
+    hung = watchdog.hung()
+    error.layer = hung.layer
+    if hung.why:
+        error.message += f"; {hung.why}"
+        error.args = (error.message,)
     return error
 
 

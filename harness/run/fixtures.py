@@ -62,6 +62,8 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     yield machine
     if session.asks_kmemleak:
         kmemleak.ask(machine.dom0)
+    if session.asks_consoles:
+        machine.prove_consoles({"dom0": machine.dom0})
 
 
 @pytest.fixture
@@ -96,11 +98,18 @@ def start_guest(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Ca
         yield start
         for guest in filter(kmemleak.asked, started if session.asks_kmemleak else ()):
             kmemleak.ask(guest.ssh)
+        alive = [guest for guest in started if session.asks_consoles and _alive(guest)]
+        machine.prove_consoles({guest.layer: guest.ssh for guest in alive})
         kept = session.keep and running.went_wrong
         if kept or session.signals or session.machines.find_crash() is not None:
             # Leave the guests: either the user wants to inspect them, or the whole machine is torn down
             # next, which is faster, and a dead machine cannot destroy guests anyway.
             guests.pop_all()
+
+
+def _alive(guest: Guest) -> bool:
+    """Whether a guest that a test has started is still there, under the name that it was started with."""
+    return not guest.watchdog.lost and guest.machine.guests.get(guest.spec.name) is guest
 
 
 @pytest.fixture

@@ -91,6 +91,11 @@ class Session:
             return False  # when a signal ends the run, fixtures are torn down after their test
         return FLAVOURS[self.selection.flavour].kmemleak and not self.running.went_wrong
 
+    @property
+    def asks_consoles(self) -> bool:
+        """Whether to check that the consoles are still recorded: the test has not failed already."""
+        return self.running is not None and not self.signals and not self.running.went_wrong
+
     def cell(self, item: pytest.Item) -> Cell:
         """The cell of a test in this run."""
         return cell_of(

@@ -25,7 +25,8 @@ PANIC = (
 class FakeGuest:
     def __init__(self, machine: FakeMachine, spec: GuestSpec) -> None:
         self.machine, self.spec, self.destroyed = machine, spec, False
-        self.ssh = SimpleNamespace(name=f"guest:{spec.name}")
+        self.layer = f"guest:{spec.name}"
+        self.ssh = SimpleNamespace(name=self.layer)
         self.watchdog = Watchdog(parent=machine.watchdog)
         self.say(b"Linux version 6.12\nevh: guest ready\n")
 
@@ -75,6 +76,9 @@ class FakeMachine:
 
     def xen_panics(self) -> None:
         self.consoles.feed(Consoles.SERIAL, PANIC)
+
+    def prove_consoles(self, shells: dict[str, Any]) -> None:
+        """Believe that every console is recorded."""
 
     def start_guest(self, spec: GuestSpec) -> FakeGuest:
         self.log.append(f"start {spec.name}")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from harness.core.records import Verdict
-from harness.monitor.waits import Crash, MachineCrashed, MachineDied, Silence, TimedOut, Watchdog, wait
+from harness.monitor.waits import Crash, Hung, MachineCrashed, MachineDied, Silence, TimedOut, Watchdog, wait
 
 
 class World:
@@ -152,16 +152,18 @@ def test_listener_hears_a_loss_within_its_block_only() -> None:
 def test_a_deadline_finds_the_hung_layer_but_not_for_waits_of_the_search_itself() -> None:
     world = World()
 
-    def find() -> str:
+    def find() -> Hung:
         with pytest.raises(TimedOut) as inner:
             world.wait(total=5.0)  # the search itself times out
         assert inner.value.layer == ""
-        return "dom0"
+        return Hung(layer="dom0", why="xenstored has ended")
 
     world.watchdog.find_hung_layer = find
     with pytest.raises(TimedOut) as caught:
         world.wait(total=10.0)
     assert caught.value.layer == "dom0"
+    assert caught.value.message.endswith("; xenstored has ended")
+    assert str(caught.value) == caught.value.message
 
 
 def test_deadlines_of_two_threads_are_both_blamed() -> None:
@@ -169,16 +171,16 @@ def test_deadlines_of_two_threads_are_both_blamed() -> None:
     both = threading.Barrier(2)
     from_search = []
 
-    def find() -> str:
-        from_search.append(watchdog.hung())  # called from the search itself: empty
-        return "dom0"
+    def find() -> Hung:
+        from_search.append(watchdog.hung().layer)  # called from the search itself: empty
+        return Hung(layer="dom0")
 
     watchdog.find_hung_layer = find
     blamed = []
 
     def wait() -> None:
         both.wait()
-        blamed.append(watchdog.hung())
+        blamed.append(watchdog.hung().layer)
 
     threads = [threading.Thread(target=wait) for _ in range(2)]
     for thread in threads:

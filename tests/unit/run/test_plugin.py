@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from fakes import BOOT, PANIC, fake_backends
+from fakes import BOOT, PANIC, FakeMachine, fake_backends
 
 from harness.core.errors import InfraError
 from harness.core.progress import Progress
@@ -21,6 +21,7 @@ from harness.core.records import Built, Verdict
 from harness.guest import kmemleak
 from harness.machine import bare
 from harness.monitor import ktap
+from harness.monitor.waits import ConsoleLost
 from harness.plan.selection import select
 from harness.report.tables import schedules_line
 from harness.run.backends import Backends
@@ -422,6 +423,26 @@ def test_who_is_not_asked_for_leaks(evh, monkeypatch: pytest.MonkeyPatch, text: 
     asked.clear()
     evh(ONE_GUEST)
     assert asked == [], "release kernels have no kmemleak"
+
+
+@pytest.mark.parametrize("silent", [None, "guest:a", "dom0"])
+def test_consoles_are_proven_after_each_test(
+    evh, monkeypatch: pytest.MonkeyPatch, silent: str | None
+) -> None:
+    asked: list[str] = []
+
+    def prove(machine: FakeMachine, shells: dict[str, object]) -> None:
+        asked.extend(shells)
+        if silent in shells:
+            raise ConsoleLost(silent, "nothing arrived")
+
+    monkeypatch.setattr(FakeMachine, "prove_consoles", prove)
+    (test,) = evh(ONE_GUEST).record.tests
+    assert asked == ["guest:a", "dom0"]
+    assert (test.verdict, test.layer) == ((Verdict.ERROR, silent) if silent else (Verdict.PASS, ""))
+    asked.clear()
+    evh("def test_a(dom0, start_guest): start_guest(name='a', kind='pv64'); assert False")
+    assert asked == [], "a failed test is not made an error"
 
 
 I386 = '@pytest.mark.parametrize("guest", ["pvh32"])\ndef test_a(guest, dom0): pass'
