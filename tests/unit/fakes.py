@@ -1,20 +1,37 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Fake machine, guest and backends, for tests that need no QEMU.
+"""What the unit tests of several modules share: a fake machine, guest and backends, a fake SSH
+for the in-guest tools, run folders, a recorded run, and sources.
 
-The consoles are real ``Consoles`` objects that the test feeds.
+The consoles of the fake machine are real ``Consoles`` objects that the test feeds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import os
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
-from harness.core.records import Accelerator, Built, GuestSpec, MachineSpec, Source
+from harness.core.records import Accelerator, Built, GuestSpec, MachineSpec, Source, Verdict
 from harness.monitor.consoles import Consoles
 from harness.monitor.waits import MachineCrashed, MachineDied, Watchdog
 from harness.run.backends import Backends
+from harness.run.record import (
+    AcceleratorRecord,
+    ArtifactRecord,
+    ConsoleRecord,
+    MachineRecord,
+    Row,
+    RunRecord,
+    SourceRecord,
+    StepRecord,
+    TestResult,
+)
+from harness.run.recorder import Recorder, now
+from harness.source import bases
 
 BOOT = b"(XEN) Xen version 4.20\n(XEN) *** Serial input to DOM0\nLinux version 6.12\nevh: dom0 ready\n"
 PANIC = (
@@ -132,3 +149,213 @@ def make_host(
         (root / f"sys/module/{module}/parameters").mkdir(parents=True)
         (root / f"sys/module/{module}/parameters/nested").write_text(f"{nested}\n")
     return root
+
+
+def make_run(folder: Path, *, state: str = "finished", pid: int = 0) -> Path:
+    """A run folder with nothing but a run.json."""
+    folder.mkdir(parents=True)
+    record = RunRecord(
+        id=folder.name,
+        command=["evh", "run"],
+        reproduce="evh run",
+        started=now(),
+        state=state,
+        pid=pid,
+    )
+    Recorder(run_dir=folder, record=record).save()
+    return folder
+
+
+# Lines of the in-guest tools, recorded from Xen 4.20 with Linux 6.12 under TCG.
+START = '{"ev":"start","tool":"xen-free"}'
+FREE = (
+    '{"ev":"result","free_pages":256092,"total_pages":524155,"scrub_pages":0,'
+    '"mem_free_kib":908944,"mem_available_kib":912828,"slab_kib":5512}'
+)
+DEV_START = '{"ev":"start","tool":"evtchn-dev","seed":1}'
+PORTS = '{"ev":"ports","opened":100,"refused":null,"open_ns":2198790,"ranges":[[17,113],[115,117]]}'
+
+
+class FakeStream:
+    """A command that prints the given lines one at a time and records its stdin."""
+
+    def __init__(self, lines: list[str], *, rc: int = 0, err: str = "") -> None:
+        self.lines, self.rc, self.err = lines, rc, err
+        self.told: list[str] = []
+        self.closed = False
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.lines
+
+    def stdin_write(self, data: bytes) -> None:
+        self.told.append(data.decode())
+
+    def stdin_close(self) -> None:
+        self.told.append("<end>")
+
+    def close(self) -> None:
+        self.closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class FakeSSH:
+    """Gives one stream for each command, in order, and records the commands."""
+
+    def __init__(self, *streams: FakeStream, name: str = "dom0", time_scale: float = 1.0) -> None:
+        self.name = name
+        self.watchdog = SimpleNamespace(time_scale=time_scale)
+        self.commands: list[str] = []
+        self._streams = list(streams)
+
+    def stream(self, cmd: str, **_: object) -> FakeStream:
+        self.commands.append(cmd)
+        return self._streams.pop(0)
+
+    def run(self, cmd: str, **_: object) -> Any:
+        return SimpleNamespace(out="\n".join(self._streams[0].lines))
+
+
+# The line after which the serial port is also dom0's.
+HANDED_OVER = b"(XEN) *** Serial input to DOM0 (type 'CTRL-a' three times to switch input)\n"
+
+# Text that a report must not pass on as it is.
+NASTY = "<script>alert(1)</script> & \x1b[31mred\x1b[0m\x1b[2J \x00\x07 end"
+
+
+def recorded() -> RunRecord:
+    """A record as ``evh run`` writes it, with a pass, a crash and a skip."""
+    base = "xen-4.20+linux-6.12/release"
+    tests = [
+        TestResult(
+            cell=f"{base}/dom0/3l/limits::test_raw/1",
+            test="test_raw",
+            suite="limits",
+            guest="dom0",
+            abi="3l",
+            verdict=Verdict.PASS,
+            seconds=12.5,
+            machine=1,
+        ),
+        TestResult(
+            cell=f"{base}/pv64/3l/limits::test_crash[a]/1",
+            test="test_crash[a]",
+            suite="limits",
+            guest="pv64",
+            abi="3l",
+            verdict=Verdict.CRASH,
+            layer="xen",
+            reason="(XEN) Panic on CPU 0: [red]",
+            seconds=3,
+            machine=1,
+            evidence=NASTY,
+            reproduce="evh run --cell 'a[b]'",
+        ),
+        TestResult(
+            cell=f"{base}/pv64/2l/limits::test_skip/1",
+            test="test_skip",
+            suite="limits",
+            guest="pv64",
+            abi="2l",
+            verdict=Verdict.SKIP,
+            reason="needs 8 GiB",
+        ),
+    ]
+    rows = [
+        Row(
+            abi="3l",
+            guest="dom0",
+            path="raw",
+            opened=524287,
+            sent=524287,
+            seen=524287,
+            lost=0,
+            duplicated=0,
+            seconds=11.25,
+            guest_bytes_per_port=0.5,
+            xen_bytes_per_port=64.9,
+        ),
+        Row(
+            abi="fifo",
+            guest="pv64",
+            path="irq",
+            opened=131071,
+            sent=131071,
+            seen=131070,
+            lost=1,
+            duplicated=0,
+            seconds=400,
+            note="with a note",
+        ),
+    ]
+    return RunRecord(
+        id="20260101-120000-abcd",
+        command=["evh", "run", "--suite", "limits"],
+        reproduce="evh run --suite limits",
+        started="2026-01-01T12:00:00.000+00:00",
+        state="finished",
+        seconds=100.0,
+        verdict=Verdict.CRASH,
+        exit_code=3,
+        accelerator=AcceleratorRecord(kind="tcg", reason="TCG: no /dev/kvm"),
+        host={"cpus": "2", "qemu": ""},
+        harness={"version": "0.1"},
+        plan={"suite": "limits"},
+        sources=[
+            SourceRecord(
+                name="xen",
+                version="4.20.3",
+                origin="apt:trixie:4.20.3-1",
+                sha256="f" * 64,
+                note="newer than asked",
+            )
+        ],
+        artifacts=[
+            ArtifactRecord(name="xen", key="a" * 32, hit=True),
+            ArtifactRecord(name="kernel", key="b" * 32, hit=False),
+        ],
+        machines=[
+            MachineRecord(number=1, abi="3l", memory_mib=8192, dom0_mib=6144, vcpus=2, boot_seconds=9.6)
+        ],
+        planned=3,
+        tests=tests,
+        rows=rows,
+        timings=[
+            StepRecord(step="build", seconds=60),
+            StepRecord(step="boot machine 1", seconds=9.9),
+            StepRecord(step="test limits::a", seconds=10),
+            StepRecord(step="test limits::b", seconds=5),
+        ],
+        consoles=[ConsoleRecord(layer="xen", file="machine-1/console-xen.log", bytes=9, machine=1)],
+    )
+
+
+def recorder(folder: Path) -> Recorder:
+    """The recorder of a run in this process; nothing is written yet."""
+    record = RunRecord(id="x", command=["evh", "run"], reproduce="evh run", started=now(), pid=os.getpid())
+    return Recorder(run_dir=folder, record=record)
+
+
+# What the server of the source tests has to offer.
+CONTENT = b"a tarball, as it were" * 1000
+SHA = hashlib.sha256(CONTENT).hexdigest()
+
+
+def known_base(tmp_path: Path, *versions: str) -> bases.Base:
+    """A base with known Debian tarballs, but neither suites nor upstream to fall back on."""
+    text = 'component = "xen"\nseries = "4.20"\n[debian]\npackage = "xen"\nsuites = []\n'
+    for version in versions:
+        text += f'[[debian.known]]\nversion = "{version}"\nsha256 = "{SHA}"\n'
+    (tmp_path / "base.toml").write_text(text)
+    return bases.load(tmp_path)
+
+
+def git(folder: Path, *words: str) -> str:
+    """The output of a git command in ``folder``."""
+    identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    command = ["git", "-C", str(folder), *identity, *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from harness.build import images, linux, make, pvh_elf, recipes, stock, xen
+from harness.plan.flavours import FLAVOURS
 
 SOURCE = '''"""A module."""
 
@@ -50,3 +51,10 @@ def test_stores_made_before_the_modules_moved_still_serve() -> None:
     assert recipes.recipe_of(images).startswith("d566ffe00ac4")
     assert recipes.recipe_of(pvh_elf).startswith("005c8365404e")
     assert recipes.recipe_of(stock).startswith("f2091fff3896")
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_a_flavour_is_of_one_base_and_the_other_is_a_release(flavour: str) -> None:
+    its = {name: recipe.flavour for name, recipe in recipes.recipes(flavour=flavour).items()}
+    of = "linux" if flavour.startswith("linux-") else "xen"
+    assert its == {"xen": "release", "linux": "release"} | {of: flavour}

@@ -3,17 +3,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from harness.build.lanes import side_by_side
 from harness.core import process
 from harness.core.errors import InfraError, UserError
 
@@ -84,26 +81,6 @@ def test_no_program_outlives_a_sigkill(tmp_path: Path) -> None:
     harness.send_signal(signal.SIGKILL)
     harness.wait()
     wait_for(lambda: not alive(int(pid.read_text())))
-
-
-def test_a_failing_lane_stops_the_other() -> None:
-    started = threading.Event()
-
-    def long() -> str:
-        return process.run(["sh", "-c", "echo go; exec sleep 60"], what="x", on_line=lambda _: started.set())
-
-    def failing() -> None:
-        assert started.wait(10)
-        raise UserError("the patch does not apply")
-
-    begin = time.monotonic()
-    with pytest.raises(UserError, match="does not apply"):
-        side_by_side(long, failing)
-    assert time.monotonic() - begin < 10
-
-
-def test_lanes_give_both_results() -> None:
-    assert side_by_side(lambda: os.getpid(), lambda: "b") == (os.getpid(), "b")
 
 
 def test_a_stopped_scope_starts_nothing() -> None:

@@ -11,19 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fakes import make_run
 
 from harness.core.errors import UserError
 from harness.dev.clean import is_run_dir, refuse_while_used, size_of, under_way
 from harness.machine.attach import attachable
-from harness.run.record import RunRecord
-from harness.run.recorder import Recorder, now
-
-
-def make_run(folder: Path, *, state: str, pid: int) -> Path:
-    folder.mkdir()
-    record = RunRecord(id="x", command=["evh"], reproduce="evh", started=now(), state=state, pid=pid)
-    Recorder(run_dir=folder, record=record).save()
-    return folder
 
 
 def test_store_with_free_locks_may_go_and_its_locks_stay_free(tmp_path: Path) -> None:

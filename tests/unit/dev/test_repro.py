@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`evh repro`: choice of the run, its options, comparison of the consoles, gdb's script."""
+"""`evh repro`: choice of the run, its options, comparison of the consoles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from harness.core.errors import UserError
 from harness.core.records import Verdict
-from harness.dev import gdb, repro
+from harness.dev import repro
 from harness.plan.cells import EXAMPLE_CELL, Cell
 from harness.run.record import ArtifactRecord, BootRecord, RunRecord, TestResult
 from harness.run.recorder import Recorder
@@ -113,15 +113,3 @@ def test_gdb_wants_a_bare_guest(tmp_path: Path) -> None:
     run_in(tmp_path / "a", started="2026-01-01T00:00:02+00:00", boots=[])
     with pytest.raises(UserError, match="no bare guest"):
         repro.repro_in_gdb(CELL.id, where=tmp_path / "a", progress=None)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("commands", [(), ("break f", "continue")])
-def test_script_for_gdb(commands: tuple[str, ...]) -> None:
-    script = gdb.render(
-        xen_syms=Path("/s/xen-syms"), kernel=Path("/s/k"), console="c.log", qemu=["qemu", "a b"],
-        recorded=True, commands=commands,
-    )  # fmt: skip
-    assert 'QEMU = r"""qemu \'a b\'"""' in script
-    assert "file /s/xen-syms\n" in script and "add-symbol-file /s/k\n" in script
-    assert script.endswith("break f\ncontinue\npython end()\nquit\n") is bool(commands)
-    assert ("reverse-stepi" in script) is not bool(commands), "only an interactive session gets the hint"

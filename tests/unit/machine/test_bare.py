@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How a bare guest is booted: QEMU's command line, the bundle, and the recorded console."""
+"""How a bare guest is booted: QEMU's command line, and the recorded console."""
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from harness.core.errors import UserError
 from harness.core.records import Accelerator, Verdict
-from harness.machine import bare, bundle
+from harness.machine import bare
 from harness.machine.bare import BareSpec, qemu_words
-from harness.machine.direct import watch
 from harness.monitor import ktap
 
 TCG = Accelerator(kind="tcg", reason="TCG: a test")
@@ -63,43 +61,6 @@ def test_unknown_kind_lists_the_known_ones(tmp_path: Path) -> None:
             BareSpec(kind="bare-arm"), xen=tmp_path, guests=tmp_path, accelerator=TCG, run_dir=tmp_path
         )
     assert "bare-pv64" in caught.value.hint
-
-
-def test_bundle_is_readable_by_cpio_and_independent_of_the_host(tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    for folder, order in ((one, ("bare-pvh64", "bare-pv64")), (two, ("bare-pv64", "bare-pvh64"))):
-        folder.mkdir()
-        for name in order:
-            (folder / name).write_bytes(name.encode() * 3)
-        (folder / "build.log").write_text("not a guest")
-    first = bundle.write_bundle(tmp_path / "a", one).read_bytes()
-    assert first == bundle.write_bundle(tmp_path / "b", two).read_bytes()
-    assert len(first) % 4 == 0
-    out = tmp_path / "out"
-    out.mkdir()
-    subprocess.run(["cpio", "--quiet", "-i"], input=first, cwd=out, check=True)
-    assert {path.name: path.read_bytes() for path in out.iterdir()} == {
-        "bare-pv64": b"bare-pv64" * 3,
-        "bare-pvh64": b"bare-pvh64" * 3,
-    }
-
-
-def test_console_is_in_its_file_while_the_machine_runs(tmp_path: Path) -> None:
-    """A killed run must keep the console so far."""
-    console = tmp_path / "console.log"
-    script = f"echo first; while ! grep -q first '{console}'; do :; done; echo second"
-    lines, problem, late = watch(["sh", "-c", script], folder=tmp_path, console=console, deadline=20)
-    assert (lines, problem, late) == (["first\n", "second\n"], "", False)
-    assert console.read_text() == "first\nsecond\n"
-
-
-def test_deadline_ends_it_and_the_console_stays(tmp_path: Path) -> None:
-    console = tmp_path / "console.log"
-    lines, problem, late = watch(
-        ["sh", "-c", "echo first; exec sleep 100"], folder=tmp_path, console=console, deadline=0.5
-    )
-    assert (lines, problem, late) == (["first\n"], "", True)
-    assert console.read_text() == "first\n"
 
 
 def test_guest_that_uses_another_seed_is_an_error() -> None:

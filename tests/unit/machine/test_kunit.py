@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.build.kunit import ARCH, fragments
 from harness.core.records import Verdict
 from harness.machine.kunit import SUITE, judge, qemu_words, read
 from harness.plan.guests import KUNIT_KERNELS
 from harness.run import cases
-from harness.source import bases
 
 LOGS = Path(__file__).parents[1] / "logs"
 NAMES = [case for kind, case in cases.kunit_cases() if kind == "kunit64"]
@@ -95,20 +93,6 @@ def test_another_suite_does_not_count() -> None:
 def test_a_crash_line_wins() -> None:
     lines = [*log(), "BUG: sleeping function called from invalid context at mm/slab.h:1\n"]
     assert judged(lines)[:2] == (Verdict.CRASH, "linux")
-
-
-def test_cases_are_those_of_the_series_for_both_widths() -> None:
-    found = cases.kunit_cases()
-    assert {kind for kind, _ in found} == set(KUNIT_KERNELS) == set(ARCH)
-    assert len(set(found)) == len(found) >= 2 * 8
-
-
-@pytest.mark.parametrize("arch", ARCH.values())
-def test_fragments_of_each_width(arch: str) -> None:
-    base = bases.default("linux")
-    assert [path.parent.name for path in fragments(base, arch)] == ["kunit", arch]
-    debug = fragments(base, arch, flavour="linux-debug")
-    assert [path.parent.name for path in debug] == ["kunit", arch, "linux-debug"]
 
 
 def test_the_machine_ends_with_the_tests() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Verdicts on recorded XTF consoles, and which files belong to an XTF checkout."""
+"""Verdicts on recorded XTF consoles."""
 
 from __future__ import annotations
 
@@ -7,12 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.build.xtf import files_of
-from harness.core.errors import UserError
 from harness.core.records import Verdict
 from harness.machine.xtf import RESULT, judge
-from harness.plan.selection import select
-from harness.plan.suites import XTF
 
 LOGS = Path(__file__).parents[1] / "logs"
 
@@ -46,22 +42,3 @@ def test_without_a_result_it_is_never_a_pass() -> None:
 
 def test_crash_of_xen_wins_over_success() -> None:
     assert judge([*log("success"), "(XEN) Panic on CPU 0:"])[:2] == (Verdict.CRASH, "xen")
-
-
-def test_other_folder_is_not_accepted_as_a_checkout(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is not a checkout of XTF"):
-        files_of(tmp_path)
-
-
-def test_build_products_are_not_part_of_a_checkout(tmp_path: Path) -> None:
-    for name in ("xtf-runner", "tests/a/main.c", "tests/a/main-pv64.o", "tests/a/test-pv64-a"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    assert files_of(tmp_path) == [Path("tests/a/main.c"), Path("xtf-runner")]
-
-
-def test_suite_needs_a_checkout(tmp_path: Path) -> None:
-    assert select(xtf=tmp_path).suites == (XTF,)
-    assert select(suites=["smoke"], xtf=tmp_path).suites == ("smoke", XTF)
-    with pytest.raises(UserError):
-        select(suites=[XTF])

@@ -12,7 +12,7 @@ from harness.core.errors import UserError
 from harness.core.records import Abi
 from harness.plan.cells import EXAMPLE_CELL, Cell
 from harness.plan.selection import in_selected_suite, pytest_targets, select
-from harness.plan.suites import CORE
+from harness.plan.suites import CORE, XTF
 
 
 def test_nothing_named_is_the_core_plan() -> None:
@@ -98,3 +98,10 @@ def test_a_cell_brings_its_seed_and_flavour() -> None:
         select(cell=cell.id, seeds="3")
     with pytest.raises(UserError):
         select(flavour="kasan")
+
+
+def test_suite_needs_a_checkout(tmp_path: Path) -> None:
+    assert select(xtf=tmp_path).suites == (XTF,)
+    assert select(suites=["smoke"], xtf=tmp_path).suites == ("smoke", XTF)
+    with pytest.raises(UserError):
+        select(suites=[XTF])

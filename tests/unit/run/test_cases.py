@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Test cases of the bare guests, as found in their C sources."""
+"""Test cases of the bare guests and of KUnit, as found in their C sources."""
+
+from __future__ import annotations
 
 import pytest
 
-from harness.plan.guests import BARE_GUESTS, BARE_PV_GUESTS
+from harness.build.kunit import ARCH
+from harness.plan.guests import BARE_GUESTS, BARE_PV_GUESTS, KUNIT_KERNELS
+from harness.run import cases
 from harness.run.cases import bare_cases
-
-
-def test_pv_guests_are_those_that_can_be_dom0() -> None:
-    assert BARE_PV_GUESTS == ("bare-pv64", "bare-pv32")
 
 
 @pytest.mark.parametrize("suite", ["conformance", "race", "abuse", "domains", "dump", "bench"])
@@ -21,3 +21,9 @@ def test_each_suite_has_tests_for_each_kind(suite: str) -> None:
 def test_what_pv_guests_alone_can_do() -> None:
     kinds = {kind for kind, case in bare_cases("abuse") if case == "frames_that_are_not_writable"}
     assert kinds == set(BARE_PV_GUESTS)
+
+
+def test_cases_are_those_of_the_series_for_both_widths() -> None:
+    found = cases.kunit_cases()
+    assert {kind for kind, _ in found} == set(KUNIT_KERNELS) == set(ARCH)
+    assert len(set(found)) == len(found) >= 2 * 8

@@ -8,6 +8,7 @@ import itertools
 import pytest
 
 from harness.core.errors import EvhError, InfraError, UserError
+from harness.core.paths import CHECKOUT
 from harness.core.records import Verdict
 from harness.machine.ssh import CommandFailed, Completed
 from harness.monitor.waits import Crash, MachineCrashed, MachineDied, Silence, TimedOut
@@ -154,3 +155,9 @@ def test_exit_codes_are_all_different_and_none_is_the_user_errors() -> None:
     assert len(set(EXIT_CODES.values())) == len(Verdict)
     assert UserError.exit_code not in EXIT_CODES.values()
     assert EXIT_CODES[Verdict.ERROR] == EvhError.exit_code
+
+
+def test_every_exit_code_is_documented() -> None:
+    text = (CHECKOUT / "docs" / "verdicts.md").read_text()
+    for verdict, code in EXIT_CODES.items():
+        assert f"| `{verdict}` | {code} |" in text

@@ -1,10 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a run hands to pytest."""
+"""A whole run: how it ends, and what it leaves, on a fake machine with real consoles."""
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
+import pytest
+from fakes import fake_backends
+
+from harness.core.errors import InfraError
+from harness.core.records import Built, Verdict
+from harness.run.record import load
 from harness.run.run import root_of
 
 
@@ -15,3 +27,178 @@ def test_junit_names_are_paths_below_what_all_files_share(tmp_path: Path) -> Non
     assert root_of([f"{tmp_path}/a/one.py::test_x[a/b]"]) == tmp_path / "a"
     assert root_of([f"{tmp_path}/a/one.py", f"{tmp_path}/two.py"]) == tmp_path
     assert root_of([str(tmp_path)]) == tmp_path
+
+
+HERE = Path(__file__).parents[1]
+
+
+def start_run(folder: Path, body: str) -> subprocess.Popen[str]:
+    """A child process that runs a test file on a fake machine; it prints ``there`` once the test waits."""
+    (folder / "my_test.py").write_text(
+        textwrap.dedent("""
+            import os, time
+            def test_first(machine): pass
+            def test_second(machine):
+                os.write(2, b"there\\n")
+                BODY
+            def test_third(machine): pass
+        """).replace("BODY", body)
+    )
+    program = textwrap.dedent(f"""
+        import sys
+        sys.path.insert(0, {str(HERE)!r})
+        from pathlib import Path
+        from fakes import fake_backends
+        from harness.plan.selection import select
+        from harness.core.progress import Progress
+        from harness.run.request import RunRequest
+        from harness.run.run import run
+        log = []
+        with Progress() as progress:
+            folder, record = run(
+                RunRequest(selection=select(files=["my_test.py"]), run_dir=Path("run")),
+                progress=progress, backends=fake_backends(log))
+        print(log)
+        sys.exit(record.exit_code)
+    """)
+    env = os.environ | {"PYTHONPATH": str(HERE.parent.parent)}
+    return subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_until_there(child: subprocess.Popen[str]) -> None:
+    assert child.stderr is not None
+    for line in child.stderr:
+        if "there" in line:
+            return
+    raise AssertionError(f"the child ended with {child.wait()}")
+
+
+def test_killed_run_tells_how_far_it_came(tmp_path: Path) -> None:
+    child = start_run(tmp_path, "time.sleep(60)")
+    wait_until_there(child)
+    child.kill()
+    child.wait()
+    child.communicate()
+    on_disk = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert on_disk["state"] == "running"
+    folder, record = load(tmp_path / "run")
+    assert folder == tmp_path / "run"
+    assert (record.state, record.verdict) == ("killed", Verdict.ERROR)
+    assert record.doing == "test my_test::test_second"
+    assert [(test.test, test.verdict) for test in record.tests] == [
+        ("test_first", Verdict.PASS),
+        ("test_second", None),
+    ]
+    assert record.planned == 3
+    assert record.machines[0].boot_seconds == 0.25
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_ends_a_run_cleanly_with_a_record(tmp_path: Path, number: signal.Signals) -> None:
+    child = start_run(tmp_path, "time.sleep(60)")
+    wait_until_there(child)
+    child.send_signal(number)
+    out, _ = child.communicate(timeout=20)
+    assert child.returncode == 128 + number
+    assert "'close'" in out, "the machine was torn down"
+    _, record = load(tmp_path / "run")
+    assert (record.state, record.verdict, record.exit_code) == (
+        "interrupted",
+        Verdict.ERROR,
+        128 + number,
+    )
+    assert (
+        record.error is not None and record.error.message == f"{number.name} while: test my_test::test_second"
+    )
+    assert [(test.test, test.verdict) for test in record.tests] == [
+        ("test_first", Verdict.PASS),
+        ("test_second", None),
+    ]
+
+
+def must_not_build() -> Built:
+    raise AssertionError("built although collection had already shown that there is nothing to run")
+
+
+def test_nothing_selected_is_not_green(evh) -> None:
+    got = evh(
+        "def test_mine(machine): pass",
+        keyword="no_such_name",
+        backends=fake_backends([], build=must_not_build),
+    )
+    assert got.record.tests == []
+    assert got.record.exit_code == 6
+
+
+def test_user_file_that_cannot_be_read_is_a_user_error(evh) -> None:
+    got = evh("def broken(:", backends=fake_backends([], build=must_not_build))
+    assert (got.record.state, got.record.exit_code) == ("failed", 2)
+    assert got.record.error is not None and "SyntaxError" in got.record.error.message
+
+
+def test_broken_keyword_expression_is_a_user_error(evh) -> None:
+    got = evh("def test_mine(machine): pass", keyword="a and (")
+    assert got.record.exit_code == 2
+    assert got.record.error is not None and "a and (" in got.record.error.message
+
+
+def test_build_error_is_in_the_record_with_its_hint(evh, tmp_path: Path) -> None:
+    def no_space() -> Built:
+        raise InfraError("no space left", hint="evh clean")
+
+    log: list[str] = []
+    got = evh("def test_mine(machine): pass", backends=fake_backends(log, build=no_space))
+    assert (got.record.state, got.record.exit_code, got.record.doing) == ("failed", 4, "build")
+    assert got.record.error is not None and got.record.error.hint == "evh clean"
+
+
+def test_an_interrupt_that_a_test_swallows_ends_the_run_before_the_next(evh) -> None:
+    got = evh("""
+        import os, signal, time
+
+        def test_a(machine):
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(5)
+            except KeyboardInterrupt:
+                pass
+
+        def test_b(machine): pass
+    """)
+    assert list(got.verdicts) == ["test_a"]
+    assert (got.record.state, got.record.exit_code) == ("interrupted", 130)
+
+
+THREE = """
+    def test_one(machine): pass
+    def test_two(machine): pass
+    def test_three(machine): pass
+"""
+
+
+def test_environment_reaches_no_test(evh, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--maxfail=1 --deselect my_test.py::test_two")
+    (tmp_path.parent / "conftest.py").write_text("raise RuntimeError('of a folder above')")
+    try:
+        got = evh(THREE)
+    finally:
+        (tmp_path.parent / "conftest.py").unlink()
+    assert list(got.verdicts.values()) == [Verdict.PASS] * 3
+    assert os.environ["PYTEST_ADDOPTS"].startswith("--maxfail")
+    assert "PYTEST_DISABLE_PLUGIN_AUTOLOAD" not in os.environ
+
+
+def test_planned_cells_without_a_verdict_are_an_error(evh) -> None:
+    stops = "def test_one(machine, request): request.session.shouldstop = 'x'"
+    got = evh(THREE.replace("def test_one(machine): pass", stops))
+    assert got.verdicts == {"test_one": Verdict.PASS}
+    assert (got.record.verdict, got.record.exit_code) == (Verdict.ERROR, 4)
+    assert got.record.error and "2 of 3 planned cells were not run" in got.record.error.message
+    assert "test_two" in got.record.error.message

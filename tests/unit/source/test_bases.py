@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.build.recipes import recipes
 from harness.core.errors import UserError
-from harness.plan.flavours import FLAVOURS
 from harness.source import bases
 
 KNOWN = f"""\
@@ -108,13 +106,6 @@ def test_a_flavour_adds_its_fragments(tmp_path: Path) -> None:
     assert names == ["a.config", "b.config", "wide.config", "lockdep.config"]
     assert base.fragments(flavour="debug", arch="i386") == base.fragments(flavour="debug")
     assert base.has("debug") and not base.has("ubsan")
-
-
-@pytest.mark.parametrize("flavour", FLAVOURS)
-def test_a_flavour_is_of_one_base_and_the_other_is_a_release(flavour: str) -> None:
-    its = {name: recipe.flavour for name, recipe in recipes(flavour=flavour).items()}
-    of = "linux" if flavour.startswith("linux-") else "xen"
-    assert its == {"xen": "release", "linux": "release"} | {of: flavour}
 
 
 @pytest.mark.parametrize(

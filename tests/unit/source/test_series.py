@@ -3,19 +3,17 @@
 
 from __future__ import annotations
 
-import io
 import shutil
-import subprocess
 import tarfile
 from pathlib import Path
 
 import pytest
+from fakes import git
 
 from harness.core.errors import UserError
 from harness.core.progress import Progress
 from harness.core.records import Source
 from harness.source import series
-from harness.source.trees import content_of, own_tree
 from harness.store.artifacts import Store
 from harness.store.hashes import sha256_of
 
@@ -45,16 +43,6 @@ SECOND = FIRST.replace("-two\n+TWO", "-TWO\n+deux").replace(
 
 
 @pytest.fixture
-def progress() -> Progress:
-    return Progress(io.StringIO())
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
-@pytest.fixture
 def source(tmp_path: Path) -> Source:
     top = tmp_path / "xen-4.20.0"
     (top / "common").mkdir(parents=True)
@@ -75,12 +63,6 @@ def patches(tmp_path: Path, *texts: str) -> list[Path]:
         paths.append(tmp_path / f"{number:04}-patch.patch")
         paths[-1].write_text(text)
     return paths
-
-
-def git(path: Path, *args: str) -> str:
-    return subprocess.run(
-        ["git", "-C", path, *args], check=True, capture_output=True, text=True
-    ).stdout.strip()
 
 
 def test_patches_become_commits_in_order(
@@ -162,41 +144,3 @@ def test_a_killed_run_is_cleaned_up_after(
     shutil.rmtree(path)
     with series.prepared(source, [], store=store, progress=progress):
         assert not half.exists()
-
-
-def own(tmp_path: Path) -> Path:
-    tree = tmp_path / "mine"
-    (tree / "xen/common").mkdir(parents=True)
-    (tree / "xen/common/event_channel.c").write_text("committed\n")
-    (tree / ".gitignore").write_text("*.o\n")
-    git(tree, "init", "-q")
-    git(tree, "add", "-A")
-    git(tree, "-c", "user.name=x", "-c", "user.email=x@localhost", "commit", "-qm", "base")
-    return tree
-
-
-def test_an_own_tree_is_taken_as_it_stands(store: Store, progress: Progress, tmp_path: Path) -> None:
-    tree = own(tmp_path)
-    clean = content_of(tree)
-    (tree / "xen/common/event_channel.c").write_text("edited\n")
-    (tree / "xen/common/new.c").write_text("untracked\n")
-    (tree / "xen/common/old.o").write_text("ignored\n")
-    source = own_tree("xen", tree)
-    assert source.note == "2 uncommitted changes"
-    assert content_of(tree) != clean
-    with series.prepared(source, [], store=store, progress=progress) as copy:
-        assert (copy.path / "xen/common/event_channel.c").read_text() == "edited\n"
-        assert (copy.path / "xen/common/new.c").exists()
-        assert not (copy.path / "xen/common/old.o").exists()
-        before = (copy.path / ".gitignore").stat().st_mtime_ns
-    # The developer's index is unchanged.
-    assert git(tree, "diff", "--cached", "--name-only") == ""
-    (tree / "xen/common/new.c").unlink()
-    with series.prepared(source, [], store=store, progress=progress) as copy:
-        assert not (copy.path / "xen/common/new.c").exists()
-        assert (copy.path / ".gitignore").stat().st_mtime_ns == before
-
-
-def test_an_own_tree_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is not a xen source tree"):
-        own_tree("xen", tmp_path)

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command `evh clean`."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from fakes import make_run
+
+
+def make_store(folder: Path) -> Path:
+    store = folder / "cache" / "evtchn-harness"
+    (store / "xen" / "abc").mkdir(parents=True)
+    (store / "xen" / "abc" / "xen").write_bytes(b"x" * 3_000_000)
+    return store / "xen"
+
+
+def test_clean_removes_runs_and_store_and_nothing_else(evh, tmp_path: Path) -> None:
+    xen = make_store(tmp_path)
+    make_run(Path("runs/old"))
+    make_run(Path("runs/killed"), state="running", pid=0)
+    Path("runs/thesis").mkdir()
+    Path("runs/thesis/thesis.txt").touch()
+
+    asked = evh("clean")
+    assert "2.9 MiB" in asked.output and "runs/old" in asked.output
+    assert xen.exists() and Path("runs/old").exists(), "without --yes and a terminal nothing is removed"
+
+    got = evh("clean", "--yes")
+    assert got.exit_code == 0
+    assert not xen.exists() and sorted(Path("runs").iterdir()) == [Path("runs/thesis")]
+    assert Path("runs/thesis/thesis.txt").exists()
+    assert "nothing to remove" in evh("clean", "--yes").output
+
+
+def test_clean_keeps_an_active_run_and_its_store(evh, tmp_path: Path) -> None:
+    xen = make_store(tmp_path)
+    make_run(Path("runs/old"))
+    make_run(Path("runs/live"), state="running", pid=os.getpid())
+    refused = evh("clean", "--yes")
+    assert refused.exit_code == 2 and "runs/live" in refused.stderr
+    assert xen.exists() and Path("runs/old").exists()
+    assert evh("clean", "--no-store", "--yes").exit_code == 0
+    assert xen.exists() and sorted(Path("runs").iterdir()) == [Path("runs/live")]
+
+
+def test_clean_refuses_during_a_build(evh, tmp_path: Path) -> None:
+    locks = tmp_path / "cache" / "evtchn-harness" / "locks"
+    locks.mkdir(parents=True)
+    with (locks / "xen-abc").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        got = evh("clean", "--yes")
+    assert got.exit_code == 2
+    assert "xen-abc" in got.stderr
+    assert locks.exists()

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The in-guest tools themselves, as far as they run without Xen: they report errors as JSON."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TOOLS = Path(__file__).parents[3] / "images" / "tools"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which("gcc") is None:
+        pytest.skip("no gcc")
+    out = tmp_path_factory.mktemp("tools")
+    for source in TOOLS.glob("*.c"):
+        flags = ["-O1", "-Wall", "-Wextra", "-Werror", "-static"]
+        subprocess.run(["gcc", *flags, "-o", out / source.stem, source], check=True)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("command", "errno"),
+    [
+        ("evtchn-raw --seed 1x", "EINVAL"),
+        ("evtchn-raw --count 524289", "EINVAL"),
+        ("evtchn-raw --count -1", "EINVAL"),
+        ("evtchn-raw --break overflow", "EINVAL"),
+        ("evtchn-raw --unknown", "EINVAL"),
+        ("evtchn-dev", "EINVAL"),
+        ("evtchn-dev dance", "EINVAL"),
+        ("evtchn-dev serve --break lose", "EINVAL"),
+        ("evtchn-peer", "EINVAL"),
+        ("evtchn-status --limit 0", "EINVAL"),
+        ("xen-free", "ENOENT"),
+        ("evtchn-raw", "ENOENT"),
+        ("evtchn-dev loopback", "ENOENT"),
+        ("evtchn-peer --remote 1", "ENOENT"),
+    ],
+)
+def test_a_tool_that_cannot_says_so_in_json(built: Path, command: str, errno: str) -> None:
+    if errno == "ENOENT" and Path("/dev/xen").exists():
+        pytest.skip("this host is a Xen domain")
+    words = command.split()
+    done = subprocess.run(
+        [built / words[0], *words[1:]],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert done.returncode == 1
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert (last["ev"], last["errno"]) == ("error", errno)
+    assert last["what"] and last["hint"]

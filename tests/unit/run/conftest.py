@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A whole run of a test file, on a fake machine with real consoles."""
+
+from __future__ import annotations
+
+import io
+import sys
+import textwrap
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from fakes import BOOT, fake_backends
+
+from harness.core.progress import Progress
+from harness.core.records import Verdict
+from harness.plan.selection import select
+from harness.run.backends import Backends
+from harness.run.record import RunRecord, TestResult, load
+from harness.run.request import RunRequest
+from harness.run.run import run
+
+
+@dataclass
+class Outcome:
+    record: RunRecord
+    folder: Path
+    log: list[str]
+    said: str
+
+    @property
+    def verdicts(self) -> dict[str, Verdict | None]:
+        return {test.test: test.verdict for test in self.record.tests}
+
+    def test(self, name: str) -> TestResult:
+        return next(test for test in self.record.tests if test.test == name)
+
+    def junit(self) -> dict[str, list[str]]:
+        """For each test case name, the tags of its child elements."""
+        cases: dict[str, list[str]] = {}
+        for case in ET.parse(self.folder / "junit.xml").iter("testcase"):
+            cases.setdefault(case.attrib["name"], []).extend(
+                child.tag for child in case if child.tag not in ("properties", "system-out", "system-err")
+            )
+        return cases
+
+
+@pytest.fixture
+def evh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Run the text of a test file as `evh run FILE` would."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def go(
+        text: str,
+        *,
+        backends: Backends | None = None,
+        keep: bool = False,
+        at_boot: bytes = BOOT,
+        **words: object,
+    ) -> Outcome:
+        log: list[str] = []
+        sys.modules.pop("my_test", None)  # pytest imports it in this process, so each text needs a new module
+        file = tmp_path / "my_test.py"
+        file.write_text("import pytest\n" + textwrap.dedent(text))
+        request = RunRequest(
+            selection=select(files=[str(file)], **words),
+            keep=keep,
+            command=("evh", "run", "my_test.py"),
+        )  # type: ignore[arg-type]
+        out = io.StringIO()
+        with Progress(out) as progress:
+            chosen = backends or fake_backends(log, at_boot=at_boot)
+            folder, record = run(request, progress=progress, backends=chosen)
+        _, on_disk = load(folder)
+        assert on_disk == record, "run.json is what the run returned"
+        return Outcome(record=record, folder=folder, log=log, said=out.getvalue())
+
+    return go
