@@ -1,60 +1,83 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The serial port over a real socket: what arrives, its end, and a disk that is full."""
+"""A machine's serial port, with a plain socket in QEMU's place."""
+
+from __future__ import annotations
 
 import errno
+import queue
 import socket
-import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-
-import pytest
+from types import SimpleNamespace
 
 from harness.machine.serial_port import SerialPort
 
 
-class Ear:
-    def __init__(self) -> None:
-        self.data = b""
-        self.ended = threading.Event()
-        self.failures: list[Exception] = []
-        self.failed = threading.Event()
-
-    def heard(self, data: bytes) -> None:
-        self.data += data
-
-    def fail(self, error: Exception) -> None:
-        self.failures.append(error)
-        self.failed.set()
-
-
-@pytest.fixture
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("s") / "serial"
+@contextmanager
+def port(folder: Path, *, into: Callable[[bytes], object] | None = None) -> Iterator[SimpleNamespace]:
+    """A port, and what it passes on: output as bytes, its end as None, a failure as the exception."""
+    heard: queue.Queue[bytes | Exception | None] = queue.Queue()
+    path = folder / "serial"
+    its = SerialPort(path, heard=into or heard.put, ended=lambda: heard.put(None), failed=heard.put)
+    its_end = SimpleNamespace(port=its, path=path, heard=heard, closed=False)
+    try:
+        yield its_end
+    finally:
+        if not its_end.closed:
+            its.close()
 
 
-def connect(path: Path) -> socket.socket:
-    qemu = socket.socket(socket.AF_UNIX)
-    qemu.connect(str(path))
-    return qemu
+def qemu(path: Path) -> socket.socket:
+    peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    peer.connect(str(path))
+    return peer
 
 
-def test_everything_is_passed_on_and_then_its_end(path: Path) -> None:
-    ear = Ear()
-    port = SerialPort(path, heard=ear.heard, ended=ear.ended.set, failed=ear.fail)
-    with connect(path) as qemu:
-        qemu.sendall(b"(XEN) up\n")
-    assert ear.ended.wait(10)
-    port.close()
-    assert (ear.data, ear.failures) == (b"(XEN) up\n", [])
+def test_output_arrives_and_keys_are_typed(tmp_path: Path) -> None:
+    with port(tmp_path) as its, qemu(its.path) as peer:
+        peer.sendall(b"(XEN) hello\n")
+        assert its.heard.get(timeout=10) == b"(XEN) hello\n"
+        assert its.port.connected
+        its.port.send(b"\x01\x01\x01q")
+        assert peer.recv(16) == b"\x01\x01\x01q"
 
 
-def test_a_recording_that_fails_is_told_and_not_silent(path: Path) -> None:
-    ear = Ear()
-    with Path("/dev/full").open("wb", buffering=0) as full:
-        port = SerialPort(path, heard=full.write, ended=ear.ended.set, failed=ear.fail)
-        with connect(path) as qemu:
-            qemu.sendall(b"(XEN) up\n")
-            assert ear.failed.wait(10)
-        port.close()
-    (error,) = ear.failures
-    assert isinstance(error, OSError) and error.errno == errno.ENOSPC
-    assert not ear.ended.is_set() and not port.connected
+def test_end_of_qemu_is_told_once_and_keys_are_dropped_from_then_on(tmp_path: Path) -> None:
+    with port(tmp_path) as its:
+        with qemu(its.path) as peer:
+            peer.sendall(b"last words")
+        assert its.heard.get(timeout=10) == b"last words"
+        assert its.heard.get(timeout=10) is None
+        assert not its.port.connected
+        its.port.send(b"q")
+    assert its.heard.empty()
+
+
+def test_closing_ends_the_connection_and_tells_it(tmp_path: Path) -> None:
+    with port(tmp_path) as its, qemu(its.path) as peer:
+        peer.sendall(b"x")
+        assert its.heard.get(timeout=10) == b"x"
+        its.port.close()
+        its.closed = True
+        assert its.heard.get(timeout=10) is None
+        assert peer.recv(1) == b""
+
+
+def test_qemu_that_never_came_has_not_ended(tmp_path: Path) -> None:
+    with port(tmp_path) as its:
+        its.port.send(b"q")
+    assert its.heard.empty()
+
+
+def test_a_recording_that_fails_is_told_and_not_silent(tmp_path: Path) -> None:
+    with (
+        Path("/dev/full").open("wb", buffering=0) as full,
+        port(tmp_path, into=full.write) as its,
+        qemu(its.path) as peer,
+    ):
+        peer.sendall(b"x")
+        error = its.heard.get(timeout=10)
+        assert isinstance(error, OSError) and error.errno == errno.ENOSPC
+        assert not its.port.connected
+    assert its.heard.empty(), "its end is not told"

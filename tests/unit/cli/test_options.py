@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.cli.options import checked_trees, tell
+from harness.core.errors import UserError
+
+
+def test_trees_are_checked_and_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "xen/xen/common").mkdir(parents=True)
+    (tmp_path / "linux/kernel/sched").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    trees = checked_trees(Path("xen"), Path("linux"))
+    assert trees == {"xen_tree": tmp_path / "xen", "linux_tree": tmp_path / "linux"}
+    assert checked_trees(None, None) == {"xen_tree": None, "linux_tree": None}
+
+
+def test_tree_of_the_other_kind_is_refused_by_its_option(tmp_path: Path) -> None:
+    (tmp_path / "kernel/sched").mkdir(parents=True)
+    with pytest.raises(UserError, match=f"--xen-tree {tmp_path} is not such a source tree: it has no xen/"):
+        checked_trees(tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize(("hint", "lines"), [("", 1), ("do that", 2)])
+def test_error_is_told_with_its_hint_if_it_has_one(
+    capsys: pytest.CaptureFixture[str], hint: str, lines: int
+) -> None:
+    tell(UserError("it is wrong", hint=hint))
+    out, err = capsys.readouterr()
+    assert (out, err.splitlines()) == ("", ["evh: it is wrong", "hint: do that"][:lines])
