@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import paramiko
+from paramiko.pkey import UnknownKeyType
 
 from harness.core.errors import EvhError, InfraError
 from harness.monitor.waits import Watchdog, no_answer, wait
@@ -78,7 +79,7 @@ class Keys:
                 user=paramiko.PKey.from_path(private),
                 host=paramiko.PKey.from_type_string(kind, base64.b64decode(blob)),
             )
-        except (OSError, ValueError, paramiko.SSHException) as error:
+        except (OSError, ValueError, paramiko.SSHException, UnknownKeyType) as error:
             raise InfraError(
                 f"cannot read the images' SSH keys ({private}, {host}): {error}",
                 hint="rebuild the images: evh clean, then evh build",
