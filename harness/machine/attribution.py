@@ -106,7 +106,7 @@ def _daemons_gone(machine: Asked) -> str:
     Raises: TimedOut: dom0 does not answer. MachineLost; InfraError: the connection broke.
     """
     gone = machine.dom0.run(_DAEMONS, timeout=DOM0_SECONDS).out.split()
-    return f"{' and '.join(gone)} of dom0 has ended" if gone else ""
+    return f"{' and '.join(gone)} of dom0 ended" if gone else ""
 
 
 def _ask_dom0(machine: Asked, command: str) -> str:

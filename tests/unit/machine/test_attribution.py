@@ -12,7 +12,7 @@ import pytest
 from harness.machine.attribution import hung_dom0, hung_guest
 from harness.machine.ssh import Completed
 from harness.monitor.consoles import Consoles
-from harness.monitor.waits import MachineDied, TimedOut, Watchdog
+from harness.monitor.waits import Hung, MachineDied, TimedOut, Watchdog
 
 
 class Machine:
@@ -27,6 +27,7 @@ class Machine:
         self.said: list[str] = []
         self.asked: list[str] = []
         self.keys = ""
+        self.gone = ""  # daemons of the toolstack that have ended
         self.progress = SimpleNamespace(say=self.said.append)
         self.dom0: Any = SimpleNamespace(run=self.run)
         self._dom0_says, self._xen_hangs = dom0_says, xen_hangs
@@ -35,6 +36,8 @@ class Machine:
         self.asked.append(command)
         if self._dom0_says:
             raise self._dom0_says
+        if "xenstored" in command and "timeout 20" not in command:
+            return Completed(rc=0, out=self.gone, err="")
         return Completed(rc=1, out="half of it\n", err="no such file\n")
 
     def xen_keys(self, keys: str) -> None:
@@ -49,8 +52,7 @@ class Machine:
 
 def test_guest_hangs_if_dom0_answers(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
-    assert hung_guest(machine, "guest:a") == "guest:a"
-    assert machine.asked[0] == "true"
+    assert hung_guest(machine, "guest:a") == Hung(layer="guest:a")
     assert all(command.startswith("timeout 20 sh -c ") for command in machine.asked[1:])
     assert any("--domid=3" in command for command in machine.asked)
     assert machine.keys == "eqr"
@@ -65,25 +67,35 @@ def test_dom0_hangs_if_it_does_not_answer_unless_its_own_wait_blames_xen(
 ) -> None:
     silent = TimedOut("no answer")
     silent.layer = found
-    assert hung_guest(Machine(tmp_path, dom0_says=silent), "guest:a") == (found or "dom0")
+    assert hung_guest(Machine(tmp_path, dom0_says=silent), "guest:a") == Hung(layer=found or "dom0")
     assert not list(tmp_path.glob("hang-*")), "the report of dom0's hang comes from dom0's own wait"
 
 
 def test_nobody_hangs_in_a_machine_that_is_lost(tmp_path: Path) -> None:
     machine = Machine(tmp_path, dom0_says=MachineDied("QEMU ended"), xen_hangs=True)
-    assert hung_guest(machine, "guest:a") == ""
+    assert hung_guest(machine, "guest:a") == Hung()
     machine.watchdog.lose(lambda: MachineDied("QEMU ended"))
-    assert hung_dom0(machine) == ""
+    assert hung_dom0(machine) == Hung()
     assert not list(tmp_path.glob("hang-*"))
 
 
-def test_dom0_hangs_if_xen_answers_and_is_not_asked_itself(tmp_path: Path) -> None:
+def test_dom0_hangs_if_xen_answers_and_is_asked_last(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
-    assert hung_dom0(machine) == "dom0"
-    assert machine.asked == []
+    assert hung_dom0(machine) == Hung(layer="dom0", why="dom0 answers another command")
+    assert len(machine.asked) == 1
     assert machine.keys == "heqr0d"
     assert "(XEN) '0' pressed" in machine.report()
+    silent = Machine(tmp_path, dom0_says=TimedOut("no answer"))
+    assert hung_dom0(silent) == Hung(layer="dom0")
+
+
+def test_a_daemon_that_has_ended_is_named(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.gone = "xenstored\nxenconsoled\n"
+    why = "xenstored and xenconsoled of dom0 ended"
+    assert hung_guest(machine, "guest:a") == Hung(layer="dom0", why=why)
+    assert hung_dom0(machine) == Hung(layer="dom0", why=why)
 
 
 def test_xen_hangs_if_it_does_not_answer_its_keys(tmp_path: Path) -> None:
-    assert hung_dom0(Machine(tmp_path, xen_hangs=True)) == "xen"
+    assert hung_dom0(Machine(tmp_path, xen_hangs=True)) == Hung(layer="xen")

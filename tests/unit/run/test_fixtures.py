@@ -125,3 +125,23 @@ def test_old_names_work_for_one_release_and_are_noted(evh) -> None:
     names = "metric row(duplicated=) consoles.expect_crash() harness.guest.lifecycle duplicated"
     for new in names.split():
         assert f"is now {new}; the old name goes" in notes
+
+
+@pytest.mark.parametrize("silent", [None, "guest:a", "dom0"])
+def test_consoles_are_proven_after_each_test(
+    evh, monkeypatch: pytest.MonkeyPatch, silent: str | None
+) -> None:
+    asked: list[str] = []
+
+    def prove(machine: FakeMachine, shells: dict[str, object]) -> None:
+        asked.extend(shells)
+        if silent in shells:
+            raise ConsoleLost(silent, "nothing arrived")
+
+    monkeypatch.setattr(FakeMachine, "prove_consoles", prove)
+    (test,) = evh(ONE_GUEST).record.tests
+    assert asked == ["guest:a", "dom0"]
+    assert (test.verdict, test.layer) == ((Verdict.ERROR, silent) if silent else (Verdict.PASS, ""))
+    asked.clear()
+    evh("def test_a(dom0, start_guest): start_guest(name='a', kind='pv64'); assert False")
+    assert asked == [], "a failed test is not made an error"

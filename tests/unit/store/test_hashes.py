@@ -23,5 +23,5 @@ def test_sha256_of_a_file_is_that_of_its_text(tmp_path: Path) -> None:
 
 def test_only_hashes_are_shortened() -> None:
     assert short(digest("abc")) == "ba7816bf8f01"
-    for value in ("4.20.3", "-O2 -s -Wall -Wextra -Werror -static", "abc"):
+    for value in ("4.20.3", "-O2 -s -Wall -Wextra -Werror -static", "20250101000000"):
         assert short(value) == value

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The Builder, on a store of its own and a developer's own trees; nothing is compiled."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from fakes import git
+
+from harness.build.builder import Builder, kind, modules_of
+from harness.build.recipes import recipes
+from harness.core.progress import Progress
+from harness.store.artifacts import Artifact, Store
+
+
+@pytest.fixture
+def builder(tmp_path: Path) -> Builder:
+    tree = tmp_path / "mine"
+    (tree / "xen/common").mkdir(parents=True)
+    (tree / "xen/common/event_channel.c").write_text("mine\n")
+    git(tree, "init", "-q")
+    git(tree, "add", "-A")
+    git(tree, "commit", "-qm", "mine")
+    store, progress = Store(tmp_path / "store"), Progress(io.StringIO())
+    return Builder(store=store, progress=progress, wanted=recipes(xen_tree=tree), jobs=1)
+
+
+def artifact(path: Path = Path(), **files: str) -> Artifact:
+    """An artifact of the store; ``a_b`` is its file ``a.b``."""
+    dotted = {name.replace("_", "."): value for name, value in files.items()}
+    return Artifact(path=path, key="k", hit=True, reason="", files=dotted)
+
+
+def test_artifact_is_made_once_and_recorded_under_its_kind(builder: Builder) -> None:
+    first = builder.get("thing", {"a": "1"}, lambda dest: (dest / "f").write_text("x"))  # type: ignore[arg-type,return-value]
+    again = builder.get("thing", {"a": "1"}, lambda dest: pytest.fail("made again"))
+    assert (first.hit, again.hit) == (False, True)
+    assert builder.artifacts == {"thing": again}
+
+
+def test_own_tree_is_the_source_and_an_edit_changes_the_key(builder: Builder) -> None:
+    source = builder.source("xen")
+    assert builder.sources == {"xen": source}
+    assert source.origin.startswith("tree:")
+    before = builder.inputs("xen", source)
+    assert builder.of_xen("xen") and not builder.of_xen("linux")
+    assert source.tree is not None
+    (source.tree / "xen/common/event_channel.c").write_text("edited\n")
+    after = builder.inputs("xen", builder.source("xen"))
+    assert {name for name in before if before[name] != after[name]}
+
+
+def test_tools_are_compiled_once_and_serve_the_next_build(builder: Builder, tmp_path: Path) -> None:
+    (tmp_path / "images/tools").mkdir(parents=True)
+    (tmp_path / "images/tools/one.c").write_text("int main(void) { return 0; }\n")
+    builder.images = tmp_path / "images"
+    assert not builder.tools().hit
+    assert builder.tools().hit
+    (tmp_path / "images/tools/one.c").write_text("int main(void) { return 1; }\n")
+    assert builder.tools().reason.startswith("one.c changed")
+
+
+def test_log_of_the_tools_is_no_input_of_an_image() -> None:
+    rootfs = artifact(rootfs_tar="r")
+    keys = Artifact(path=Path(), key="k", hit=True, reason="", files={"id_key.pub": "p", "host_key": "h"})
+    linux = artifact(bzImage="b")
+    plain = Builder.common(rootfs, keys, artifact(tool="t"), linux)
+    assert Builder.common(rootfs, keys, artifact(tool="t", build_log="l"), linux) == plain
+    assert Builder.common(rootfs, keys, artifact(tool="u"), linux) != plain
+    assert plain["modules"] == "none"
+
+
+def test_modules_are_a_file_of_a_kernel_that_has_some() -> None:
+    assert modules_of(artifact(Path("/s/linux"), modules_tar="m")) == Path("/s/linux/modules.tar")
+    assert modules_of(artifact(Path("/s/linux"))) is None
+
+
+def test_kind_of_a_components_variant() -> None:
+    assert (kind("dom0", ""), kind("dom0", "hvm")) == ("dom0", "dom0-hvm")

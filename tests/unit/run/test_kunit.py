@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The suite ``kunit`` in a run: which kernels are built and how often each is booted; QEMU is left out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import fake_backends
+
+from harness.core.records import Verdict
+from harness.machine.bare import BareRun
+from harness.monitor import ktap
+from harness.run import kunit
+
+LOG = "KTAP version 1\n1..3\nok 1 order\nnot ok 2 scan\nok 3 smp # SKIP needs two CPUs\n"
+TEST = """
+    @pytest.mark.cell(abi="3l")
+    @pytest.mark.parametrize("guest", ["kunit64"])
+    @pytest.mark.parametrize("case", ["order", "scan", "smp"])
+    def test_k(kunit, guest, case):
+        assert kunit(guest).case(case).ok
+"""
+
+
+@pytest.fixture
+def booted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The kernels that were booted, in order."""
+    kernels: list[Path] = []
+
+    def boot(kernel: Path, *, kind: str, run_dir: Path, **words: Any) -> BareRun:
+        kernels.append(kernel)
+        console = run_dir / f"console-{kind}.log"
+        console.write_text(LOG)
+        results = ktap.parse(LOG.splitlines())
+        return BareRun(
+            verdict=Verdict.FAIL, reason="", layer="linux", results=results, console=console, seconds=1.0
+        )
+
+    monkeypatch.setattr(kunit, "boot", boot)
+    return kernels
+
+
+def test_kernel_of_the_selected_tests_is_built_and_booted_once(evh, booted: list[Path]) -> None:
+    built: list[str] = []
+    log: list[str] = []
+    backends = replace(
+        fake_backends(log), kunit=lambda request, progress, kind: built.append(kind) or Path("/k") / kind
+    )
+    got = evh(TEST, backends=backends)
+    assert (built, booted) == (["kunit64"], [Path("/k/kunit64")])
+    assert got.verdicts == {
+        "test_k[order-kunit64]": Verdict.PASS,
+        "test_k[scan-kunit64]": Verdict.FAIL,
+        "test_k[smp-kunit64]": Verdict.SKIP,
+    }
+    assert got.test("test_k[smp-kunit64]").reason == "needs two CPUs"
+    assert [(c.layer, c.file) for c in got.record.consoles] == [("kunit64", "console-kunit64.log")]
+    assert any(step.step == "build kunit64" for step in got.record.timings)
+
+
+def test_run_without_such_tests_builds_no_such_kernel(evh, booted: list[Path]) -> None:
+    log: list[str] = []
+    backends = replace(fake_backends(log), kunit=lambda *_: pytest.fail("built"))
+    assert evh("def test_a(): pass", backends=backends).verdicts == {"test_a": Verdict.PASS}
+    assert booted == []
