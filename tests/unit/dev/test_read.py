@@ -2,13 +2,10 @@
 """`evh read` on consoles recorded from real machines."""
 
 import io
-import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from harness.cli.app import app
 from harness.core.errors import UserError
 from harness.core.records import Verdict
 from harness.dev.read import Reading, judge, read_files, text_of, worst
@@ -94,13 +91,3 @@ def test_escapes_do_not_reach_the_terminal() -> None:
 def test_a_file_that_cannot_be_read() -> None:
     with pytest.raises(UserError, match="Is a directory"):
         read_files([str(LOGS)])
-
-
-def test_the_command() -> None:
-    done = CliRunner().invoke(app, ["read", "--json", str(LOGS / "serial-xen-panic.raw")])
-    assert done.exit_code == 3
-    document = json.loads(done.stdout)
-    assert document["verdict"] == "crash" and document["files"][0]["crashes"][0]["layer"] == "xen"
-    done = CliRunner().invoke(app, ["read", str(LOGS / "kunit64.log"), str(LOGS / "bare-pv64.log")])
-    assert done.exit_code == 0 and done.stdout.endswith("pass\n")
-    assert CliRunner().invoke(app, ["read", "--layer", "hypervisor", "-"]).exit_code == 2
