@@ -7,9 +7,11 @@ import xml.etree.ElementTree as ET
 from types import SimpleNamespace
 
 import pytest
+from fakes import FakeMachine
 
 from harness.core.records import Verdict
 from harness.guest import kmemleak
+from harness.monitor.waits import ConsoleLost
 
 
 def test_ten_line_test_of_a_user(evh) -> None:
