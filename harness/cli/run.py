@@ -147,9 +147,11 @@ def run(
 def _tell_run(folder: Path, record: RunRecord) -> NoReturn:
     """Print a run's report, write its page and exit with the run's exit code."""
     from harness.report.html import write_html
+    from harness.report.junit import write_junit
     from harness.report.text import print_report
 
     write_html(folder, record)
+    write_junit(folder, record)
     if record.error is not None:
         tell(EvhError(record.error.message, hint=record.error.hint))
     print_report(folder, record, file=sys.stdout)
@@ -202,8 +204,9 @@ def report(
         typer.Argument(metavar="RUN", help="Run folder (default: the newest under ./runs)."),
     ] = None,
 ) -> None:
-    """Print a run's report and rewrite its HTML page."""
+    """Print a run's report and rewrite its HTML page and its JUnit file."""
     from harness.report.html import write_html
+    from harness.report.junit import write_junit
     from harness.report.text import print_report
     from harness.run.record import RUN_JSON, load
 
@@ -216,5 +219,6 @@ def report(
         run = found[-1]
     folder, record = load(run)
     write_html(folder, record)
+    write_junit(folder, record)
     print_report(folder, record, file=sys.stdout)
 

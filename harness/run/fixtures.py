@@ -191,11 +191,6 @@ def row(request: pytest.FixtureRequest) -> Callable[..., Row]:
         running.rows.append(line)
         session.recorder.record.rows.append(line)
         session.recorder.save()
-        number = len(running.rows)
-        metrics = {name: getattr(line, name) for name in line.__struct_fields__ if name != "test"}
-        request.node.user_properties += [
-            (f"row{number}.{name}", value) for name, value in metrics.items() if value not in (None, "")
-        ]
         return line
 
     return add

@@ -101,7 +101,7 @@ def pytest_runtest_protocol(
     if session.signals:
         # The signal's exception was lost, e.g. replaced by that of a failing clean-up.
         raise Interrupted(session.signals[0])
-    blame_late_crash(session, item.config)
+    blame_late_crash(session)
     cell = session.cell(item)
     result = TestResult(
         cell=cell.id,
@@ -112,7 +112,6 @@ def pytest_runtest_protocol(
         seed=cell.seed,
         reproduce=f"{session.reproduce} {shlex.quote(cell.id)}",
     )
-    item.user_properties.append(("cell", cell.id))
     running = session.running = Running(result)
     running.known_before = session.known.total
     session.recorder.record.tests.append(result)
@@ -205,7 +204,7 @@ def pytest_runtest_makereport(
 
 
 def _fail(report: pytest.TestReport, text: str) -> None:
-    """Make pytest and its JUnit file show the failure that the judge sees."""
+    """Make pytest's log show the failure that the judge sees."""
     if report.outcome != "failed":
         report.outcome = "failed"
         report.longrepr = text
@@ -245,7 +244,7 @@ def _evidence(session: Session, tails: dict[str, str], guilty: str) -> str:
     return with_places(text, syms=syms) if syms else text
 
 
-def blame_late_crash(session: Session, config: pytest.Config) -> None:
+def blame_late_crash(session: Session) -> None:
     """Attribute a crash line that reached its console after the last test ended to that test.
 
     Guests' consoles pass through two daemons, so lines may come late.
@@ -266,17 +265,6 @@ def blame_late_crash(session: Session, config: pytest.Config) -> None:
     last.evidence = crash.excerpt
     session.machines.lose(last.reason)
     session.recorder.save()
-    # JUnit has closed the test's case already; this adds another one with the same name.
-    config.hook.pytest_runtest_logreport(
-        report=pytest.TestReport(
-            nodeid=f"{last.suite}::{last.test}",
-            location=(last.suite, None, last.test),
-            keywords={},
-            outcome="failed",
-            longrepr=f"crash in {crash.layer} after the test had ended: {crash.line}\n\n{crash.excerpt}",
-            when="teardown",
-        )
-    )
     _say(session, last)
 
 
@@ -284,5 +272,5 @@ def blame_late_crash(session: Session, config: pytest.Config) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     run_session = session.config.stash.get(SESSION, None)
     if run_session is not None:
-        blame_late_crash(run_session, session.config)
+        blame_late_crash(run_session)
 

@@ -296,8 +296,6 @@ def run_pytest(
         args += ["--maxfail=1"]
     if collect_only:
         args += ["--collect-only"]
-    else:
-        args += [f"--junitxml={run_dir / 'junit.xml'}", "-o", "junit_suite_name=evtchn-harness"]
     with (
         plain_environment(),
         (run_dir / PYTEST_LOG).open("w") as log,
@@ -337,7 +335,7 @@ def unjudged(session: Session) -> EvhError | None:
 
 
 def root_of(targets: Sequence[str]) -> Path:
-    """The common folder of all test files; JUnit's class names are paths relative to it."""
+    """The common folder of all test files."""
     files = [Path(target.partition("::")[0]) for target in targets]
     return Path(os.path.commonpath([file if file.is_dir() else file.parent for file in files]))
 

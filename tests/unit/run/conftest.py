@@ -16,6 +16,7 @@ from fakes import BOOT, fake_backends
 from harness.core.progress import Progress
 from harness.core.records import Verdict
 from harness.plan.selection import select
+from harness.report.junit import write_junit
 from harness.run.backends import Backends
 from harness.run.record import RunRecord, TestResult, load
 from harness.run.request import RunRequest
@@ -39,8 +40,9 @@ class Outcome:
     def junit(self) -> dict[str, list[str]]:
         """For each test case name, the tags of its child elements."""
         cases: dict[str, list[str]] = {}
-        for case in ET.parse(self.folder / "junit.xml").iter("testcase"):
-            cases.setdefault(case.attrib["name"], []).extend(
+        for case in ET.parse(write_junit(self.folder, self.record)).iter("testcase"):
+            test = next(test for test in self.record.tests if test.cell == case.attrib["name"])
+            cases.setdefault(test.test, []).extend(
                 child.tag for child in case if child.tag not in ("properties", "system-out", "system-err")
             )
         return cases

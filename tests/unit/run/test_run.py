@@ -20,7 +20,7 @@ from harness.run.record import load
 from harness.run.run import root_of
 
 
-def test_junit_names_are_paths_below_what_all_files_share(tmp_path: Path) -> None:
+def test_root_is_the_folder_that_all_files_share(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     for name in ("a/one.py", "two.py"):
         (tmp_path / name).touch()

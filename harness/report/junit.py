@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The run as JUnit XML, made from ``run.json``: one test case with one result for each cell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from junitparser import Error, Failure, JUnitXml, Properties, Property, Skipped, TestCase, TestSuite
+
+from harness.core.records import Verdict
+from harness.core.text import printable
+from harness.report.tables import headline
+from harness.run.record import RunRecord, TestResult
+
+JUNIT_XML = "junit.xml"
+NAME = "evtchn-harness"
+
+
+def write_junit(run_dir: Path, record: RunRecord) -> Path:
+    """Write a run's ``junit.xml``.
+
+    Returns:
+        Its path in the run folder.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    suite = TestSuite(NAME)
+    suite.timestamp = record.started
+    for name, value in (
+        ("verdict", record.verdict),
+        ("accelerator", record.accelerator.reason if record.accelerator else ""),
+        *((source.name, f"{source.version} from {source.origin}") for source in record.sources),
+        ("reproduce", record.reproduce),
+    ):
+        suite.add_property(name, printable(str(value or "")))
+    suite.add_testcases([_case(record, test) for test in record.tests])
+    if record.error is not None:
+        # Cells that did not run have no case, so a reader of this file alone must see that some are missing.
+        case = TestCase(name="the run itself", classname=NAME, time=0)
+        case.result = Error(message=printable(headline(record)), type_=record.error.kind)
+        suite.add_testcase(case)
+    document = JUnitXml(NAME)
+    document.add_testsuite(suite)
+    document.update_statistics()
+    path = run_dir / JUNIT_XML
+    fresh = path.with_suffix(".xml.new")
+    document.write(str(fresh), pretty=True)
+    fresh.replace(path)
+    return path
+
+
+def _case(record: RunRecord, test: TestResult) -> TestCase:
+    case = TestCase(name=printable(test.cell), classname=test.suite, time=test.seconds)
+    measured = Properties()
+    for name, value in _measured(record, test):
+        measured.add_property(Property(printable(name), printable(value)))
+    case.append(measured)
+    why = printable(test.reason)
+    whose = f" ({test.layer})" if test.layer else ""
+    if test.verdict is None:
+        case.result = Error(message=why or "it did not end", type_="unfinished")
+    elif test.verdict is Verdict.SKIP:
+        case.result = Skipped(message=why, type_="skip")
+    elif test.verdict is Verdict.ERROR:
+        case.result = Error(message=why, type_="error")
+    elif test.verdict is not Verdict.PASS:
+        case.result = Failure(message=f"{test.verdict}{whose}: {why}", type_=str(test.verdict))
+    if test.verdict not in (Verdict.PASS, Verdict.SKIP):
+        case.system_out = printable(f"{test.evidence}\n\nagain: {test.reproduce}")
+    return case
+
+
+def _measured(record: RunRecord, test: TestResult) -> list[tuple[str, str]]:
+    """What a cell measured: its metrics, and its rows of the limits table."""
+    found = [(name, str(value)) for name, value in test.metrics.items()]
+    rows = [row for row in record.rows if row.test == test.cell]
+    for number, row in enumerate(rows, 1):
+        values = {name: getattr(row, name) for name in row.__struct_fields__ if name != "test"}
+        found += [(f"row{number}.{name}", str(v)) for name, v in values.items() if v not in (None, "")]
+    return found
