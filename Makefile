@@ -24,7 +24,8 @@ help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 run: setup ## build, boot, test the limits, print the verdicts
-	$(BIN)/evh run $(ARGS)
+	@echo "$(BIN)/evh run $(ARGS)"; $(BIN)/evh run $(ARGS) || { code=$$?; \
+		echo "evh run ended with exit code $$code (docs/verdicts.md); make itself ends with 2."; exit $$code; }
 
 test: lint ## run lint, the unit tests, then the system tests, which boot nested Xen
 	$(BIN)/pytest tests/unit

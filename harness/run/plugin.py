@@ -167,6 +167,20 @@ def _say(session: Session, result: TestResult) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Note when the test's own function runs: reports made meanwhile are of its subtests."""
+    session = item.config.stash.get(SESSION, None)
+    running = session.running if session else None
+    if running is None:
+        return (yield)
+    running.within = True
+    try:
+        return (yield)
+    finally:
+        running.within = False
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -179,7 +193,9 @@ def pytest_runtest_makereport(
         running.endings.append(worse)
         _fail(report, f"this test is expected to fail, but it ended in a {worse.verdict}: {worse.reason}")
     elif report.outcome == "skipped":
-        running.endings.append(judge.Ending(verdict=Verdict.SKIP, reason=_skip_reason(report)))
+        # A skipped subtest says nothing about the rest of its test, which ends by itself.
+        if not running.within:
+            running.endings.append(judge.Ending(verdict=Verdict.SKIP, reason=_skip_reason(report)))
     elif report.outcome == "failed" and call.excinfo is not None:
         running.endings.append(judge.classify(call.excinfo.value))
     elif report.outcome == "failed":  # a strict xfail that passed has no exception

@@ -117,6 +117,7 @@ class Running:
         self.guests: list[str] = []
         self.bare: BareRun | None = None
         self.started = time.monotonic()
+        self.within = False  # whether the test's own function runs
         self.known_before = 0  # crash reports that were passed over before this test
 
     @property

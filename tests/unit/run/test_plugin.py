@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import pytest
 from fakes import PANIC
 
 from harness.core.records import Verdict
@@ -156,3 +157,27 @@ def test_hang_of_a_test_that_is_expected_to_fail_is_a_hang(evh) -> None:
     """)
     assert got.verdicts == {"test_hangs": Verdict.HANG, "test_next": Verdict.PASS}
     assert got.log.count("boot 3l 4096") == 2, "the machine that hung serves no other test"
+
+
+SKIPPED_AND_FAILED = "with subtests.test('a'): pytest.skip('x')\n    with subtests.test('b'): assert 1 == 2"
+
+
+@pytest.mark.parametrize(
+    ("body", "verdict", "reason"),
+    [
+        ("with subtests.test('a'): pytest.skip('no such CPU')", Verdict.PASS, ""),
+        ("with subtests.test('a'): assert 1 == 2", Verdict.FAIL, "1 == 2"),
+        (SKIPPED_AND_FAILED, Verdict.FAIL, "1 == 2"),
+        ("with subtests.test('a'): assert 1 == 2\n    with subtests.test('b'): pass", Verdict.FAIL, "1 == 2"),
+        ("with subtests.test('a'): pass\n    pytest.skip('all of it')", Verdict.SKIP, "all of it"),
+        ("with subtests.test('a'): raise Silence('not a sound')", Verdict.HANG, "not a sound"),
+    ],
+    ids=["a skipped one", "a failed one", "skipped, failed", "failed, passed", "the test itself", "a hang"],
+)
+def test_subtests(evh, body: str, verdict: Verdict, reason: str) -> None:
+    text = f"from harness.monitor.waits import Silence\ndef test_a(machine, subtests):\n    {body}\n"
+    got = evh(text)
+    (test,) = got.record.tests
+    assert test.verdict is verdict and reason in test.reason
+    tags = {Verdict.PASS: [], Verdict.SKIP: ["skipped"]}.get(verdict, ["failure"])
+    assert got.junit() == {"test_a": tags}, "one case, one result"
