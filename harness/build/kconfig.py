@@ -15,7 +15,8 @@ from pathlib import Path
 from harness.core.errors import UserError
 
 _SET = re.compile(r'(CONFIG_[A-Za-z0-9_]+)=("(?:[^"\\]|\\.)*"|[^\s"#]+)$')
-_UNSET = re.compile(r"# (CONFIG_[A-Za-z0-9_]+) is not set$")
+# Kconfig ignores what follows, so a fragment may say why (scripts/kconfig/confdata.c:conf_read_simple()).
+_UNSET = re.compile(r"# (CONFIG_[A-Za-z0-9_]+) is not set(?:\s.*)?$")
 
 
 @dataclass(frozen=True, kw_only=True)

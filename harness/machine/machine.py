@@ -346,7 +346,7 @@ class Machine:
         self.consoles.settle(quiet=0.3 * self.watchdog.time_scale, most=2.0 * self.watchdog.time_scale)
         full = self.consoles.find_crash(crash.layer) or crash
         return MachineCrashed(
-            f"{crash.layer} crashed: {words_of(full)}",
+            words_of(full) if full.meaning else f"{crash.layer} crashed: {words_of(full)}",
             crash=full,
             hint=f"see {self.run_dir / 'consoles.log'}",
         )

@@ -164,7 +164,7 @@ class Consoles:
         return self._known.passes(layer, line, severity)
 
     def _crash(self, report: Report, seconds: float) -> Crash:
-        return Crash(layer=report.layer, line=report.line, seconds=seconds)
+        return Crash(layer=report.layer, line=report.line, seconds=seconds, meaning=report.meaning)
 
     def _write_raw(self, layer: str, data: bytes) -> None:
         if layer not in self._raw:

@@ -48,7 +48,7 @@ def recognize(layer: str, line: str, *, dom0_must_stay: bool = False) -> Recogni
     for row in rows:
         if found := row.pattern.search(line):
             domain = found.groupdict().get("domain")
-            return Recognized(row=row, layer=f"dom{domain}" if domain else layer)
+            return Recognized(row=row, layer=f"dom{domain}" if domain else row.layer or layer)
     return None
 
 

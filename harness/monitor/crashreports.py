@@ -28,6 +28,7 @@ class Report:
         printer: the layer whose console has the report.
         severity: of its worst line.
         line: the line that it begins with.
+        meaning: what happened, where the line alone does not say it.
         first, last: numbers of its first and last line so far.
         ended: whether no further line belongs to it.
         passed: whether it was passed over, because it was expected or is known.
@@ -37,6 +38,7 @@ class Report:
     printer: str
     severity: Severity
     line: str
+    meaning: str = ""
     first: int
     last: int
     ended: bool = False
@@ -81,6 +83,7 @@ class CrashReports:
         layer = self._names.get(found.layer, found.layer)
         report = Report(
             layer=layer, printer=printer, severity=found.row.severity, line=line, first=number, last=number,
+            meaning=found.row.meaning,
             passed=self._passes(layer, line, found.row.severity),
         )  # fmt: skip
         self._reports.append(report)

@@ -57,6 +57,8 @@ class CrashLine:
         end: regular expression for the last line of the report; empty: the report is this line.
         follows: the line may be part of a report that has begun already, as "Oops:" after "BUG:";
             a PANIC always may.
+        layer: the layer that it is about, if that is not its printer; empty: see ``pattern``.
+        meaning: what happened, where the line alone does not say it.
     """
 
     pattern: re.Pattern[str]
@@ -68,15 +70,17 @@ class CrashLine:
     until: str = ""
     end: str = ""
     follows: bool = False
+    layer: str = ""
+    meaning: str = ""
 
 
 def _xen(
     pattern: str, file: str, statement: str, *, severity: Severity = Severity.PANIC, since: str = "",
-    until: str = "", end: str = _SAME_LINE, follows: bool = False,
+    until: str = "", end: str = _SAME_LINE, layer: str = "", meaning: str = "",
 ) -> CrashLine:  # fmt: skip
     return CrashLine(
         pattern=re.compile(pattern), printer=Printer.XEN, severity=severity, file=f"xen/{file}",
-        statement=statement, since=since, until=until, end=end, follows=follows,
+        statement=statement, since=since, until=until, end=end, layer=layer, meaning=meaning,
     )  # fmt: skip
 
 
@@ -137,9 +141,12 @@ XEN = (
 # Xen ends the machine at dom0's wish. Under a Linux dom0 nobody has asked for that; a bare guest or an
 # XTF test ends its machine so.
 DOM0_ENDED = (
-    _xen(rf"\bHardware Dom{_DOMAIN} halted:", "common/shutdown.c", "Hardware Dom%u halted: halting machine"),
+    _xen(rf"\bHardware Dom{_DOMAIN} halted:", "common/shutdown.c", "Hardware Dom%u halted: halting machine",
+         meaning="dom0 halted the machine"),
     _xen(rf"\bHardware Dom{_DOMAIN} shutdown: rebooting\b", "common/shutdown.c",
-         "Hardware Dom%u shutdown: rebooting machine"),
+         "Hardware Dom%u shutdown: rebooting machine", meaning="dom0 rebooted the machine"),
+    _xen(r"\bEntering ACPI S5 state\b", "arch/x86/acpi/power.c", "Entering ACPI S%d state.",
+         layer="dom0", meaning="dom0 powered the machine off"),
 )  # fmt: skip
 
 _LOCKDEP = "kernel/locking/lockdep.c"

@@ -32,12 +32,20 @@ class Crash:
         line: the line as printed.
         seconds: since the machine's start.
         excerpt: the lines around it on the same console.
+        meaning: what happened, where the line alone does not say it.
     """
 
     layer: str
     line: str
     seconds: float
     excerpt: str = ""
+    meaning: str = ""
+
+    @property
+    def reason(self) -> str:
+        """What happened, in one line."""
+        line = self.line.strip()
+        return f"{self.meaning}: {line}" if self.meaning else line
 
 
 def words_of(crash: Crash) -> str:
@@ -46,7 +54,7 @@ def words_of(crash: Crash) -> str:
     if line.startswith("Panic on CPU"):
         after = crash.excerpt.partition(crash.line)[2].strip().splitlines()
         line = " ".join([line, *(reason.removeprefix("(XEN) ").strip() for reason in after[:1])])
-    return line
+    return f"{crash.meaning}: {line}" if crash.meaning else line
 
 
 class MachineLost(EvhError):

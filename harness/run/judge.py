@@ -34,7 +34,7 @@ class CrashLike(Protocol):
     @property
     def layer(self) -> str: ...
     @property
-    def line(self) -> str: ...
+    def reason(self) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +147,7 @@ def judge_cell(
     """
     endings = list(endings)
     if crash is not None:
-        return Judgement(verdict=Verdict.CRASH, layer=crash.layer, reason=crash.line.strip()[:300])
+        return Judgement(verdict=Verdict.CRASH, layer=crash.layer, reason=crash.reason[:300])
     if endings:
         # The first phase that failed is the cause, not a clean-up that fails after it. But a clean-up with
         # a worse result (e.g. the machine died while the guest was destroyed) must not be hidden.

@@ -145,7 +145,9 @@ def _conclude(session: Session, running: Running) -> None:
     )
     result.seconds = round(time.monotonic() - running.started, 3)
     result.known_issues = session.known.total - running.known_before
-    if judgement.verdict in (Verdict.CRASH, Verdict.HANG):
+    # An error says nothing about the state in which it leaves the machine, a lost console least of all.
+    used = result.machine is not None
+    if judgement.verdict in (Verdict.CRASH, Verdict.HANG) or (judgement.verdict is Verdict.ERROR and used):
         session.machines.lose(judgement.reason)
     session.recorder.save()
     _say(session, result)
@@ -276,7 +278,7 @@ def blame_late_crash(session: Session) -> None:
     last.verdict, last.layer, last.reason = (
         Verdict.CRASH,
         crash.layer,
-        f"{crash.line.strip()[:300]} (seen after the test ended)",
+        f"{crash.reason[:300]} (seen after the test ended)",
     )
     last.evidence = crash.excerpt
     session.machines.lose(last.reason)

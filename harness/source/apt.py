@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,9 +62,13 @@ def mirror() -> Mirror | None:
     ``EVH_DEBIAN_MIRROR`` (a URI) overrides apt's configuration.
 
     Raises:
-        UserError: there is a mirror, but no Debian keyring to verify it with.
+        UserError: there is a mirror, but no Debian keyring to verify it with; or the variable holds no URI.
     """
     uri = os.environ.get(MIRROR_VARIABLE)
+    if uri and not urllib.parse.urlsplit(uri).scheme:
+        raise UserError(
+            f"{MIRROR_VARIABLE}={uri} is not a URI", hint=f"Name the scheme too, such as http://{uri}."
+        )
     if not uri:
         if shutil.which("apt-get") is None:
             return None

@@ -19,9 +19,12 @@ import msgspec
 
 from harness.core.errors import UserError
 from harness.core.paths import CHECKOUT
+from harness.plan.flavours import FLAVOURS
 
 # Files of these kinds in a base are patches that somebody wants applied.
 PATCH_SUFFIXES = (".patch", ".mbx", ".mbox", ".diff", ".eml")
+# Folders of fragments other than those of flavours: for an architecture, or one build.
+OTHER_FRAGMENTS = ("i386", "x86_64", "kunit", "without-3l")
 # Folder of the bases of each component, relative to the checkout.
 FOLDERS = {"xen": "xen-patches", "linux": "guest-patches"}
 
@@ -117,13 +120,34 @@ class Base:
         """Whether this base has Kconfig fragments for a flavour."""
         return (self.folder / "config" / flavour).is_dir()
 
+    def _check_config(self, config: Path) -> None:
+        """Raise an error about a file or folder in ``config/`` that no build would read."""
+        folders = {*FLAVOURS, *OTHER_FRAGMENTS}
+        for path in sorted(config.rglob("*")):
+            if path.name.startswith((".", "README")):
+                continue
+            if path.is_dir() and path.name not in folders:
+                raise UserError(
+                    f"{path} is the folder of no flavour and no build, so nothing reads it",
+                    hint=f"name it after one of {', '.join(sorted(folders))}, or move it out of {config}.",
+                )
+            if path.is_file() and path.suffix != ".config":
+                raise UserError(
+                    f"{path} is not read: the names of Kconfig fragments end in .config",
+                    hint=f"rename it to {path.stem}.config, or move it out of {config}.",
+                )
+
     def fragments(self, *, flavour: str, arch: str = "") -> tuple[Path, ...]:
         """Kconfig fragments; later ones override earlier ones.
 
         Args:
             arch: its fragments come between the common ones and those of the flavour.
+
+        Raises:
+            UserError: the folder has a file or folder that no build would read.
         """
         config = self.folder / "config"
+        self._check_config(config)
         # The flavour of the 32-bit build has the name of its architecture; do not list that folder twice.
         middle = [config / arch] if arch not in ("", flavour) else []
         folders = [config, *middle, config / flavour]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import http.client
 import shutil
 import urllib.error
 import urllib.request
@@ -45,8 +46,10 @@ def download_url(url: str, target: Path) -> None:
         with urllib.request.urlopen(url, timeout=STALL) as answer, target.open("wb") as file:
             shutil.copyfileobj(answer, file, 1 << 20)
             announced = answer.headers.get("Content-Length")
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
         raise Unavailable(f"cannot be downloaded: {getattr(error, 'reason', error)}") from error
+    except ValueError as error:  # no scheme
+        raise Unavailable(f"cannot be downloaded: {error}") from error
     size = target.stat().st_size
     if announced is not None and size != int(announced):
         raise Unavailable(f"the download was cut short: {size} of {announced} bytes")

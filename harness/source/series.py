@@ -10,9 +10,6 @@ lock is held.
 
 from __future__ import annotations
 
-import email
-import email.header
-import email.policy
 import re
 import shutil
 import tempfile
@@ -21,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness.core import process
-from harness.core.errors import InfraError, UserError
+from harness.core.errors import EvhError, InfraError, UserError
 from harness.core.progress import Progress
 from harness.core.records import Source, Tree
 from harness.source.trees import content_of, git_dir, is_git, write_tree
@@ -44,13 +41,6 @@ IDENTITY = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_TERMINAL_PROMPT": "0",
 }
-
-
-def subject_of(patch: Path) -> str:
-    """The subject of a patch, without ``[PATCH n/m]``."""
-    message = email.message_from_bytes(patch.read_bytes(), policy=email.policy.default)
-    subject = " ".join(str(message["Subject"] or patch.stem).split())
-    return re.sub(r"^\[[^\]]*\]\s*", "", subject)
 
 
 def digest_of(source: Source, patches: Sequence[Path]) -> str:
@@ -88,7 +78,7 @@ def prepared(
         yield Tree(
             source=source,
             path=path,
-            series=tuple(subject_of(patch) for patch in patches),
+            series=tuple(subjects(path)) if patches else (),
             digest=digest_of(source, patches),
         )
 
@@ -99,6 +89,12 @@ def unpack_early(source: Source, *, store: Store, progress: Progress) -> None:
     if source.tree is None:
         with store.lock(f"tree-{path.name}", what=f"{path.name}: in use by another run", say=progress.say):
             unpack(source, path, progress)
+
+
+def subjects(path: Path) -> list[str]:
+    """The subjects of the applied patches, in order."""
+    log = git(path, "log", "--reverse", "--format=%s", f"{BASE_REF}..HEAD", what="list the series")
+    return log.splitlines()
 
 
 def git(path: Path, *args: str | Path, what: str) -> str:
@@ -173,10 +169,55 @@ def apply(path: Path, patches: Sequence[Path], progress: Progress) -> None:
         for patch in patches:
             step.update(patch.name)
             try:
-                git(path, "am", "--quiet", "--no-3way", "--keep-cr", patch, what=f"apply {patch.name}")
-            except InfraError as error:
+                note = apply_file(path, patch)
+            except EvhError as error:
                 reset(path)
-                raise misfit(patch, error.message) from error
+                raise error if isinstance(error, UserError) else misfit(patch, error.message) from error
+            if note:
+                progress.say(note)
+
+
+def apply_file(path: Path, patch: Path) -> str:
+    """Apply every patch in one file, which may be a mailbox with several mails.
+
+    Returns:
+        What was passed over or changed, for the user; empty if nothing was.
+
+    Raises:
+        UserError: no mail in it holds a patch. InfraError: git refuses it.
+    """
+    what = f"apply {patch.name}"
+    data = patch.read_bytes()
+    # A mail that was saved with CRLF line ends; a tree's own files with such lines are told by the others.
+    mailed = data.count(b"\n") == data.count(b"\r\n") > 0
+    before = git(path, "rev-parse", "HEAD", what=what).strip()
+    line_ends = "--no-keep-cr" if mailed else "--keep-cr"
+    words: list[str | Path] = ["am", "--quiet", "--no-3way", line_ends, "--empty=drop", patch]
+    while words:
+        try:
+            git(path, *words, what=what)
+            words = []
+        except InfraError:
+            # git takes what follows a cover letter's "---" for a patch, and stops there.
+            stopped = (path / ".git/rebase-apply").is_dir()
+            if not stopped or _HUNK.search(git(path, "am", "--show-current-patch=diff", what=what)):
+                raise
+            words = ["am", "--quiet", "--skip"]
+    applied = int(git(path, "rev-list", "--count", f"{before}..HEAD", what=what))
+    if not applied:
+        raise misfit(patch, "Patch is empty")
+    with tempfile.TemporaryDirectory(prefix="mails-") as folder:
+        mails = int(git(path, "mailsplit", f"-o{folder}", "--", patch.resolve(), what=what))
+    said = []
+    if mails > applied:
+        said.append(f"{mails - applied} of its {mails} mails hold no patch (a cover letter?)")
+    if mailed:
+        said.append("its CRLF line ends were taken for the mail program's")
+    return f"{patch.name}: {'; '.join(said)}" if said else ""
+
+
+# What each patch has and no cover letter.
+_HUNK = re.compile(r"^(?:diff --git |--- \S|@@ -)", re.MULTILINE)
 
 
 def misfit(patch: Path, said: str) -> UserError:
@@ -192,6 +233,8 @@ def misfit(patch: Path, said: str) -> UserError:
         why = "does not contain a patch"
     else:
         why = f"was refused: {process.tail(said, 3)}"
+    if crlf := patch.read_bytes().count(b"\r\n"):
+        why += f"; {crlf} of its lines end in CRLF, which a mail program may have added"
     return UserError(
         f"the patch {patch} {why}",
         hint="rebase the series onto this version "

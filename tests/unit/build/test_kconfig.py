@@ -91,3 +91,9 @@ def test_a_line_that_is_no_assignment_is_an_error(line: str) -> None:
 def test_a_symbol_given_twice_is_an_error() -> None:
     with pytest.raises(UserError, match=r"f\.config:2: CONFIG_A was already set at f\.config:1"):
         parse("CONFIG_A=y\nCONFIG_A=n\n")
+
+
+@pytest.mark.parametrize("why", ["", " # why", "  why not"])
+def test_a_reason_after_is_not_set_is_allowed_as_in_kconfig(why: str) -> None:
+    requested = kconfig.parse(f"# CONFIG_A is not set{why}\n", name="a.config")
+    assert requested["CONFIG_A"].value == "n"

@@ -127,11 +127,16 @@ def test_what_comes_after_the_end_of_a_console_is_not_part_of_its_last_report() 
 
 
 def test_dom0_that_ends_the_machine_is_a_crash_only_where_it_must_stay() -> None:
-    for what in ("halted: halting machine", "shutdown: rebooting machine"):
-        line = f"(XEN) Hardware Dom0 {what}"
+    said = {
+        "Hardware Dom0 halted: halting machine": "dom0 halted the machine",
+        "Hardware Dom0 shutdown: rebooting machine": "dom0 rebooted the machine",
+        "Entering ACPI S5 state.": "dom0 powered the machine off",
+    }
+    for what, meaning in said.items():
+        line = f"(XEN) {what}"
         assert CrashReports().take(0, "xen", line) is None
         report = CrashReports(dom0_must_stay=True).take(0, "xen", line)
-        assert report is not None and report.layer == "dom0"
+        assert report is not None and (report.layer, report.meaning) == ("dom0", meaning)
 
 
 def test_first_crash_passes_over_what_is_known() -> None:

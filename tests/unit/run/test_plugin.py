@@ -181,3 +181,12 @@ def test_subtests(evh, body: str, verdict: Verdict, reason: str) -> None:
     assert test.verdict is verdict and reason in test.reason
     tags = {Verdict.PASS: [], Verdict.SKIP: ["skipped"]}.get(verdict, ["failure"])
     assert got.junit() == {"test_a": tags}, "one case, one result"
+
+
+def test_a_machine_is_not_used_again_after_an_error(evh) -> None:
+    got = evh("""
+        def test_a(machine): raise KeyError("a bug")
+        def test_b(machine): pass
+    """)
+    assert list(got.verdicts.values()) == [Verdict.ERROR, Verdict.PASS]
+    assert got.log.count("boot 3l 4096") == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness.core.errors import UserError
 from harness.source import apt
 
 
@@ -22,3 +23,10 @@ from harness.source import apt
 )
 def test_which_mirror_is_debian(targets: str, uri: str | None) -> None:
     assert apt.pick_mirror(targets) == uri
+
+
+def test_a_mirror_without_a_scheme_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(apt.MIRROR_VARIABLE, "mirror.example/debian")
+    with pytest.raises(UserError) as error:
+        apt.mirror()
+    assert "mirror.example/debian is not a URI" in error.value.message and "http://" in error.value.hint

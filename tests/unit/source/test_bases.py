@@ -121,3 +121,17 @@ def test_a_flavour_adds_its_fragments(tmp_path: Path) -> None:
 )
 def test_in_series(version: str, series: str, is_in: bool) -> None:
     assert bases.in_series(version, series) is is_in
+
+
+@pytest.mark.parametrize("name", ["mine.cfg", "ubsan/mine.conf", "no-such-flavour/mine.config"])
+def test_a_fragment_that_no_build_would_read_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    base = load(tmp_path, GOOD)
+    file = base.folder / "config" / name
+    (base.folder / "config").mkdir()
+    (base.folder / "config/README").touch()
+    base.fragments(flavour="release")
+    file.parent.mkdir(exist_ok=True)
+    file.touch()
+    with pytest.raises(UserError) as error:
+        base.fragments(flavour="release")
+    assert (name.partition("/")[0] if "no-such" in name else name) in error.value.message

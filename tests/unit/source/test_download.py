@@ -41,3 +41,9 @@ def test_file_with_another_checksum_is_removed(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=f"xen.tar has SHA-256 {SHA}, not the expected 0000"):
         verify(file, "0" * 64)
     assert not file.exists()
+
+
+@pytest.mark.parametrize("url", ["no-scheme/a.tar.xz", "http://a b/c.tar.xz", "gopher://host/a.tar.xz"])
+def test_what_is_no_url_to_download_is_unavailable(tmp_path: Path, url: str) -> None:
+    with pytest.raises(Unavailable, match="cannot be downloaded"):
+        fetch_verified(url, "0" * 64, tmp_path)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import tarfile
 from pathlib import Path
@@ -144,3 +145,57 @@ def test_a_killed_run_is_cleaned_up_after(
     shutil.rmtree(path)
     with series.prepared(source, [], store=store, progress=progress):
         assert not half.exists()
+
+
+COVER = FIRST[: FIRST.index("diff --git")].replace("[PATCH 1/2] xen/evtchn: change the\n second line", "why")
+
+
+def applied(source: Source, files: list[Path], store: Store) -> tuple[tuple[str, ...], str]:
+    """The subjects that were applied, and what the user was told."""
+    out = io.StringIO()
+    with (
+        Progress(out) as progress,
+        series.prepared(source, files, store=store, progress=progress) as tree,
+    ):
+        assert (tree.path / "common/file.c").read_bytes() == b"one\ndeux\nthree\n"
+    return tree.series, out.getvalue()
+
+
+def test_mails_saved_with_crlf_apply_and_it_is_said(source: Source, store: Store, tmp_path: Path) -> None:
+    files = patches(tmp_path, FIRST, SECOND)
+    files[0].write_bytes(files[0].read_bytes().replace(b"\n", b"\r\n"))
+    subjects, said = applied(source, files, store)
+    assert subjects == ("xen/evtchn: change the second line", "in French")
+    assert "0001-patch.patch: its CRLF line ends" in said and "0002" not in said
+
+
+def test_some_lines_with_crlf_are_named_if_the_patch_does_not_apply(
+    source: Source, store: Store, progress: Progress, tmp_path: Path
+) -> None:
+    head, _, body = FIRST.partition("diff --git")
+    (file,) = patches(tmp_path, "")
+    file.write_bytes((head + ("diff --git" + body).replace("\n", "\r\n")).encode())
+    with (
+        pytest.raises(UserError, match="CRLF"),
+        series.prepared(source, [file], store=store, progress=progress),
+    ):
+        pass
+
+
+def test_a_mailbox_with_its_cover_letter_is_read_as_git_reads_it(
+    source: Source, store: Store, tmp_path: Path
+) -> None:
+    subjects, said = applied(source, patches(tmp_path, COVER + FIRST + SECOND), store)
+    assert subjects == ("xen/evtchn: change the second line", "in French")
+    assert "0001-patch.patch: 1 of its 3 mails hold no patch" in said
+
+
+def test_a_cover_letter_alone_is_no_patch(
+    source: Source, store: Store, progress: Progress, tmp_path: Path
+) -> None:
+    files = patches(tmp_path, FIRST, COVER)
+    with (
+        pytest.raises(UserError, match=r"0002-patch\.patch does not contain a patch"),
+        series.prepared(source, files, store=store, progress=progress),
+    ):
+        pass
