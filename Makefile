@@ -8,16 +8,16 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 # Arguments for pytest: make unit ARGS="-k store"
 
-# Grouped by purpose: building Xen and Linux; images; the machine and gdb; Python.
+# Grouped by purpose: building Xen and Linux; images; the machine and gdb; Python and its tests.
 PACKAGES := \
 	build-essential gcc libc6-dev gcc-i686-linux-gnu libc6-dev-i386-cross binutils make flex bison bc libelf-dev libssl-dev \
 	ccache git rsync xz-utils cpio gzip \
 	mmdebstrap uidmap e2fsprogs debian-archive-keyring ca-certificates util-linux \
 	qemu-system-x86 qemu-utils seabios ipxe-qemu gdb \
 	libvirt-daemon-driver-qemu libvirt-daemon-system libvirt-dev pkg-config \
-	python3 python3-dev python3-venv
+	python3 python3-dev python3-venv libfaketime
 
-.PHONY: help run test unit system lint setup packages clean distclean
+.PHONY: help run test unit system faults lint setup packages clean distclean
 .DEFAULT_GOAL := help
 
 help: ## print this list
@@ -31,12 +31,17 @@ test: lint ## run lint, the unit tests, then the system tests, which boot nested
 	$(BIN)/pytest tests/unit
 	$(BIN)/evh build
 	$(BIN)/pytest -v tests/system
+	$(BIN)/pytest -v tests/faults -m quick
 
 unit: setup ## run the unit tests
 	$(BIN)/pytest tests/unit $(ARGS)
 
 system: setup ## run the system tests, which boot nested Xen
 	$(BIN)/pytest tests/system $(ARGS)
+
+faults: setup ## inject faults of the host into runs, and write docs/faults.md
+	$(BIN)/evh build
+	$(BIN)/pytest -v tests/faults --faults-table docs/faults.md $(ARGS)
 
 lint: $(VENV)/.lint ## run ruff, mypy and the import rules
 	$(BIN)/ruff check .

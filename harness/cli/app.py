@@ -67,8 +67,9 @@ app = typer.Typer(
 
 
 # In the order of the help text.
+app.command(epilog=run.SUITE_LIST)(run.run)
 for command in (
-    run.run, run.repro, build.build, build.boot, build.shell, host.doctor, host.clean, run.report, read.read,
+    run.repro, build.build, build.boot, build.shell, host.doctor, host.clean, run.report, read.read,
 ):  # fmt: skip
     app.command()(command)
 

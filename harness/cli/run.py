@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from harness.run.record import RunRecord
 
 
+# typer prints each paragraph of an epilog on a line of its own.
+SUITE_LIST = "\n\n".join(["Suites:", *(f"[bold]{s.name}[/bold]: {s.text}" for s in SUITES.values())])
+
+
 def run(
     files: Annotated[
         list[str] | None,
@@ -45,15 +49,15 @@ def run(
         typer.Option(
             "--suite",
             metavar="NAME",
-            help="; ".join(f"[bold]{s.name}[/bold]: {s.text}" for s in SUITES.values()),
+            help="A named set of cells (see the list below). May be repeated.",
         ),
     ] = None,
     guest: Annotated[
         list[str] | None,
         typer.Option(
             "--guest",
-            metavar="|".join(GUESTS),
-            help="Only cells of this guest. May be repeated.",
+            metavar="KIND",
+            help=f"Only cells of this guest: {', '.join(GUESTS)}. May be repeated.",
         ),
     ] = None,
     abi: Annotated[
