@@ -69,6 +69,11 @@ LINUX = """
 [    1.0] BUG kmalloc-96 (Not tainted): Poison overwritten
 [    1.0] unreferenced object 0xffff888003a5c2a0 (size 96):
 [    1.0] UBSAN: array-index-out-of-bounds in drivers/xen/events/events_3l.c:10:2
+[    1.0] CPU1: Watchdog detected hard LOCKUP on cpu 0
+[    1.0] unreferenced object (percpu) 0xffff888003a5c2a0 (size 96):
+[    1.0] irq 29: nobody cared (try booting with the "irqpoll" option)
+[    1.0] unregister_netdevice: waiting for eth0 to become free. Usage count = 2
+[    1.0] Out of memory (oom_kill_allocating_task): Killed process 77 (evtchn-dev)
 [    1.0] kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)
 """
 HARMLESS = """
@@ -78,6 +83,13 @@ HARMLESS = """
 (XEN) Hardware Dom0 shutdown: rebooting machine
 (XEN) Speculative mitigation facilities: panic=no
 [    0.1] Kernel command line: root=/dev/vda panic=-1 oops=panic
+[    0.1] RETBleed: WARNING: Spectre v2 mitigation leaves CPU vulnerable to RETBleed attacks
+[    0.1] EXT4-fs (vda): WARNING: mounting unchecked fs, running e2fsck is recommended
+[    0.1] WARNING! power/level is deprecated; use power/control instead
+[    0.1] INFO: lockdep is turned off.
+[    0.1] INFO: task kworker/0:1:12 is blocked on a mutex likely owned by task tool:77.
+[    0.1] rcu: INFO: Stall ended before state dump start
+[    0.1] Memory cgroup out of memory: Killed process 77 (tool)
 [    0.1] clocksource: Watchdog remote CPU 1 read timed out is not a crash: no
 [    0.1] NMI watchdog: Perf NMI watchdog permanently disabled
 """
