@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from pathlib import Path
 from harness.core.errors import EvhError, InfraError
 
 TAIL_LINES = 15
-# Seconds between SIGTERM and SIGKILL.
+# Seconds between SIGTERM and SIGKILL, and between SIGKILL and giving up.
 GRACE = 5.0
 
 
@@ -33,13 +34,14 @@ class Children:
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = threading.Event()
+        self._given_up = threading.Event()
 
     def add(self, child: subprocess.Popen[bytes]) -> None:
         """Register a child; stop it at once if :meth:`stop` was already called."""
         with self._lock:
             self._running.add(child)
             if self._stopped.is_set():
-                terminate(child)
+                self._end()
 
     def remove(self, child: subprocess.Popen[bytes]) -> None:
         """Forget a child that has ended."""
@@ -51,16 +53,38 @@ class Children:
         """Whether :meth:`stop` was called."""
         return self._stopped.is_set()
 
+    @property
+    def given_up(self) -> bool:
+        """Whether children were told to end, and then killed, each GRACE seconds ago."""
+        return self._given_up.is_set()
+
     def wait(self, seconds: float) -> bool:
         """Wait up to ``seconds``; return True as soon as :meth:`stop` is called."""
         return self._stopped.wait(seconds)
 
     def stop(self) -> None:
-        """Stop all running programs; any that are added later are stopped at once."""
+        """Stop all programs, also those that are added later: SIGTERM, then SIGKILL after GRACE seconds."""
         with self._lock:
             self._stopped.set()
+            self._end()
+
+    def _end(self) -> None:
+        for child in self._running:
+            signal_group(child, signal.SIGTERM)
+        _later(self._kill)
+
+    def _kill(self) -> None:
+        with self._lock:
             for child in self._running:
-                terminate(child)
+                signal_group(child, signal.SIGKILL)
+        _later(self._given_up.set)
+
+
+def _later(what: Callable[[], None]) -> None:
+    """Do something in GRACE seconds, on another thread."""
+    timer = threading.Timer(GRACE, what)
+    timer.daemon = True
+    timer.start()
 
 
 _children: ContextVar[Children | None] = ContextVar("children", default=None)
@@ -90,10 +114,10 @@ def pause(seconds: float) -> None:
         raise Cancelled("stopped because another step failed first")
 
 
-def terminate(child: subprocess.Popen[bytes]) -> None:
-    """Send SIGTERM to the child's whole process group."""
+def signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Send a signal to the child's whole process group."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGTERM)
+        os.killpg(child.pid, number)
 
 
 def find(program: str) -> str | None:
@@ -145,11 +169,14 @@ def run(
     on_line: Callable[[str], None] | None = None,
     error: type[EvhError] = InfraError,
     hint: str = "",
+    at_our_death: str = "TERM",
 ) -> str:
     """Run ``argv`` to completion and return its output (stdout and stderr together).
 
-    The program runs in its own process group, and the kernel sends it SIGTERM
+    The program runs in its own process group, and the kernel sends it a signal
     when the harness dies, even by SIGKILL, so that no compiler is left behind.
+    A scope that is stopped (see :func:`children`) ends the program by SIGTERM,
+    or else by SIGKILL.
 
     Args:
         what: the action, as a verb phrase for the error message ("make the dom0 image").
@@ -158,9 +185,11 @@ def run(
         on_line: called with each line as it arrives.
         error: class of the error that is raised, with the last lines of output, when the program fails.
         hint: the error's hint.
+        at_our_death: the signal for a harness that dies: KILL for a program that has nothing to tidy up.
 
     Raises:
         Cancelled: the scope was stopped (see :func:`children`).
+        InfraError: the scope was stopped, and the program cannot be killed.
     """
     command = [str(arg) for arg in argv]
     scope = _children.get()
@@ -173,23 +202,22 @@ def run(
         if out:
             out.write(f"$ {' '.join(command)}\n")
             out.flush()
-        child = stack.enter_context(
-            subprocess.Popen(
-                [guard, "--pdeathsig", "TERM", *command] if guard else command,
-                cwd=cwd,
-                env=environment(env),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        child = subprocess.Popen(
+            [guard, "--pdeathsig", at_our_death, *command] if guard else command,
+            cwd=cwd,
+            env=environment(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
+        assert child.stdout is not None
+        stack.callback(child.stdout.close)
         if scope is not None:
             scope.add(child)
             stack.callback(scope.remove, child)
         try:
-            assert child.stdout is not None
-            for raw in child.stdout:
+            for raw in _lines(child, scope):
                 line = raw.decode(errors="replace")
                 said.append(line)
                 if out:
@@ -197,10 +225,17 @@ def run(
                     out.flush()
                 if on_line:
                     on_line(line)
-            returncode = child.wait()
+            returncode = _status(child, scope)
+            if scope is not None and scope.stopped:
+                signal_group(child, signal.SIGKILL)  # those of its group that ignore SIGTERM
         except BaseException:
             end(child)
             raise
+    if returncode is None:
+        raise InfraError(
+            f"could not {what}: process {child.pid} ({command[0]}) was killed and does not end",
+            hint="It waits inside the kernel, for a disk or a network share: `ps` shows its state as D.",
+        )
     if returncode and scope is not None and scope.stopped:
         raise Cancelled(f"did not {what}: another step failed first")
     if returncode:
@@ -210,6 +245,39 @@ def run(
             hint=hint,
         )
     return "".join(said)
+
+
+def _lines(child: subprocess.Popen[bytes], scope: Children | None) -> Iterator[bytes]:
+    """A program's output, line by line, to its end or until the scope has given the program up.
+
+    The end of the output is not the end of the program: what it started may hold the pipe for ever.
+    """
+    assert child.stdout is not None
+    poller = select.poll()
+    poller.register(child.stdout, select.POLLIN)
+    rest = b""
+    while True:
+        if not poller.poll(500):
+            if scope is not None and scope.given_up:
+                break
+            continue
+        data = os.read(child.stdout.fileno(), 1 << 16)
+        if not data:
+            break
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            yield line + b"\n"
+    if rest:
+        yield rest
+
+
+def _status(child: subprocess.Popen[bytes], scope: Children | None) -> int | None:
+    """A program's exit status, once it has ended; None if the scope has given it up."""
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return child.wait(0.5)
+        if scope is not None and scope.given_up:
+            return None
 
 
 def excerpt(output: str) -> str:
@@ -227,14 +295,17 @@ def excerpt(output: str) -> str:
 
 
 def end(child: subprocess.Popen[bytes]) -> None:
-    """Stop the child's process group: SIGTERM, then SIGKILL after GRACE seconds."""
-    terminate(child)
-    try:
+    """Stop the child's process group: SIGTERM, then SIGKILL after GRACE seconds.
+
+    A child that does not end by that either is given up after as long again.
+    """
+    signal_group(child, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(GRACE)
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+    # Also if the child has ended: others of its group may ignore SIGTERM.
+    signal_group(child, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(GRACE)
 
 
 def ended(returncode: int) -> str:

@@ -90,3 +90,76 @@ def test_a_stopped_scope_starts_nothing() -> None:
             process.run(["true"], what="x")
         with pytest.raises(process.Cancelled):
             process.pause(60)
+
+
+STUBBORN = "trap '' TERM; echo go; while :; do sleep 0.1; done"
+
+
+def test_a_program_that_ignores_sigterm_is_killed_after_a_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "GRACE", 0.5)
+    begin = time.monotonic()
+    with process.children() as scope, pytest.raises(process.Cancelled):
+        process.run(["sh", "-c", STUBBORN], what="x", on_line=lambda _: scope.stop())
+    assert 0.5 <= time.monotonic() - begin < 10
+
+
+def test_an_interrupt_kills_those_that_ignore_sigterm_though_their_parent_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "GRACE", 0.5)
+    pid = tmp_path / "pid"
+
+    def interrupt(line: str) -> None:
+        raise KeyboardInterrupt
+
+    stubborn = tmp_path / "stubborn"
+    stubborn.write_text(f"echo $$ > {pid}; {STUBBORN}")
+    script = f"sh {stubborn} & wait"
+    with pytest.raises(KeyboardInterrupt):
+        process.run(["sh", "-c", script], what="x", on_line=interrupt)
+    wait_for(lambda: not alive(int(pid.read_text())))
+
+
+def test_one_that_cannot_be_killed_is_given_up_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGKILL does nothing to a process in state D; here it never gets one."""
+    monkeypatch.setattr(process, "GRACE", 0.5)
+    sent = process.signal_group
+    left: list[subprocess.Popen[bytes]] = []
+
+    def weak(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+        left.append(child)
+        if number != signal.SIGKILL:
+            sent(child, number)
+
+    monkeypatch.setattr(process, "signal_group", weak)
+    with process.children() as scope, pytest.raises(InfraError, match="was killed and does not end"):
+        process.run(["sh", "-c", STUBBORN], what="x", on_line=lambda _: scope.stop())
+    sent(left[0], signal.SIGKILL)
+    left[0].wait(10)
+
+
+def test_what_left_the_group_and_holds_the_output_does_not_hold_the_harness(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "GRACE", 0.5)
+    pid = tmp_path / "pid"
+    script = f"setsid sh -c 'echo $$ > {pid}; echo go; exec sleep 60' & wait"
+    try:
+        with process.children() as scope, pytest.raises(process.Cancelled):
+            process.run(["sh", "-c", script], what="x", on_line=lambda _: scope.stop())
+    finally:
+        os.kill(int(pid.read_text()), signal.SIGKILL)
+
+
+def test_a_program_with_nothing_to_tidy_up_is_killed_with_the_harness(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    code = (
+        "from harness.core import process as proc; "
+        f"proc.run(['sh', '-c', 'trap \"\" TERM; echo $$ > {pid}; while :; do sleep 0.1; done'], what='x',"
+        " at_our_death='KILL')"
+    )
+    harness = subprocess.Popen([sys.executable, "-c", code])
+    wait_for(lambda: pid.exists() and pid.read_text().strip())
+    harness.send_signal(signal.SIGKILL)
+    harness.wait()
+    wait_for(lambda: not alive(int(pid.read_text())))
