@@ -62,11 +62,13 @@ class Hypervisor:
         links: folder of this process for the machines' links and sockets; its
             path is short and has no spaces.
         embedded: whether the embedded driver runs QEMU, so that reaper.py must end it.
+        left: pids of QEMUs of earlier processes that were killed and do not end.
     """
 
     connection: libvirt.virConnect
     links: Path
     embedded: bool
+    left: tuple[int, ...] = ()
 
     def secmodels(self) -> list[str]:
         """Security models that a daemon enforces, e.g. ``dac``; none for the embedded driver."""
@@ -116,14 +118,19 @@ def roots_folder() -> Path:
 
 
 @functools.cache
-def process_root() -> Path:
-    """The embed root of this process: created, locked, and removed by a watcher at the end.
+def reap_earlier() -> tuple[int, ...]:
+    """Reap the roots of earlier processes that were killed together with their watchers, once.
 
-    First reaps the roots of earlier processes that were killed together with
-    their watchers.
+    Returns: pids of QEMUs that do not end.
     """
+    return tuple(pid for reaped in reaper.reap_leftovers(roots_folder()) for pid in reaped.left)
+
+
+@functools.cache
+def process_root() -> Path:
+    """The embed root of this process: created, locked, and removed by a watcher at the end."""
     folder = roots_folder()
-    reaper.reap_leftovers(folder)
+    reap_earlier()
     root = Path(tempfile.mkdtemp(prefix="", dir=folder))
     # Held for the life of the process: a root whose lock is free is a leftover.
     lock = os.open(root / reaper.LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
@@ -195,4 +202,4 @@ def open_hypervisor(uri: str | None = None) -> Hypervisor:
             if uri is None
             else "check whether `virsh -c URI list` works",
         ) from error
-    return Hypervisor(connection=connection, links=root, embedded=uri is None)
+    return Hypervisor(connection=connection, links=root, embedded=uri is None, left=reap_earlier())

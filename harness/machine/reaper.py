@@ -20,6 +20,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 LOCK = "lock"
@@ -45,11 +46,8 @@ def start_watcher(root: Path) -> int:
     return watcher.pid
 
 
-def reap_leftovers(folder: Path) -> list[Path]:
-    """Reap every embed root in `folder` whose process has ended.
-
-    Returns: the reaped roots.
-    """
+def reap_leftovers(folder: Path) -> list[Reaped]:
+    """Reap every embed root in `folder` whose process has ended."""
     reaped = []
     for root in folder.iterdir():
         try:
@@ -62,37 +60,55 @@ def reap_leftovers(folder: Path) -> list[Path]:
             continue
         finally:
             os.close(lock)
-        reap(root)
-        reaped.append(root)
+        reaped.append(reap(root))
     return reaped
 
 
-def reap(root: Path, *, patience: float = 2.0) -> list[int]:
+@dataclass(frozen=True)
+class Reaped:
+    """What became of an embed root.
+
+    Attributes:
+        killed: pids of the QEMUs that were killed and have ended.
+        left: pids of those that were killed and do not end (state D: they wait inside the kernel). Their
+            root is left too, so that the next start tries again.
+    """
+
+    root: Path
+    killed: list[int]
+    left: list[int]
+
+
+def reap(root: Path, *, patience: float = 2.0, most: float = 10.0) -> Reaped:
     """Kill every QEMU of an embed root, and remove the root.
 
     Args:
         patience: seconds to search for a QEMU, since one may just be starting.
-    Returns: the killed pids.
+        most: seconds for all of it.
     """
-    killed: list[int] = []
+    last = time.monotonic() + most
     end = time.monotonic() + patience
-    while time.monotonic() < end:
+    killed: dict[int, None] = {}
+    while True:
         found = _kill_all(root)
-        if found:
-            killed += found
+        if fresh := [pid for pid in found if pid not in killed]:
+            killed |= dict.fromkeys(fresh)
             end = time.monotonic() + patience
-        elif killed:
+        now = time.monotonic()
+        if now >= last or (not found and (killed or now >= end)):
             break
         time.sleep(0.1)
-    with contextlib.suppress(OSError):
-        for line in (root / TRASH).read_text().splitlines():
-            if line.endswith(_TRASH_SUFFIX):
-                Path(line).unlink(missing_ok=True)
-    shutil.rmtree(root, ignore_errors=True)
-    return killed
+    if not found:
+        with contextlib.suppress(OSError):
+            for line in (root / TRASH).read_text().splitlines():
+                if line.endswith(_TRASH_SUFFIX):
+                    Path(line).unlink(missing_ok=True)
+        shutil.rmtree(root, ignore_errors=True)
+    return Reaped(root, [pid for pid in killed if pid not in found], found)
 
 
 def _kill_all(root: Path) -> list[int]:
+    """Send SIGKILL to every QEMU of a root that is still there; returns their pids."""
     killed = []
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit() or int(entry.name) == os.getpid():

@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -92,7 +93,7 @@ def test_reap_kills_the_qemus_of_its_root_alone_and_removes_the_root(root: Path,
         start(f"{root}/monitor", name="virsh"),
     ]
     (root / "etc").mkdir()
-    assert set(reaper.reap(root)) == {child.pid for child in ours}
+    assert sorted(reaper.reap(root).killed) == sorted(child.pid for child in ours)
     assert [child.wait(5) for child in ours] == [-signal.SIGKILL] * 2
     assert [child.poll() for child in others] == [None] * 3
     assert not root.exists()
@@ -111,8 +112,21 @@ def test_reap_goes_on_looking_for_a_qemu_that_is_just_starting(
         return found
 
     monkeypatch.setattr(reaper, "_kill_all", look_then_start)
-    assert set(reaper.reap(root)) == {late[0].pid}
+    assert reaper.reap(root).killed == [late[0].pid]
     assert late[0].wait(5) == -signal.SIGKILL
+
+
+def test_reap_ends_though_a_qemu_does_not_and_says_which(root: Path, start: Start, monkeypatch) -> None:
+    """SIGKILL does nothing to a process in state D; no test can have one, so here no signal is sent."""
+    qemu = start(f"{root}/monitor")
+    with monkeypatch.context() as without:
+        without.setattr(signal, "pidfd_send_signal", lambda handle, number: None)
+        begin = time.monotonic()
+        assert reaper.reap(root, most=0.5) == reaper.Reaped(root, [], [qemu.pid])
+        assert time.monotonic() - begin < 5
+    assert root.exists(), "the next start must find it"
+    assert reaper.reap(root) == reaper.Reaped(root, [qemu.pid], [])
+    assert not root.exists()
 
 
 def test_reap_removes_listed_overlays_outside_the_root_and_no_other_file(root: Path) -> None:
@@ -140,7 +154,7 @@ def test_leftovers_are_the_roots_whose_lock_is_free(root: Path, start: Start) ->
     finally:
         owner.kill()
         owner.communicate()
-    assert reaper.reap_leftovers(root.parent) == [root]
+    assert reaper.reap_leftovers(root.parent) == [reaper.Reaped(root, [qemu.pid], [])]
     assert qemu.wait(5) == -signal.SIGKILL
     assert not root.exists()
     assert unlocked.exists()
