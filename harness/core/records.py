@@ -195,12 +195,17 @@ class Accelerator:
     Attributes:
         kind: ``kvm`` or ``tcg``.
         reason: one line for the user, starting with the kind in capitals.
-        proven: False if only a trial boot (harness/machine) can tell whether it works.
+        proven: False if only a trial boot (harness/machine/proof.py) can tell whether it works.
     """
 
     kind: str
     reason: str
     proven: bool = True
+
+    @property
+    def line(self) -> str:
+        """What the user is told."""
+        return f"accelerator: {self.reason}" + ("" if self.proven else "; a trial boot has yet to prove it")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,16 +61,23 @@ def booted(
     from harness.guest.guest import Guest
     from harness.machine.accelerator import choose_accelerator
     from harness.machine.machine import Machine
+    from harness.machine.proof import prove
     from harness.run.run import make_run_dir
     from harness.store.artifacts import Store
 
     accelerator = choose_accelerator(want=accel)
-    progress.say(f"accelerator: {accelerator.reason}")
+    progress.say(accelerator.line)
     built = build(
         store=Store(), progress=progress, stock=stock, jobs=jobs, components=components,
         xen_tree=xen_tree, linux_tree=linux_tree,
     )  # fmt: skip
     folder = make_run_dir(run_dir)
+    if not accelerator.proven:
+        with progress.step("prove the accelerator"):
+            accelerator = prove(
+                accelerator, built=built, run_dir=folder / "kvm-proof", uri=connect, fall_back=accel == "auto"
+            )
+        progress.say(accelerator.line)
     root = next((KINDS[kind].dom0 for kind in guests if KINDS[kind].dom0), "")
     spec = MachineSpec(abi=abi, memory_mib=memory, dom0_mib=memory // 2, dom0_image=root)
     with progress.step(f"boot (dom0 {abi})"):

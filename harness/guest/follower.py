@@ -10,13 +10,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from harness.core.errors import EvhError, reason_of
-from harness.machine.ssh import Stream
+from harness.machine.stream import Stream
 
 if TYPE_CHECKING:
     from harness.machine.machine import Machine
 
 # How long a follower waits at the end for data still in transit (the SSH timeout is four times this).
 _DRAIN_SECONDS = 5.0
+# For dom0 to begin; a console may then be silent for as long as its guest is.
+_START_SECONDS = 60.0
 
 
 class Follower:
@@ -44,11 +46,11 @@ class Follower:
         # `-F`: xenconsoled creates the file when the guest's console appears.
         # The shell prints its pid after the removal, so reading it also confirms that the old file is gone.
         self._stream: Stream = machine.dom0.stream(
-            f"rm -f {quoted}; echo $$; exec tail -c +1 -s 0.3 -F {quoted} 2>/dev/null", timeout=1e9
+            f"rm -f {quoted}; echo $$; exec tail -c +1 -s 0.3 -F {quoted} 2>/dev/null", timeout=None
         )
         self._seen = 0
         self._stopping = threading.Event()
-        self._pid = self._stream.readline() or ""
+        self._pid = self._stream.readline(within=_START_SECONDS) or ""
         self._thread = threading.Thread(target=self._run, name=f"follow-{path}", daemon=True)
         self._thread.start()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Choose QEMU's accelerator: KVM if this host's KVM supports nesting, else TCG."""
+"""Choose QEMU's accelerator: KVM if this host's KVM supports nesting, else TCG. See proof.py, too."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def choose_accelerator(*, want: str = "auto", root: Path = Path("/")) -> Acceler
 
     Args:
         want: ``auto``, ``kvm`` or ``tcg``. ``auto`` chooses KVM only if this host's KVM
-            claims to support nesting; the result is then not `proven`, and the
-            first machine proves it by a trial boot.
+            claims to support nesting.
         root: folder that contains proc, sys and dev.
+    Returns: the choice; KVM is not yet `proven`.
     Raises: UserError: `want` is ``kvm`` but KVM is unusable, or `want` is none of the three.
     """
     if want not in ("auto", "kvm", "tcg"):
@@ -35,7 +35,7 @@ def choose_accelerator(*, want: str = "auto", root: Path = Path("/")) -> Acceler
         return Accelerator(kind="tcg", reason=f"TCG: {missing}")
     reason = f"KVM: {module} with nested virtualisation; /dev/kvm can be opened"
     if want == "kvm":
-        return Accelerator(kind="kvm", reason=f"{reason}; requested")
+        reason += "; requested"
     return Accelerator(kind="kvm", reason=reason, proven=False)
 
 

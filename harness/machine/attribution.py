@@ -113,8 +113,9 @@ def _ask_dom0(machine: Asked, command: str) -> str:
     """The output of a command in dom0, or the error message if it fails."""
     try:
         # `timeout` ends the command in dom0 itself, so that it does not stay behind.
+        seconds = LOOK_SECONDS * machine.watchdog.time_scale
         done = machine.dom0.run(
-            f"timeout {LOOK_SECONDS:.0f} sh -c {shlex.quote(command)}", timeout=LOOK_SECONDS + 5, check=False
+            f"timeout {seconds:.0f} sh -c {shlex.quote(command)}", timeout=LOOK_SECONDS + 5, check=False
         )
     except EvhError as error:
         return f"not available: {error}"
@@ -128,6 +129,7 @@ def _ask_xen(machine: Asked, keys: str) -> str:
         with contextlib.suppress(EvhError):
             machine.xen_keys(key)
             # Long answers are slow on an emulated serial line.
-            machine.consoles.settle(quiet=1.0 * machine.watchdog.time_scale, most=20.0)
+            time_scale = machine.watchdog.time_scale
+            machine.consoles.settle(quiet=1.0 * time_scale, most=20.0 * time_scale)
     printed = machine.consoles.lines(layer="xen", since=since)
     return "\n".join(line.text for line in printed) or "no answer"

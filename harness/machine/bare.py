@@ -25,10 +25,15 @@ from harness.monitor.crashreports import first_crash
 from harness.monitor.knownissues import KnownIssues
 from harness.monitor.waits import MachineLost
 
-# Seconds. Xen boots in one and a half seconds, and the tests take as long again.
+# Seconds at reference speed. Xen boots in one and a half seconds, and the tests take as long again.
 DEADLINE = 60.0
-# Seconds. With icount QEMU uses a single thread, and a test with a seed runs thousands of rounds.
+# Likewise. With icount QEMU uses a single thread, and a test with a seed runs thousands of rounds.
 COUNTED_DEADLINE = 300.0
+# Xen's last lines before its dom0 runs, or dom0's first one where Xen says less: a bare guest's, or XTF's.
+BOOTED = r"\(XEN\) .*(Serial input to DOM|Freed \d+kB init)|KTAP version|--- Xen Test Framework"
+# The fewest rounds that a test of a suite runs unless told otherwise (`arg_number("rounds", N)` in
+# images/bare/tests). The deadlines are for these; a boot that is told to run more gets as many times longer.
+ROUNDS = {"abuse": 50, "conformance": 100, "domains": 12, "race": 1000}
 # The guest that builds the others as domUs, and the guests that cannot be dom0.
 BUILDER = "bare-pv64"
 DOMU_ONLY = ("bare-pvh64", "bare-pvh32")
@@ -58,7 +63,8 @@ class BareSpec:
         vcpus: of dom0; ``cpus`` gives the machine's number.
         memory_mib: of the machine; dom0 gets what ``xen_args`` specifies, or 256 MiB.
         xen_args, extra_args: further words of Xen's and of the guest's command line.
-        deadline: seconds until it counts as a hang; None: the default of ``boot``.
+        deadline: seconds at reference speed until it counts as a hang; None: the default, which grows with
+            ``rounds``.
     """
 
     kind: str
@@ -88,6 +94,14 @@ class BareSpec:
         return " ".join([*given, *self.extra_args.split()])
 
     @property
+    def seconds(self) -> float:
+        """The deadline, in seconds at reference speed."""
+        if self.deadline is not None:
+            return self.deadline
+        usual = COUNTED_DEADLINE if self.deterministic else DEADLINE
+        return usual * max(1.0, (self.rounds or 0) / ROUNDS.get(self.suite, 1))
+
+    @property
     def name(self) -> str:
         """Part of the console's file name. Boots with equal names are numbered by the caller."""
         parts = [self.kind, self.suite, self.test, "" if self.seed is None else f"seed{self.seed}"]
@@ -107,6 +121,15 @@ def cpus(*, vcpus: int, deterministic: bool) -> int:
     return 1 if deterministic and vcpus == 1 else vcpus + 1
 
 
+def milestone(*, vcpus: int, deterministic: bool = False) -> direct.Milestone:
+    """The end of Xen's boot, and when the reference host gets there.
+
+    Counting instructions takes longer, and each CPU in turn.
+    """
+    counted = 2.3 + 0.5 * cpus(vcpus=vcpus, deterministic=True)
+    return direct.Milestone(line=BOOTED, seconds=counted if deterministic else 1.3)
+
+
 def ignore(case: ktap.Case) -> None:
     """Do nothing; the default of ``BareRun.heard``."""
 
@@ -122,6 +145,7 @@ class BareRun:
         results: what the guest printed.
         console: file that the console was recorded in.
         seconds: from QEMU's start to its end.
+        time_scale: how many times slower than the reference host this one was (machine/direct.py).
         heard: called with each result that a test asks for.
     """
 
@@ -131,6 +155,7 @@ class BareRun:
     results: ktap.Results
     console: Path
     seconds: float
+    time_scale: float = 1.0
     heard: Callable[[ktap.Case], None] = field(default=ignore, compare=False, repr=False)
 
     def case(self, name: str) -> ktap.Case:
@@ -214,7 +239,7 @@ def boot(
     vcpus: int = 1,
     memory_mib: int = 1024,
     xen_args: str = "",
-    deadline: float | None = None,
+    deadline: float = DEADLINE,
     seed: int | None = None,
     coverage: Rescue | None = None,
     known: KnownIssues | None = None,
@@ -231,7 +256,7 @@ def boot(
         vcpus: of dom0; ``cpus`` gives the machine's number.
         memory_mib: of the machine.
         xen_args: further words of Xen's command line.
-        deadline: seconds until it counts as a hang; None: ``DEADLINE`` or ``COUNTED_DEADLINE``.
+        deadline: seconds at reference speed until it counts as a hang.
         seed: the seed that the guest must report, if it reports one.
         coverage: saves Xen's memory, with its coverage counters, when the machine ends.
         known: crashes to pass over.
@@ -239,8 +264,6 @@ def boot(
     Raises:
         InfraError: QEMU could not be started, or the disk is full.
     """
-    if deadline is None:
-        deadline = COUNTED_DEADLINE if deterministic else DEADLINE
     words = qemu_words(
         accelerator=accelerator.kind, args=args, bundle=bundle is not None, deterministic=deterministic,
         vcpus=vcpus, memory_mib=memory_mib, xen_args=xen_args,
@@ -252,12 +275,12 @@ def boot(
         run_dir=run_dir,
         console=console,
         deadline=deadline,
+        milestone=milestone(vcpus=vcpus, deterministic=deterministic),
         beside=coverage.beside if coverage else None,
     )
     results = ktap.parse(done.lines)
-    late = f"{deadline:.0f} s" if done.late else ""
     verdict, layer, reason = _judge(
-        done.lines, results, problem=done.problem, late=late, seed=seed, known=known
+        done.lines, results, problem=done.problem, late=done.late, seed=seed, known=known
     )
     return BareRun(
         verdict=verdict,
@@ -266,6 +289,7 @@ def boot(
         results=results,
         console=console,
         seconds=done.seconds,
+        time_scale=done.time_scale,
     )
 
 
@@ -310,7 +334,7 @@ def boot_spec(
             vcpus=spec.vcpus,
             memory_mib=spec.memory_mib,
             xen_args=spec.xen_args,
-            deadline=spec.deadline,
+            deadline=spec.seconds,
             seed=spec.seed,
             coverage=coverage,
             known=known,

@@ -21,8 +21,11 @@ from harness.monitor.knownissues import KnownIssues
 
 SUITE = "xen-events-3l"
 LAYER = "linux"
-# Seconds. Under emulation the tests take about ten, most of it on tests that try each port alone.
+# Seconds at reference speed. Under emulation the tests take about ten, most of it on tests that try each port
+# alone.
 DEADLINE = 240.0
+# The end of the kernel's own boot.
+MILESTONE = direct.Milestone(line="KTAP version", seconds=1.0)
 MEMORY_MIB = 256
 # The kernel reboots after the tests or a panic, and QEMU ends at a reboot.
 ARGS = f"console=ttyS0 panic=-1 reboot=t kunit_shutdown=reboot kunit.filter_glob={SUITE}"
@@ -60,6 +63,7 @@ def boot(
         run_dir=run_dir,
         console=console,
         deadline=DEADLINE,
+        milestone=MILESTONE,
     )
     results, whole = read(done.lines)
     verdict, layer, reason = judge(
@@ -72,6 +76,7 @@ def boot(
         results=results,
         console=console,
         seconds=done.seconds,
+        time_scale=done.time_scale,
     )
 
 
@@ -96,7 +101,7 @@ def judge(
     *,
     whole: bool,
     problem: str,
-    late: bool,
+    late: str,
     known: KnownIssues | None = None,
 ) -> tuple[Verdict, str, str]:
     """Verdict, layer at fault and reason. The worst is checked first: a crash explains a missing result."""
@@ -108,7 +113,7 @@ def judge(
     got = results.problem or ("" if whole else f"there is no result of {SUITE}")
     if late:
         got = got or "all results arrived"
-        return Verdict.HANG, LAYER, f"the machine did not end within {DEADLINE:.0f} s; {got}"
+        return Verdict.HANG, LAYER, f"the machine did not end within {late}; {got}"
     if got:
         return Verdict.CRASH, LAYER, f"the kernel ended early: {got}"
     if failed := [case.name for case in results.cases if not case.ok]:

@@ -13,17 +13,17 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import paramiko
 from paramiko.pkey import UnknownKeyType
 
 from harness.core.errors import EvhError, InfraError
+from harness.machine.stream import NEVER, START_SECONDS, Stream
 from harness.monitor.waits import Watchdog, no_answer, wait
-
-_CHUNK = 64 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,11 +240,12 @@ class SSH:
             )
         return done
 
-    def stream(self, cmd: str, *, timeout: float, silence: float | None = None) -> Stream:
+    def stream(self, cmd: str, *, timeout: float | None, silence: float | None = None) -> Stream:
         """Start a shell command, and return its output as a stream of lines.
 
         Args:
-            timeout: seconds at reference speed, for the whole command.
+            timeout: seconds at reference speed, for the whole command; None if it has no end of its own.
+                The server must start it in any case.
             silence: the longest pause allowed in its output, seconds at
                 reference speed; None for no limit.
         Raises: MachineLost; InfraError: the connection broke.
@@ -252,18 +253,23 @@ class SSH:
         self.connect()
         assert self._transport is not None
         self.watchdog.check()
-        with self.watchdog.on_loss(self._transport.close):
+        total = START_SECONDS if timeout is None else timeout
+        seconds = total * self.watchdog.time_scale
+        late = threading.Event()
+        with self.watchdog.on_loss(self._transport.close), contextlib.ExitStack() as stack:
             try:
-                channel = self._transport.open_session(timeout=timeout * self.watchdog.time_scale)
+                channel = self._transport.open_session(timeout=seconds)
+                # paramiko waits without a limit for the server's answer to this request.
+                stack.enter_context(_closed_after(channel, seconds, late))
                 channel.exec_command(cmd)
             except (EOFError, OSError, paramiko.SSHException) as error:
                 # paramiko has no exception class for this: it is connected, but the server does not answer.
-                if "Timeout opening channel" in str(error):
+                if late.is_set() or "Timeout opening channel" in str(error):
                     self.watchdog.check()
                     what = f"{self.name} to start: {cmd}"
-                    raise no_answer(what, watchdog=self.watchdog, total=timeout) from error
-                self._explain(error)
-        return Stream(self, cmd, channel, timeout=timeout, silence=silence)
+                    raise no_answer(what, watchdog=self.watchdog, total=total) from error
+                self.explain(error)
+        return Stream(self, cmd, channel, timeout=NEVER if timeout is None else timeout, silence=silence)
 
     def shell(self, *, term: str, width: int, height: int) -> paramiko.Channel:
         """Open an interactive login shell on its own terminal.
@@ -280,7 +286,7 @@ class SSH:
             channel.get_pty(term, width, height)
             channel.invoke_shell()
         except (EOFError, OSError, paramiko.SSHException) as error:
-            self._explain(error)
+            self.explain(error)
         return channel
 
     def put(self, data: bytes, path: str, *, mode: int = 0o644, timeout: float = 60.0) -> None:
@@ -297,7 +303,7 @@ class SSH:
             stdin=data,
         )
 
-    def _explain(self, error: Exception) -> None:
+    def explain(self, error: Exception) -> NoReturn:
         """Raise the reason for a broken connection.
 
         Usually the machine was lost, which the watchdog may notice a little later than this connection.
@@ -318,168 +324,18 @@ class SSH:
             self._transport = None
 
 
-class Stream:
-    """A running command: iterate over its stdout lines, write to its stdin.
+@contextmanager
+def _closed_after(channel: paramiko.Channel, seconds: float, late: threading.Event) -> Iterator[None]:
+    """Close `channel`, and set `late`, unless the block ends within `seconds`."""
 
-    A context manager, which closes the command's channel.
+    def close() -> None:
+        late.set()
+        channel.close()
 
-    Attributes:
-        unended: whether the last line had no line end.
-    """
-
-    def __init__(
-        self,
-        ssh: SSH,
-        cmd: str,
-        channel: paramiko.Channel,
-        *,
-        timeout: float,
-        silence: float | None,
-    ) -> None:
-        self._ssh = ssh
-        self._cmd = cmd
-        self._channel = channel
-        self._silence = silence
-        self._clock = ssh.watchdog.clock
-        self._started = self._clock()
-        self._timeout = timeout
-        self._heard = self._started
-        self._buffer = b""
-        self._stderr = bytearray()
-        self._ended = False
-        self.unended = False
-        channel.settimeout(0.0)
-        # The first call of fileno() opens the pipe that becomes readable with new data.
-        self._descriptor = channel.fileno()
-
-    # stdin.
-
-    def stdin_write(self, data: bytes) -> None:
-        """Write to the command's stdin; blocks while the channel's window is full.
-
-        Raises: MachineLost; InfraError: the command did not take the input in time.
-        """
-        with self._ssh.watchdog.on_loss(self._channel.close):
-            self._channel.settimeout(self._left() * self._ssh.watchdog.time_scale)
-            try:
-                sent = 0
-                while sent < len(data):
-                    sent += self._channel.send(data[sent : sent + _CHUNK])
-            except OSError as error:
-                self._ssh.watchdog.check()
-                raise InfraError(
-                    f"{self._ssh.name}: cannot write to `{self._cmd}`: {error or 'timed out'}"
-                ) from error
-            finally:
-                self._channel.settimeout(0.0)
-
-    def stdin_close(self) -> None:
-        """Close the command's stdin."""
-        with contextlib.suppress(OSError, EOFError):
-            self._channel.shutdown_write()
-
-    def _left(self) -> float:
-        """Seconds left until the command's deadline, at reference speed."""
-        used = (self._clock() - self._started) / self._ssh.watchdog.time_scale
-        return max(0.0, self._timeout - used)
-
-    # stdout.
-
-    def __iter__(self) -> Iterator[str]:
-        while (line := self.readline()) is not None:
-            yield line
-
-    def readline(self) -> str | None:
-        """The next stdout line, without its line end; None after the last.
-
-        Raises: MachineLost.
-        """
-        while True:
-            line, newline, rest = self._buffer.partition(b"\n")
-            if newline:
-                self._buffer = rest
-                return line.decode("utf-8", "replace")
-            data = self._read()
-            if data:
-                self._buffer += data
-                continue
-            if self._buffer:
-                self.unended = True
-                line, self._buffer = self._buffer, b""
-                return line.decode("utf-8", "replace")
-            return None
-
-    def read(self) -> bytes:
-        """The next stdout bytes, not split into lines; empty at the end.
-
-        Raises: MachineLost.
-        """
-        if self._buffer:
-            data, self._buffer = self._buffer, b""
-            return data
-        return self._read()
-
-    def _read(self) -> bytes:
-        """More stdout bytes; empty at the end."""
-        if self._ended:
-            return b""
-
-        def answer(seconds: float) -> bytes | None:
-            got = self._take()
-            if got is not None:
-                return got
-            if self._channel.eof_received:
-                # The pipe stays readable from now on; only the exit status is missing.
-                self._channel.status_event.wait(min(0.1, seconds))
-            else:
-                self._ssh.watchdog.poll(self._descriptor, seconds)
-            return self._take()
-
-        return wait(
-            answer,
-            watchdog=self._ssh.watchdog,
-            what=f"`{self._cmd[:120]}` in {self._ssh.name}",
-            total=self._left(),
-            silence=self._silence,
-            last_sound=lambda: self._heard,
-            hint="see the last lines of its console in the run folder",
-        )
-
-    def _take(self) -> bytes | None:
-        channel = self._channel
-        while channel.recv_stderr_ready():
-            self._stderr += channel.recv_stderr(_CHUNK)
-            self._heard = self._clock()
-        if channel.recv_ready():
-            self._heard = self._clock()
-            return channel.recv(_CHUNK)
-        if not (channel.eof_received or channel.closed) or not channel.exit_status_ready():
-            return None
-        if channel.recv_ready() or channel.recv_stderr_ready():
-            return None  # more data arrived after the checks above
-        if channel.closed and not self._ssh.alive:
-            self._ssh._explain(EOFError("closed in the middle of a command"))
-        self._ended = True
-        return b""
-
-    # The end.
-
-    @property
-    def rc(self) -> int:
-        """Exit status; valid once all lines have been read, -1 before."""
-        return self._channel.recv_exit_status() if self._ended else -1
-
-    @property
-    def err(self) -> str:
-        """What it has printed to stderr so far."""
-        return self._stderr.decode("utf-8", "replace")
-
-    def close(self) -> None:
-        """Close the command's channel, and so its input and output."""
-        self._channel.close()
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+    timer = threading.Timer(seconds, close)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -19,7 +19,7 @@ from harness.monitor.crashlines import is_xen
 from harness.monitor.crashreports import first_crash
 from harness.monitor.knownissues import KnownIssues
 
-DEADLINE = 60.0
+DEADLINE = 60.0  # seconds at reference speed
 RESULT = "Test result: "
 _RESULT = re.compile(rf"{RESULT}(SUCCESS|SKIP|ERROR|FAILURE|CRASH)")
 
@@ -42,6 +42,7 @@ class XtfRun:
     reason: str
     console: Path
     seconds: float
+    time_scale: float = 1.0
 
 
 def boot(
@@ -72,14 +73,18 @@ def boot(
         run_dir=run_dir,
         console=console,
         deadline=DEADLINE,
+        milestone=bare.milestone(vcpus=2),
         until=RESULT,
     )
     verdict, layer, reason = judge(done.lines, problem=done.problem, late=done.late, known=known)
-    return XtfRun(verdict=verdict, layer=layer, reason=reason, console=console, seconds=done.seconds)
+    return XtfRun(
+        verdict=verdict, layer=layer, reason=reason, console=console, seconds=done.seconds,
+        time_scale=done.time_scale,
+    )  # fmt: skip
 
 
 def judge(
-    lines: list[str], *, problem: str = "", late: bool = False, known: KnownIssues | None = None
+    lines: list[str], *, problem: str = "", late: str = "", known: KnownIssues | None = None
 ) -> tuple[Verdict, str, str]:
     """Verdict, layer at fault and reason.
 
@@ -95,7 +100,7 @@ def judge(
         if problem:
             return Verdict.ERROR, "qemu", problem
         if late:
-            return Verdict.HANG, "", f"no result within {DEADLINE:.0f} s; last line: {last}"
+            return Verdict.HANG, "", f"no result within {late}; last line: {last}"
         return Verdict.CRASH, "xtf", f"it ended without a result; last line: {last}"
     why = next((line.strip() for line in lines if re.match(r"(Fail|Error|Skip)\w*:", line)), "")
     return {

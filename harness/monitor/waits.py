@@ -12,10 +12,10 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from harness.core.errors import EvhError
 from harness.core.records import Verdict
@@ -123,6 +123,13 @@ class Hung:
     why: str = ""
 
 
+class Watched(Protocol):
+    """Something that can be lost: a machine, a guest, or an SSH connection to one of them."""
+
+    @property
+    def watchdog(self) -> Watchdog: ...
+
+
 class Watchdog:
     """What ends a wait besides its answer, for one machine or guest.
 
@@ -131,6 +138,7 @@ class Watchdog:
 
     Args:
         parent: a watchdog whose loss also ends this one's waits.
+        beside: further such watchdogs.
         clock: returns monotonic seconds.
 
     Attributes:
@@ -138,9 +146,14 @@ class Watchdog:
     """
 
     def __init__(
-        self, *, parent: Watchdog | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        parent: Watchdog | None = None,
+        beside: Sequence[Watchdog] = (),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.parent = parent
+        self.beside = tuple(beside)
         self.clock = clock
         self.find_hung_layer: Callable[[], Hung] | None = None
         self._asks = threading.Lock()
@@ -193,21 +206,27 @@ class Watchdog:
             listener()
         return True
 
+    def _all(self) -> list[Watchdog]:
+        """The watchdogs whose loss ends this one's waits, the outermost first: it explains the others."""
+        found: list[Watchdog] = self.parent._all() if self.parent else []
+        for other in self.beside:
+            found += [one for one in other._all() if one not in found]
+        return [*found, self]
+
     @property
     def lost(self) -> bool:
-        """Whether this machine or guest, or its parent, is lost."""
-        return self._loss is not None or (self.parent is not None and self.parent.lost)
+        """Whether this machine or guest is lost, or one whose loss ends its waits."""
+        return any(one._loss is not None for one in self._all())
 
     def check(self) -> None:
         """Raise the exception of the loss, if there was one."""
-        if self.parent:
-            self.parent.check()
-        if self._loss is not None:
-            raise self._loss()
+        for one in self._all():
+            if one._loss is not None:
+                raise one._loss()
 
     def alarms(self) -> list[int]:
         """Descriptors that become readable at a loss."""
-        return [self._alarm, *(self.parent.alarms() if self.parent else [])]
+        return [one._alarm for one in self._all()]
 
     def poll(self, descriptor: int, seconds: float) -> bool:
         """Wait until `descriptor` is readable or a loss happens, for at most `seconds`.
@@ -220,10 +239,25 @@ class Watchdog:
         ready = poller.poll(min(max(0.0, seconds), 3600.0) * 1000)
         return any(one == descriptor for one, _ in ready)
 
+    def pause(self, seconds: float) -> None:
+        """Wait for so long, unless a loss comes first.
+
+        Args:
+            seconds: of real time, not scaled: how long something is to go on is no deadline.
+        Raises: MachineLost: at once, if the loss happened before.
+        """
+        end = self.clock() + seconds
+        while True:
+            self.check()
+            left = end - self.clock()
+            if left <= 0:
+                return
+            self.poll(self._alarm, left)
+
     @contextmanager
     def on_loss(self, listener: Callable[[], object]) -> Iterator[None]:
         """Call `listener` if a loss happens within the block or has happened before it."""
-        watchdogs = [self, *([self.parent] if self.parent else [])]
+        watchdogs = self._all()
         tokens = [watchdog._listen(listener) for watchdog in watchdogs]
         try:
             if self.lost:
@@ -246,6 +280,34 @@ class Watchdog:
     def close(self) -> None:
         """Close the descriptor; no wait may be running."""
         os.close(self._alarm)
+
+
+@contextmanager
+def watching(first: Watchdog, *others: Watched) -> Iterator[Watchdog]:
+    """A watchdog whose waits end when `first` or one of `others` is lost; for the block only.
+
+    A guest's loss does not end the waits on dom0, which has to clean up after it. Where dom0 works for
+    minutes on something that is in vain without that guest, it ends them by this.
+    """
+    together = Watchdog(parent=first, beside=[one.watchdog for one in others], clock=first.clock)
+    together.find_hung_layer = first.hung
+    try:
+        yield together
+    finally:
+        together.close()
+
+
+def time_scale_of(seconds: float, *, reference: float) -> float:
+    """How many times slower than the reference host this one was at something.
+
+    Never below 1: a fast host may be busy later, and a deadline that is too
+    long costs time only if something hangs.
+
+    Args:
+        seconds: how long it took here.
+        reference: how long it takes on the host whose measurements are in docs (2 cores, TCG).
+    """
+    return max(1.0, seconds / reference)
 
 
 def wait(
@@ -311,8 +373,13 @@ def _blamed(error: TimedOut, watchdog: Watchdog) -> TimedOut:
     return error
 
 
-def _late(missing: str, what: str, seconds: float, scale: float) -> str:
+def scaled(seconds: float, scale: float) -> str:
+    """A deadline for a message: as it was on this host, and at reference speed."""
     took = f"{seconds * scale:.0f} s"
     if abs(scale - 1) > 0.05:
         took += f" ({seconds:g} s at reference speed, times {scale:.1f} on this host)"
-    return f"{missing} for {took} while waiting for {what}"
+    return took
+
+
+def _late(missing: str, what: str, seconds: float, scale: float) -> str:
+    return f"{missing} for {scaled(seconds, scale)} while waiting for {what}"

@@ -23,6 +23,7 @@ class Backends:
 
     Attributes:
         choose: chooses the accelerator.
+        prove: proves the chosen accelerator by a trial boot in the given folder.
         build: builds everything a machine boots, with the given components (``build.graph.build``).
         machine: makes a machine, not booted yet.
         guest: starts a guest on a machine and waits until it answers.
@@ -32,6 +33,7 @@ class Backends:
     """
 
     choose: Callable[[str], Accelerator]
+    prove: Callable[[RunRequest, Built, Accelerator, Path], Accelerator]
     build: Callable[[RunRequest, Progress, frozenset[str]], Built]
     machine: Callable[[RunRequest, Built, MachineSpec, Path, Accelerator, Progress], Machine]
     guest: Callable[[Machine, GuestSpec], Guest]
@@ -49,10 +51,18 @@ def real_backends() -> Backends:
     from harness.machine.accelerator import choose_accelerator
     from harness.machine.attach import hold
     from harness.machine.machine import Machine
+    from harness.machine.proof import prove
     from harness.store.artifacts import Store
 
     return Backends(
         choose=lambda want: choose_accelerator(want=want),
+        prove=lambda request, built, accelerator, folder: prove(
+            accelerator,
+            built=built,
+            run_dir=folder,
+            uri=request.uri,
+            fall_back=request.accelerator == "auto",
+        ),
         xtf=lambda checkout, progress, jobs: build_xtf(
             checkout, store=Store(), progress=progress, jobs=jobs
         ),

@@ -107,6 +107,8 @@ class BareBoots:
                 verdict=run.verdict,
                 reason=run.reason,
                 seconds=run.seconds,
+                time_scale=run.time_scale,
+                accelerator="tcg" if spec.deterministic else self._accelerator.kind,
                 console=file,
             )
         )
@@ -133,7 +135,12 @@ class BareBoots:
             known=self._known,
         )
         self._recorder.record.consoles.append(
-            ConsoleRecord(layer=f"xtf-{test}", file=run.console.name, bytes=run.console.stat().st_size)
+            ConsoleRecord(
+                layer=f"xtf-{test}",
+                file=run.console.name,
+                bytes=run.console.stat().st_size,
+                time_scale=run.time_scale,
+            )
         )
         return run
 

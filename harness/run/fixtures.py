@@ -7,7 +7,7 @@ machine fails with an error that says how to run it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -116,15 +116,21 @@ def _alive(guest: Guest) -> bool:
 def tool() -> Callable[..., ToolResult]:
     """Run an in-guest tool: ``tool(where, name, *args, timeout=seconds)``.
 
-    ``where`` is a guest, or an SSH such as ``dom0``.
+    ``where`` is a guest, or an SSH such as ``dom0``; the loss of a guest in ``beside`` ends the wait, too.
     """
     from harness.guest.tools import run_tool
 
     def run(
-        where: Guest | SSH, name: str, *args: object, timeout: float = 600, stdin: bytes = b""
+        where: Guest | SSH,
+        name: str,
+        *args: object,
+        timeout: float = 600,
+        stdin: bytes = b"",
+        beside: Sequence[Guest] = (),
     ) -> ToolResult:
         ssh = where.ssh if hasattr(where, "ssh") else where
-        return run_tool(ssh, name, *(str(arg) for arg in args), timeout=timeout, stdin=stdin)
+        words = (str(arg) for arg in args)
+        return run_tool(ssh, name, *words, timeout=timeout, stdin=stdin, beside=beside)
 
     return run
 

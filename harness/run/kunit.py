@@ -43,13 +43,12 @@ class KUnitCells:
         *,
         recorder: Recorder,
         progress: Progress,
-        accelerator: Accelerator,
         build: Callable[[str], Path],
         known: KnownIssues | None = None,
     ) -> None:
         self._recorder = recorder
         self._progress = progress
-        self._accelerator = accelerator
+        self._accelerator: Accelerator | None = None
         self._build = build
         self._known = known
         self._kernels: dict[str, Path] = {}
@@ -66,12 +65,16 @@ class KUnitCells:
         ]
         self.wanted = tuple(dict.fromkeys(params))
 
-    def prepare(self) -> None:
+    def prepare(self, accelerator: Accelerator) -> None:
         """Build the kernels that the selected tests boot.
+
+        Args:
+            accelerator: the run's, proven; the boots use it.
 
         Raises:
             as ``build_kernel``.
         """
+        self._accelerator = accelerator
         for kind in self.wanted:
             with self._recorder.doing(f"build {kind}"):
                 self._kernels[kind] = self._build(kind)
@@ -94,11 +97,14 @@ class KUnitCells:
 
     def _boot(self, kind: str) -> BareRun:
         run_dir = self._recorder.run_dir
+        assert self._accelerator is not None, "prepare() comes first"
         run = boot(
             self._kernels[kind], kind=kind, accelerator=self._accelerator, run_dir=run_dir, known=self._known
         )
         self._recorder.record.consoles.append(
-            ConsoleRecord(layer=kind, file=run.console.name, bytes=run.console.stat().st_size)
+            ConsoleRecord(
+                layer=kind, file=run.console.name, bytes=run.console.stat().st_size, time_scale=run.time_scale
+            )
         )
         self._recorder.save()
         return run

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from harness.core.records import Accelerator, MachineSpec
 from harness.core.text import tail
 from harness.monitor.waits import Crash, MachineLost
-from harness.run.record import AcceleratorRecord, ConsoleRecord, MachineRecord
+from harness.run.record import ConsoleRecord, MachineRecord
 from harness.run.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -28,21 +28,21 @@ class Machines:
     Args:
         make: makes a Machine, not booted yet, for a spec, a folder and an
             accelerator.
-        accelerator: the chosen accelerator. If it fails in a boot, the
-            machine falls back to another one, with which later ones start.
         recorder: its run folder gets one folder per machine.
+
+    Attributes:
+        accelerator: the run's; set it before the first machine.
     """
 
     def __init__(
         self,
         *,
         make: Callable[[MachineSpec, Path, Accelerator], Machine],
-        accelerator: Accelerator,
         recorder: Recorder,
         progress: Progress,
     ) -> None:
         self._make = make
-        self.accelerator = accelerator
+        self.accelerator: Accelerator | None = None
         self._recorder = recorder
         self._progress = progress
         self._stack = ExitStack()
@@ -82,6 +82,7 @@ class Machines:
         entry = MachineRecord(number=self.number, **asdict(spec))
         self._recorder.record.machines.append(entry)
         title = f"boot machine {self.number} (dom0 {spec.abi}, {spec.memory_mib} MiB)"
+        assert self.accelerator is not None, "it is chosen and proven before the tests"
         try:
             with self._recorder.doing(title), self._progress.step(title):
                 self.current = self._stack.enter_context(self._make(spec, self.dir, self.accelerator))
@@ -91,10 +92,7 @@ class Machines:
             self.lose(str(e))
             raise
         entry.boot_seconds = round(self.current.boot_seconds, 3)
-        self.accelerator = self.current.accelerator
-        self._recorder.record.accelerator = AcceleratorRecord(
-            kind=self.accelerator.kind, reason=self.accelerator.reason
-        )
+        entry.time_scale = round(self.current.watchdog.time_scale, 2)
         self._recorder.save()
         return self.current
 

@@ -112,6 +112,7 @@ class MachineRecord(msgspec.Struct, kw_only=True):
     dom0_kernel: str = ""
     xen: str = ""
     boot_seconds: float | None = None  # None: the boot failed
+    time_scale: float | None = None  # how many times slower than the reference host; all deadlines grow by it
     lost: str = ""  # why it was given up; empty if it was not
 
 
@@ -134,6 +135,8 @@ class BootRecord(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     seconds: float
     console: str  # relative to the run folder
+    time_scale: float | None = None
+    accelerator: str = ""  # deterministic boots are always emulated
 
 
 class CoverageRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,12 +150,16 @@ class CoverageRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConsoleRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A recorded console; ``file`` is relative to the run folder."""
+    """A recorded console; ``file`` is relative to the run folder.
+
+    ``time_scale``: of the boot, for consoles of kernels that are booted without dom0.
+    """
 
     layer: str
     file: str
     bytes: int
     machine: int | None = None
+    time_scale: float | None = None
 
 
 class ErrorRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,6 +186,7 @@ class AcceleratorRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: str
     reason: str
+    proven: bool = True  # False until a trial boot has shown that KVM works
 
 
 class RunRecord(msgspec.Struct, kw_only=True):

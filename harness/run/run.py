@@ -47,8 +47,9 @@ if TYPE_CHECKING:
     from harness.machine.machine import Machine
 
 # Seconds. Backstop. Individual waits have their own deadlines, scaled to the host's speed; this one is not
-# scaled.
+# scaled. A test may have several storms, each of which lasts as long as the user says.
 TEST_TIMEOUT = 3 * 3600
+STORMS = 6
 PYTEST_LOG = "pytest.log"
 
 
@@ -172,8 +173,8 @@ def _steps(
     record = recorder.record
     with recorder.doing("choose the accelerator"):
         accelerator = backends.choose(request.accelerator)
-        record.accelerator = AcceleratorRecord(kind=accelerator.kind, reason=accelerator.reason)
-    progress.say(f"accelerator: {accelerator.reason}")
+        note_accelerator(record, accelerator)
+    progress.say(accelerator.line)
     progress.say(f"run folder: {recorder.run_dir}")
     built: Built | None = None
     known = KnownIssues(request.known)
@@ -185,7 +186,7 @@ def _steps(
         machine.known = known
         return machine
 
-    machines = Machines(make=make, accelerator=accelerator, recorder=recorder, progress=progress)
+    machines = Machines(make=make, recorder=recorder, progress=progress)
     session = Session(
         machines=machines,
         recorder=recorder,
@@ -202,7 +203,6 @@ def _steps(
     kunit = KUnitCells(
         recorder=recorder,
         progress=progress,
-        accelerator=accelerator,
         build=lambda kind: backends.kunit(request, progress, kind),
         known=known,
     )
@@ -227,7 +227,13 @@ def _steps(
         built = backends.build(request, progress, session.components)
         note_build(record, built)
         session.xen_syms = built.xen_syms
-    kunit.prepare()
+    if not accelerator.proven:
+        with recorder.doing("prove the accelerator"), progress.step("prove the accelerator"):
+            accelerator = backends.prove(request, built, accelerator, recorder.run_dir / "kvm-proof")
+            note_accelerator(record, accelerator)
+        progress.say(accelerator.line)
+    machines.accelerator = accelerator
+    kunit.prepare(accelerator)
     session.bare = BareBoots(
         built=built,
         accelerator=accelerator,
@@ -288,7 +294,7 @@ def run_pytest(
         "--tb=short",
         "-rA",
         "--color=no",
-        f"--timeout={TEST_TIMEOUT}",
+        f"--timeout={TEST_TIMEOUT + STORMS * selection.minutes * 60:.0f}",
     ]
     if selection.keyword:
         args += ["-k", selection.keyword]
@@ -365,6 +371,13 @@ def pytest_problem(code: int, session: Session) -> EvhError | None:
             hint=f"This is a bug in the harness; {log} has the traceback.",
         )
     return None
+
+
+def note_accelerator(record: RunRecord, accelerator: Accelerator) -> None:
+    """Record the accelerator that all boots of the run use."""
+    record.accelerator = AcceleratorRecord(
+        kind=accelerator.kind, reason=accelerator.reason, proven=accelerator.proven
+    )
 
 
 def note_build(record: RunRecord, built: Built) -> None:

@@ -66,7 +66,9 @@ class FakeMachine:
         *,
         accelerator: Accelerator | None = None,
         at_boot: bytes = BOOT,
+        slow: float = 1.0,
     ) -> None:
+        self.slow = slow
         self.spec, self.run_dir, self.log, self._at_boot = spec, folder, log, at_boot
         self.accelerator = accelerator or Accelerator(kind="tcg", reason="TCG: a test")
         self.boot_seconds = 0.25
@@ -83,10 +85,14 @@ class FakeMachine:
 
     def boot(self) -> None:
         self.log.append(f"boot {self.spec.abi} {self.spec.memory_mib}")
+        self.watchdog.time_scale = self.slow
         self.consoles = Consoles(self.run_dir)
         self.consoles.feed(Consoles.SERIAL, self._at_boot)
         if crash := self.consoles.find_crash():
             raise MachineCrashed("xen crashed", crash=crash)
+
+    def pause(self, seconds: float) -> None:
+        self.watchdog.pause(seconds)
 
     def dies(self) -> None:
         self.watchdog.lose(lambda: MachineDied("QEMU ended by itself: it was killed"))
@@ -125,6 +131,7 @@ def fake_backends(
 ) -> Backends:
     return Backends(
         choose=lambda want: Accelerator(kind="tcg", reason="TCG: a test"),
+        prove=lambda request, built, accelerator, folder: accelerator,
         build=lambda request, progress, components: build(),
         machine=lambda request, built, spec, folder, accelerator, progress: FakeMachine(
             spec, folder, log, accelerator=accelerator, at_boot=at_boot

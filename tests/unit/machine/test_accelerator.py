@@ -41,18 +41,21 @@ def test_software_backend_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "flags", "nested"), [("kvm_amd", "svm", "1"), ("kvm_intel", "vmx ept", "Y")]
 )
-def test_kvm_has_to_be_proven_unless_requested(
+def test_kvm_has_to_be_proven_even_if_requested(
     tmp_path: Path, module: str, flags: str, nested: str
 ) -> None:
     root = make_host(tmp_path, module=module, flags=flags, nested=nested)
     chosen = choose_accelerator(root=root)
     assert (chosen.kind, chosen.proven) == ("kvm", False)
     assert chosen.reason.startswith(f"KVM: {module}")
-    assert choose_accelerator(want="kvm", root=root).proven
+    asked = choose_accelerator(want="kvm", root=root)
+    assert (asked.proven, asked.reason) == (False, f"{chosen.reason}; requested")
+    assert asked.line.endswith("; requested; a trial boot has yet to prove it")
 
 
 def test_tcg_when_requested(tmp_path: Path) -> None:
-    assert choose_accelerator(want="tcg", root=make_host(tmp_path)).kind == "tcg"
+    chosen = choose_accelerator(want="tcg", root=make_host(tmp_path))
+    assert (chosen.kind, chosen.proven, chosen.line) == ("tcg", True, "accelerator: TCG: requested")
 
 
 def test_unknown_accelerator() -> None:

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from harness.core import paths
 from harness.core.errors import UserError
 from harness.core.records import Accelerator, Verdict
 from harness.machine import bare
@@ -61,6 +64,40 @@ def test_unknown_kind_lists_the_known_ones(tmp_path: Path) -> None:
             BareSpec(kind="bare-arm"), xen=tmp_path, guests=tmp_path, accelerator=TCG, run_dir=tmp_path
         )
     assert "bare-pv64" in caught.value.hint
+
+
+def test_deadline_grows_with_the_rounds_that_were_asked_for() -> None:
+    race = BareSpec(kind="bare-pv64", suite="race", deterministic=True)
+    assert race.seconds == replace(race, rounds=10).seconds == bare.COUNTED_DEADLINE
+    assert replace(race, rounds=20_000).seconds == 20 * bare.COUNTED_DEADLINE
+    assert replace(race, rounds=20_000, deadline=7.0).seconds == 7.0
+    assert BareSpec(kind="bare-pv64", suite="dump").seconds == bare.DEADLINE
+
+
+@pytest.mark.parametrize("log", ["bare-pv64", "bare-ubsan", "xtf-success", "xtf-crash"])
+def test_recorded_consoles_have_the_line_by_which_the_hosts_speed_is_told(log: str) -> None:
+    """Xen's own lines; the guest's first one would do, too."""
+    lines = (Path(__file__).parents[1] / "logs" / f"{log}.log").read_text().splitlines()
+    found = next(line for line in lines if re.match(bare.BOOTED, line))
+    assert "Serial input to DOM" in found
+    assert re.match(bare.BOOTED, "KTAP version 1")
+    assert re.match(bare.BOOTED, "--- Xen Test Framework ---")
+
+
+def test_each_cpu_that_counts_instructions_takes_its_turn() -> None:
+    assert bare.milestone(vcpus=4).seconds < 2
+    one, four = (bare.milestone(vcpus=vcpus, deterministic=True).seconds for vcpus in (1, 4))
+    assert 2 < one < four < 6
+
+
+def test_rounds_are_those_that_the_tests_run_by_themselves() -> None:
+    found: dict[str, int] = {}
+    for source in (paths.CHECKOUT / "images" / "bare" / "tests").glob("*.c"):
+        for default in re.findall(r'arg_number\("rounds", ([^)]*)\)', source.read_text()):
+            least = min(int(number) for number in re.findall(r"\d+", default))
+            suite = source.stem.partition("-")[0]
+            found[suite] = min(found.get(suite, least), least)
+    assert found == bare.ROUNDS
 
 
 def test_guest_that_uses_another_seed_is_an_error() -> None:

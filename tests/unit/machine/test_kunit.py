@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from harness.core.records import Verdict
-from harness.machine.kunit import SUITE, judge, qemu_words, read
+from harness.machine.kunit import MILESTONE, SUITE, judge, qemu_words, read
 from harness.plan.guests import KUNIT_KERNELS
 from harness.run import cases
 
@@ -32,7 +33,7 @@ def log(*, red: str = "") -> list[str]:
     return [f"{line}\r\n" for line in lines]
 
 
-def judged(lines: list[str], *, problem: str = "", late: bool = False) -> tuple[Verdict, str, str]:
+def judged(lines: list[str], *, problem: str = "", late: str = "") -> tuple[Verdict, str, str]:
     results, whole = read(lines)
     return judge(lines, results, whole=whole, problem=problem, late=late)
 
@@ -46,6 +47,11 @@ def test_recorded(kind: str) -> None:
     assert judged(recorded(kind)) == (Verdict.PASS, "", "")
     results, _ = read(recorded(kind))
     assert [case.name for case in results.cases] == [name for its, name in cases.kunit_cases() if its == kind]
+
+
+@pytest.mark.parametrize("kind", ["kunit64", "kunit32"])
+def test_recorded_console_has_the_line_by_which_the_hosts_speed_is_told(kind: str) -> None:
+    assert any(re.match(MILESTONE.line, line) for line in recorded(kind))
 
 
 def test_recorded_failures_of_a_broken_scan() -> None:
@@ -76,7 +82,7 @@ def test_without_the_suites_result_it_is_never_a_pass() -> None:
     total = next(i for i, line in enumerate(lines) if line.startswith(f"ok 1 {SUITE}"))
     cut = lines[:total]
     assert judged(cut)[:2] == (Verdict.CRASH, "linux")
-    assert judged(cut, late=True)[:2] == (Verdict.HANG, "linux")
+    assert judged(cut, late="90 s")[:2] == (Verdict.HANG, "linux")
     assert judged(cut, problem="no QEMU")[:2] == (Verdict.ERROR, "qemu")
 
 

@@ -35,7 +35,7 @@ def test_recorded(name: str, verdict: Verdict, layer: str, reason: str) -> None:
 
 def test_without_a_result_it_is_never_a_pass() -> None:
     cut = [line for line in log("success") if not line.startswith(RESULT)]
-    assert judge(cut, late=True)[0] is Verdict.HANG
+    assert judge(cut, late="90 s")[0] is Verdict.HANG
     assert judge(cut)[:2] == (Verdict.CRASH, "xtf")
     assert judge(cut, problem="no QEMU")[:2] == (Verdict.ERROR, "qemu")
 

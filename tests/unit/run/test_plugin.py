@@ -190,3 +190,15 @@ def test_a_machine_is_not_used_again_after_an_error(evh) -> None:
     """)
     assert list(got.verdicts.values()) == [Verdict.ERROR, Verdict.PASS]
     assert got.log.count("boot 3l 4096") == 2
+
+
+def test_a_crash_ends_a_pause_of_a_test_at_once(evh) -> None:
+    got = evh("""
+        import threading
+
+        def test_storm(machine):
+            threading.Timer(0.2, machine.dies).start()
+            machine.pause(600)
+    """)
+    assert got.verdicts == {"test_storm": Verdict.CRASH}
+    assert got.record.seconds < 60

@@ -21,8 +21,7 @@ from harness.run.recorder import Recorder, now
 
 SPEC = MachineSpec()
 BIG = replace(SPEC, memory_mib=8192)
-KVM = Accelerator(kind="kvm", reason="KVM: not proven")
-TCG = Accelerator(kind="tcg", reason="TCG: KVM failed at boot")
+TCG = Accelerator(kind="tcg", reason="TCG: a test")
 Make = Callable[[MachineSpec, Path, Accelerator], FakeMachine]
 
 
@@ -37,10 +36,10 @@ class Pool(Machines):
         record = RunRecord(id="x", command=["evh"], reproduce="evh", started=now(), pid=os.getpid())
         super().__init__(
             make=make or self._fake,  # type: ignore[arg-type]
-            accelerator=KVM,
             recorder=Recorder(run_dir=run, record=record),
             progress=Progress(io.StringIO()),
         )
+        self.accelerator = TCG
 
     def _fake(self, spec: MachineSpec, folder: Path, accelerator: Accelerator) -> FakeMachine:
         self.given.append(accelerator)
@@ -131,19 +130,16 @@ def test_run_json_has_every_machine_also_one_that_never_came_up(pool: Pool) -> N
     ]
 
 
-def test_accelerator_that_a_boot_falls_back_to_is_kept_for_later_boots(tmp_path: Path) -> None:
-    given: list[Accelerator] = []
-
-    def make(spec: MachineSpec, folder: Path, accelerator: Accelerator) -> FakeMachine:
-        given.append(accelerator)
-        return FakeMachine(spec, folder, [], accelerator=TCG)
-
-    pool = Pool(tmp_path, make)
+def test_every_boot_uses_the_runs_accelerator(pool: Pool) -> None:
     pool.boot(SPEC)
     pool.boot(BIG)
-    assert given == [KVM, TCG]
-    accelerator = pool.saved().accelerator
-    assert accelerator is not None and (accelerator.kind, accelerator.reason) == (TCG.kind, TCG.reason)
+    assert pool.given == [TCG, TCG]
+
+
+def test_run_json_has_the_time_scale_of_each_machine(tmp_path: Path) -> None:
+    pool = Pool(tmp_path, lambda spec, folder, accelerator: FakeMachine(spec, folder, [], slow=2.504))
+    pool.boot(SPEC)
+    assert [entry.time_scale for entry in pool.saved().machines] == [2.5]
 
 
 def test_crash_line_in_a_console_is_found_with_the_lines_around_it(pool: Pool) -> None:

@@ -9,14 +9,18 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fakes import fake_backends
 
 from harness.core.errors import InfraError
-from harness.core.records import Built, Verdict
-from harness.run.record import load
+from harness.core.records import Accelerator, Built, Verdict
+from harness.machine import bare
+from harness.monitor import ktap
+from harness.run.record import AcceleratorRecord, load
+from harness.run.request import RunRequest
 from harness.run.run import root_of
 
 
@@ -202,3 +206,84 @@ def test_planned_cells_without_a_verdict_are_an_error(evh) -> None:
     assert (got.record.verdict, got.record.exit_code) == (Verdict.ERROR, 4)
     assert got.record.error and "2 of 3 planned cells were not run" in got.record.error.message
     assert "test_two" in got.record.error.message
+
+
+# The accelerator.
+
+KVM = Accelerator(kind="kvm", reason="KVM: kvm_amd with nested virtualisation", proven=False)
+FELL_BACK = Accelerator(kind="tcg", reason="TCG: KVM looked usable, but a trial boot of Xen on it hung")
+
+
+def test_every_boot_uses_the_accelerator_that_was_proven(evh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine, a bare guest and a KUnit kernel; run.json and the output say what was used."""
+    log: list[str] = []
+    used: dict[str, Accelerator] = {}
+
+    def bare_boot(
+        spec: bare.BareSpec, *, accelerator: Accelerator, run_dir: Path, **_: object
+    ) -> bare.BareRun:
+        used["bare"] = accelerator
+        return boot_of(run_dir)
+
+    def kunit_boot(kernel: Path, *, accelerator: Accelerator, run_dir: Path, **_: object) -> bare.BareRun:
+        used["kunit"] = accelerator
+        return boot_of(run_dir)
+
+    def boot_of(run_dir: Path) -> bare.BareRun:
+        console = run_dir / "console-x.log"
+        console.write_text("ok 1 a\n")
+        results = ktap.parse(["KTAP version 1", "1..1", "ok 1 a"])
+        return bare.BareRun(
+            verdict=Verdict.PASS, reason="", layer="", results=results, console=console, seconds=1.0,
+            time_scale=1.75,
+        )  # fmt: skip
+
+    def prove(request: RunRequest, built: Built, accelerator: Accelerator, folder: Path) -> Accelerator:
+        log.append("prove")
+        assert accelerator is KVM
+        return FELL_BACK
+
+    monkeypatch.setattr("harness.run.boots.bare.boot_spec", bare_boot)
+    monkeypatch.setattr("harness.run.kunit.boot", kunit_boot)
+    backends = replace(fake_backends(log), choose=lambda want: KVM, prove=prove)
+    got = evh(
+        """
+        def test_machine(machine): assert machine.accelerator.kind == "tcg"
+        def test_bare(bare): assert bare("bare-pv64").case("a").ok
+        @pytest.mark.parametrize("guest", ["kunit64"])
+        def test_kunit(kunit, guest): assert kunit(guest).case("a").ok
+        """,
+        backends=backends,
+    )
+    assert set(got.verdicts.values()) == {Verdict.PASS}, got.said
+    assert log[0] == "prove" and log.count("prove") == 1
+    assert used == {"bare": FELL_BACK, "kunit": FELL_BACK}
+    said = [line.split("] ", 1)[1] for line in got.said.splitlines() if "accelerator: " in line]
+    assert said == [f"accelerator: {KVM.reason}; a trial boot has yet to prove it", FELL_BACK.line]
+    assert got.record.accelerator == AcceleratorRecord(kind="tcg", reason=FELL_BACK.reason)
+    assert [(boot.accelerator, boot.time_scale) for boot in got.record.boots] == [("tcg", 1.75)]
+    assert {c.time_scale for c in got.record.consoles if c.layer == "kunit64"} == {1.75}
+
+
+def test_a_kvm_that_fails_though_it_was_requested_ends_the_run(evh) -> None:
+    def prove(*_: object) -> Accelerator:
+        raise InfraError("KVM was requested, but a trial boot of Xen on it hung", hint="use --accel auto")
+
+    log: list[str] = []
+    backends = replace(fake_backends(log), choose=lambda want: KVM, prove=prove)
+    got = evh("def test_machine(machine): pass", backends=backends)
+    assert (got.record.verdict, got.record.exit_code, log) == (Verdict.ERROR, 4, [])
+    assert got.record.accelerator is not None and not got.record.accelerator.proven
+
+
+@pytest.mark.parametrize(("minutes", "seconds"), [(0, 3 * 3600), (90, 3 * 3600 + 6 * 90 * 60)])
+def test_the_backstop_grows_with_the_storms(evh, minutes: int, seconds: int) -> None:
+    got = evh(
+        f"""
+        def test_it(request, storm_seconds):
+            assert request.config.getoption("timeout") == {seconds}
+            assert storm_seconds == {minutes * 60 or 8}
+        """,
+        minutes=minutes,
+    )
+    assert set(got.verdicts.values()) == {Verdict.PASS}, got.said
