@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,31 +27,39 @@ from harness.guest.protocol import (
     Sent,
     ServeResult,
 )
-from harness.guest.tools import SILENCE
+from harness.guest.tools import PATIENCE_MS, QUIET_MS, SILENCE
 
 if TYPE_CHECKING:
     from harness.machine.ssh import SSH
-PATIENCE_MS = 10_000  # without an event, after which the missing ones count as lost; at reference speed
-QUIET_MS = 300  # without an event, after which no more are expected; at reference speed
+    from harness.monitor.waits import Watched
+
 
 
 # --- a conversation -----------------------------------------------------------------------------------------
 
 
 class Talk:
-    """A tool that takes commands on stdin. A context manager; leaving it ends the tool."""
+    """A tool that takes commands on stdin. A context manager; leaving it ends the tool.
+
+    Args:
+        timeout: seconds at reference speed for the whole conversation; None if only the pauses in it are
+            limited.
+        silence: seconds at reference speed that an answer, or progress towards it, may take.
+    """
 
     def __init__(
         self,
         ssh: SSH,
         tool: str,
         *args: str,
-        timeout: float,
+        timeout: float | None,
         result: type[Line],
         others: tuple[type[Line], ...],
         silence: float = SILENCE,
     ) -> None:
-        self._stream = ssh.stream(tool_command(tool, *args), timeout=timeout, silence=min(silence, timeout))
+        if timeout is not None:
+            silence = min(silence, timeout)
+        self._stream = ssh.stream(tool_command(tool, *args), timeout=timeout, silence=silence)
         self._lines = Lines(iter(self._stream), tool=tool, where=ssh.name, result=result, others=others)
         self._time_scale = ssh.watchdog.time_scale
 
@@ -63,6 +71,10 @@ class Talk:
         """Send a command and read the answer."""
         self._stream.stdin_write(f"{text}\n".encode())
         return self.hear(kind)
+
+    def watching(self, *others: Watched) -> AbstractContextManager[None]:
+        """Within the block, an answer is no longer awaited when one of these is lost."""
+        return self._stream.watching(*others)
 
     def ms(self, ms: int) -> int:
         """Convert milliseconds at reference speed to milliseconds on this machine."""

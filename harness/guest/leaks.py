@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,7 +47,8 @@ class Leaks:
         Args:
             xen_kib, dom0_kib: accepted amounts.
         """
-        end = time.monotonic() + SETTLE_SECONDS * self._dom0.watchdog.time_scale
+        watchdog = self._dom0.watchdog
+        end = watchdog.clock() + SETTLE_SECONDS * watchdog.time_scale
         least, still = None, 0
         while True:
             now = self.now()
@@ -57,7 +57,7 @@ class Leaks:
             still = 0 if least is None or taken < least - NOISE_KIB else still + 1
             least = taken if least is None else min(taken, least)
             enough = lost.xen <= xen_kib and lost.dom0 <= dom0_kib and still >= 4
-            if enough or time.monotonic() > end:
+            if enough or watchdog.clock() > end:
                 return lost
-            time.sleep(0.5)
+            watchdog.pause(0.5)
 

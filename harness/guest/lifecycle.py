@@ -7,9 +7,9 @@ Each function takes a running Guest or an SSH connection. xl's failures are rais
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -26,8 +26,28 @@ if TYPE_CHECKING:
 
 PORT = 8080  # of serve()
 _SERVES = "/run/evh-httpd"
+UNCHANGED = 30.0  # seconds at reference speed, for until_open()
 # `xl migrate -s ''` runs the "host" argument as a command; this script receives without SSH.
 _RECEIVE = "/run/evh-receive"
+
+
+def polling(
+    ssh: SSH, condition: str, *, seconds: float, every: float, work: str = "", late: str = "exit 1"
+) -> str:
+    """Shell text that waits until a condition holds.
+
+    Args:
+        ssh: where it will run; its machine's time scale multiplies ``seconds``.
+        condition: a command whose status is 0 once it holds.
+        seconds: how long to wait, at reference speed.
+        every: seconds between two attempts.
+        work: commands to run after each attempt that failed, each with its semicolon.
+        late: the command for when it never held.
+    """
+    most = math.ceil(seconds * ssh.watchdog.time_scale / every)
+    return (
+        f"n=0; until {condition}; do {work} n=$((n + 1)); [ $n -lt {most} ] || {late}; sleep {every}; done"
+    )
 
 
 def abi_now(ssh: SSH) -> Abi:
@@ -130,10 +150,9 @@ def set_vcpus(guest: Guest, count: int) -> None:
     grow = "for cpu in /sys/devices/system/cpu/cpu[1-9]*/online; do echo 1 > $cpu; done 2>/dev/null;"
     before = int(guest.ssh.run(f"echo {counted}", timeout=30).out)
     _xl(guest, f"vcpu-set --ignore-host {_name(guest)} {count}")
+    work = grow if count > before else ""
     guest.ssh.run(
-        f"n=0; until [ {counted} = {count} ]; do {grow if count > before else ''} "
-        "n=$((n + 1)); [ $n -lt 300 ] || exit 1; sleep 0.1; done",
-        timeout=60,
+        polling(guest.ssh, f"[ {counted} = {count} ]", seconds=30, every=0.1, work=work), timeout=60
     )
 
 
@@ -189,7 +208,7 @@ def held(ssh: SSH, *, files: int, ports: int, children: int = 0, timeout: float 
 
 
 def until_open(dom0: SSH, want: int, *, domid: int = 0) -> int:
-    """Wait until Xen counts `want` open ports in a domain; give up once 60 polls show no change.
+    """Wait until Xen counts `want` open ports in a domain; give up after UNCHANGED seconds without a change.
 
     Returns:
         Xen's last count.
@@ -197,15 +216,16 @@ def until_open(dom0: SSH, want: int, *, domid: int = 0) -> int:
     Raises:
         ToolError, MachineLost.
     """
-    got, same = -1, 0
-    while got != want and same < 60:
+    watchdog = dom0.watchdog
+    got, since = -1, watchdog.clock()
+    while True:
         last = got
-        status = run_tool(dom0, "evtchn-status", "--domid", str(domid), timeout=60)
-        got = status.result.open
-        same = same + 1 if got == last else 0
-        if got != want:
-            time.sleep(0.5)
-    return got
+        got = int(run_tool(dom0, "evtchn-status", "--domid", str(domid), timeout=60).result.open)
+        if got != last:
+            since = watchdog.clock()
+        if got == want or watchdog.clock() - since >= UNCHANGED * watchdog.time_scale:
+            return got
+        watchdog.pause(0.5)
 
 
 def load_kernel(guest: Guest, *, crash: bool = False) -> None:
@@ -269,22 +289,20 @@ def _soft_reset(guest: Guest) -> None:
     """
     shut_down = f"xl list {_name(guest)} | awk 'END {{ exit $5 !~"
     # Any kind of shutdown ends this wait; if it is the wrong one, the consoles say why.
-    guest.machine.dom0.run(
-        f"n=0; until {shut_down} /s/ }}'; do n=$((n + 1)); [ $n -lt 150 ] || exit; sleep 0.2; done",
-        timeout=120, check=False,
-    )  # fmt: skip
+    dom0 = guest.machine.dom0
+    wait = polling(dom0, f"{shut_down} /s/ }}'", seconds=30, every=0.2, late="exit")
+    dom0.run(wait, timeout=120, check=False)
     guest.watchdog.check()
     devices = f"/local/domain/{guest.domid}/device"
-    guest.machine.dom0.run(
+    closed = '[ "$(xenstore-read $back/state)" = 6 ]'
+    dom0.run(
         f"{shut_down} /sS/ }}' || {{ echo 'the guest has not shut down for a soft reset' >&2; exit 1; }}; "
-        "n=0; "
         f"for device in $(xenstore-ls -f {devices} | sed -n 's,/backend = .*,,p'); do "
         "back=$(xenstore-read $device/backend); xenstore-write $device/state 6; "
-        'until [ "$(xenstore-read $back/state)" = 6 ]; do '
-        "n=$((n + 1)); [ $n -lt 300 ] || exit 1; sleep 0.1; done; done",
+        f"{polling(dom0, closed, seconds=30, every=0.1)}; done",
         timeout=60,
     )
-    run_tool(guest.machine.dom0, "soft-reset", "--domid", str(guest.domid), timeout=60)
+    run_tool(dom0, "soft-reset", "--domid", str(guest.domid), timeout=60)
 
 
 def _name(guest: Guest) -> str:

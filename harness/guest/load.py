@@ -7,6 +7,7 @@ of both ends must agree exactly.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,10 +18,11 @@ from harness.guest.protocol import Bound, Going, LoadCounts, LoadResult, Ports
 
 if TYPE_CHECKING:
     from harness.machine.ssh import SSH
+    from harness.monitor.waits import Watched
 
 PATIENCE_MS = 10_000  # without an answer, after which events in flight count as lost; at reference speed
-SILENCE = 120.0  # seconds without an answer to a command, after which it is a hang; at reference speed
-HOURS = 3 * 3600.0  # seconds for the whole load, at reference speed
+# Seconds without an answer to a command, or progress towards it, which is a hang; at reference speed.
+SILENCE = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +97,7 @@ class _End(Talk):
             f"--late={late}",
             f"--break={fault}",
             *args,
-            timeout=HOURS,
+            timeout=None,  # it flies for as long as the test wants
             silence=SILENCE,
             result=LoadResult,
             others=(Ports, Bound, Going, LoadCounts),
@@ -170,9 +172,15 @@ class Load:
         echo = ping if self._echo is self._ping else self._echo.say("count", LoadCounts)
         return tally(ping, echo)
 
-    def flood(self, seconds: float) -> None:
-        """Make the echo end send unsolicited events on every port; the counts are meaningless afterwards."""
-        self._echo.say(f"flood {round(seconds * 1000)}", LoadCounts)
+    def flood(self, seconds: float, *, beside: Sequence[Watched] = ()) -> None:
+        """Make the echo end send unsolicited events on every port; the counts are meaningless afterwards.
+
+        Args:
+            seconds: of real time, not scaled.
+            beside: guests whose loss ends the flood as well.
+        """
+        with self._echo.watching(*beside):
+            self._echo.say(f"flood {round(seconds * 1000)}", LoadCounts)
 
     def close(self) -> None:
         """End both tools, which closes their ports."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,12 +27,22 @@ from harness.plan.guests import KINDS
 
 if TYPE_CHECKING:
     from harness.machine.ssh import SSH
+    from harness.monitor.waits import Watched
 
 # Ports that can be open at once; port 0 is reserved in each ABI (xen/include/public/event_channel.h).
 LIMITS = {Abi.L2: 4_095, Abi.FIFO: 131_071, Abi.L3: 524_287}
 LIMITS_32 = {Abi.L2: 1_023, Abi.FIFO: 131_071, Abi.L3: 65_535}
 _KERNEL_SAYS = {"2-level": Abi.L2, "FIFO-based": Abi.FIFO, "3-level": Abi.L3}
 
+# At reference speed: milliseconds without an event after which those that are missing count as lost, and
+# after which no more are expected.
+PATIENCE_MS = 10_000
+QUIET_MS = 300
+# The tools that wait for events, and what they have to be told.
+WAITS = {
+    "evtchn-churn": {"--patience-ms": PATIENCE_MS},
+    "evtchn-dev": {"--patience-ms": PATIENCE_MS, "--quiet-ms": QUIET_MS},
+}
 SILENCE = 300.0  # seconds without a line, at reference speed: closing 524,287 ports is one system call
 
 
@@ -53,13 +64,22 @@ class ToolResult:
     seconds: float
 
 
-def run_tool(ssh: SSH, tool: str, *args: str, timeout: float, stdin: bytes = b"") -> ToolResult:
+def run_tool(
+    ssh: SSH,
+    tool: str,
+    *args: str,
+    timeout: float,
+    stdin: bytes = b"",
+    beside: Sequence[Watched] = (),
+) -> ToolResult:
     """Run an in-guest tool to completion.
 
     Args:
         ssh: dom0 or a guest.
         tool: its name under ``images/tools``.
-        timeout: seconds at reference speed.
+        timeout: seconds at reference speed. A tool that works for a given time prints its progress, so that
+            only this deadline has to grow with that time, and not SILENCE.
+        beside: guests whose loss ends the wait as well, for a tool in dom0 that works on them.
 
     Raises:
         ToolError: the tool reports an error or exits with a status other than 0.
@@ -68,7 +88,13 @@ def run_tool(ssh: SSH, tool: str, *args: str, timeout: float, stdin: bytes = b""
         MachineLost: see harness/monitor/waits.py.
     """
     begin = time.monotonic()
-    with ssh.stream(tool_command(tool, *args), timeout=timeout, silence=min(SILENCE, timeout)) as stream:
+    for option, ms in WAITS.get(tool, {}).items():
+        if not any(arg.startswith(option) for arg in args):
+            args = (*args, f"{option}={round(ms * ssh.watchdog.time_scale)}")
+    with (
+        ssh.stream(tool_command(tool, *args), timeout=timeout, silence=min(SILENCE, timeout)) as stream,
+        stream.watching(*beside),
+    ):
         if stdin:
             stream.stdin_write(stdin)
         stream.stdin_close()

@@ -131,7 +131,7 @@ static void await_total(int fd, uint64_t goal, int ms)
 static void await_quiet(int fd, int ms)
 {
     while ( await_any(fd, ms) )
-        ;
+        progress("receive", total, total);
 }
 
 static void forget(void)

@@ -191,6 +191,7 @@ static void drain_binds(void)
         if ( n > left )
             die(EPROTO, "bind", "binds raised more than one event each");
         left -= n;
+        progress("drain", echo.nr - left, echo.nr);
     }
 }
 
@@ -319,6 +320,8 @@ static void play(int quiet_ms)
             n += step(&echo);
         if ( n )
             heard = now_ns();
+        if ( n && quiet_ms )
+            progress("answer", ping.seen, ping.sent);
         if ( p[2].revents )
             return;
         if ( quiet_ms && now_ns() - heard > (uint64_t)quiet_ms * 1000000u )
@@ -341,13 +344,16 @@ static void look_for_more(int ms)
     }
 }
 
-static void flood(int ms)
+static void flood(uint64_t ms)
 {
-    uint64_t end = now_ns() + (uint64_t)ms * 1000000u;
+    uint64_t begin = now_ns(), gone;
 
-    while ( now_ns() < end )
+    while ( (gone = (now_ns() - begin) / 1000000u) < ms )
+    {
         for ( uint32_t i = 0; i < echo.nr; i++ )
             send_by(&echo, i);
+        progress("flood", gone, ms);
+    }
 }
 
 /* ---- commands --------------------------------------------------------- */
@@ -467,7 +473,10 @@ int main(int argc, char **argv)
         {
             make_end(&echo, ping.nr);
             for ( uint32_t i = 0; i < ping.nr; i++ )
+            {
                 bind_echo(DOMID_SELF, ping.ports[i]);
+                progress("bind", echo.nr, ping.nr);
+            }
             drain_binds();
         }
         js_open("ports");
@@ -491,8 +500,11 @@ int main(int argc, char **argv)
         {
             going = true;
             for ( uint32_t i = 0; i < ping.nr; i++ )
+            {
                 if ( !sent_at[i] )
                     start(i);
+                progress("go", i + 1, ping.nr);
+            }
             js_open("going");
             js_close();
         }
@@ -511,7 +523,7 @@ int main(int argc, char **argv)
             tell("counts", begin);
         else if ( sscanf(line, "flood %d", &ms) == 1 && ms > 0 )
         {
-            flood(ms);
+            flood((uint64_t)ms);
             tell("counts", begin);
         }
         else if ( !strcmp(line, "close") )

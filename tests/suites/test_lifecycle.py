@@ -7,7 +7,6 @@ between the files of two processes inside the guest, and between dom0 and the gu
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
 
 import pytest
@@ -31,9 +30,9 @@ XEN_SLACK_KIB = 512
 DOM0_SLACK_KIB = 8 * 1024
 
 
-def settle(seconds=0.5):
+def settle(g, seconds=0.5):
     """Let events fly for a moment."""
-    time.sleep(seconds)
+    g.machine.pause(seconds)
 
 
 @contextmanager
@@ -46,12 +45,12 @@ def flying(load, dom0, g, row, *, inside=True, between=True, late=0, note=""):
         loads["with dom0"] = load(dom0, g, ports=PORTS, late=late)
     for one in loads.values():
         one.go()
-    settle()
+    settle(g)
     yield
     for where, one in loads.items():
         before = one.pause()
         one.go()
-        settle()
+        settle(g)
         after = one.pause()
         one.close()
         row(
@@ -84,9 +83,9 @@ def test_vcpus_by_the_toolstack(dom0, start_guest, load, row, guest):
     with flying(load, dom0, g, row, note=f"{ROUNDS} times vcpu-set 1, 3"):
         for _ in range(ROUNDS):
             lifecycle.set_vcpus(g, 1)
-            settle(0.2)
+            settle(g, 0.2)
             lifecycle.set_vcpus(g, 3)
-            settle(0.2)
+            settle(g, 0.2)
     works(dom0, g)
 
 
@@ -176,7 +175,7 @@ def test_without_the_abi(dom0, start_guest, load, row, guest):
         loads = {"inside": load(g, ports=PORTS), "with dom0": load(dom0, g, ports=PORTS)}
         for one in loads.values():
             one.go()
-        settle(2)
+        settle(g, 2)
         for where, one in loads.items():
             t = one.pause()
             row(abi=abi, guest=guest, path="load", opened=t.ports, **t.counts, note=f"no 3l in Xen, {where}")
@@ -202,9 +201,9 @@ def test_suspend_and_resume(dom0, start_guest, load, row, guest):
     with flying(load, dom0, g, row, note="3 times xl suspend, resume"):
         for _ in range(3):
             lifecycle.suspend(g)
-            settle(0.3)
+            settle(g, 0.3)
             lifecycle.resume(g)
-            settle(0.3)
+            settle(g, 0.3)
     works(dom0, g)
 
 
@@ -240,7 +239,7 @@ def test_killed_while_it_plays(dom0, start_guest, load, tool, row, guest):
         inside, outside = load(g, ports=PORTS), load(dom0, g, ports=PORTS)
         inside.go()
         outside.go()
-        settle(0.3)
+        settle(g, 0.3)
         g.ssh.run("killall -9 evtchn-load", timeout=30)
         outside.close()
         assert lifecycle.until_open(dom0, before, domid=g.domid) == before
@@ -262,18 +261,18 @@ def test_files_of_a_killed_process(dom0, start_guest, tool, leaks, guest, shape)
         with lifecycle.held(g.ssh, children=2, **shape) as pid:
             assert lifecycle.until_open(dom0, before + count, domid=g.domid) == before + count
             g.ssh.run(f"kill -9 {pid}", timeout=30)
-            settle(1)
+            settle(g, 1)
             left = lifecycle.until_open(dom0, before + count, domid=g.domid)
             assert left == before + count, "the children have them"
             g.ssh.run("killall -9 evtchn-child", timeout=60)
         assert lifecycle.until_open(dom0, before, domid=g.domid) == before
 
     round()
-    settle(5)
+    settle(g, 5)
     first = memory_free(g.ssh)
     since = leaks()
     round()
-    settle(5)
+    settle(g, 5)
     works(dom0, g)
     lost = since.leaked(xen_kib=XEN_SLACK_KIB, dom0_kib=DOM0_SLACK_KIB)
     assert lost.xen <= XEN_SLACK_KIB, lost
@@ -331,7 +330,7 @@ def test_module_comes_and_goes(dom0, start_guest, tool, leaks, metric, guest):
 
     with kernel_events(dom0, g):
         round()
-        settle(3)
+        settle(g, 3)
         first = memory_free(g.ssh)
         since = leaks()
         for _ in range(ROUNDS):
@@ -341,7 +340,7 @@ def test_module_comes_and_goes(dom0, start_guest, tool, leaks, metric, guest):
             timeout=120,
         )
     works(dom0, g)
-    settle(3)
+    settle(g, 3)
     lost = since.leaked(xen_kib=XEN_SLACK_KIB, dom0_kib=DOM0_SLACK_KIB)
     metric("guest KiB lost", first - memory_free(g.ssh))
     assert lost.xen <= XEN_SLACK_KIB, lost
@@ -467,7 +466,7 @@ def held_and_flying(g, load, dom0, tool):
     loads = [load(g, ports=PORTS), load(dom0, g, ports=PORTS)]
     for one in loads:
         one.go()
-    settle()
+    settle(g)
     assert tool(dom0, "evtchn-status", "--domid", g.domid).result.open >= 2_000 + 3 * PORTS
     return loads
 
@@ -544,7 +543,7 @@ def test_ports_held_into_a_new_domain(dom0, start_guest, load, guest, how):
     hold(g)
     playing = load(g, ports=PORTS)
     playing.go()
-    settle()
+    settle(g)
     move(g, how)
     assert "evtchn-files" in g.ssh.run("ps", timeout=30).out
     g.ssh.run("killall evtchn-files", timeout=30)

@@ -6,8 +6,6 @@ The sender counts what it sends, the receiver what arrives.
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from harness.guest.exchange import exchange
@@ -22,6 +20,7 @@ UNEVEN = 1.10  # maximum ratio of the most to the least served port
 # Minimum number of times that each port is served: a tenth of it must be several rounds, because each
 # start and stop may serve one port once more than another.
 ENOUGH = 60
+LONGEST = 600  # seconds at reference speed, to serve each so often
 
 
 def judge_load(row, g, t, note):
@@ -32,7 +31,7 @@ def judge_load(row, g, t, note):
 
 @pytest.mark.cell(guest="pv64", abi="3l")
 @pytest.mark.parametrize("ports", [1, 200])
-def test_latency_side_by_side(start_guest, load, row, metric, storm_seconds, seed, ports):
+def test_latency_side_by_side(machine, start_guest, load, row, metric, storm_seconds, seed, ports):
     """Round trips between two guests of each ABI; the ABIs alternate, so host noise affects them alike."""
     loads = {}
     for abi in ("2l", "fifo", "3l"):
@@ -50,7 +49,7 @@ def test_latency_side_by_side(start_guest, load, row, metric, storm_seconds, see
     for _ in range(turns):
         for abi, (_, one) in loads.items():
             one.go()
-            time.sleep(storm_seconds / turns)
+            machine.pause(storm_seconds / turns)
             tallies[abi] = one.pause()
     for abi, (guest, _) in loads.items():
         t = tallies[abi]
@@ -62,19 +61,19 @@ def test_latency_side_by_side(start_guest, load, row, metric, storm_seconds, see
 
 @ABIS
 @pytest.mark.parametrize("guest", ["pv64", "pvh64"])
-def test_fairness(start_guest, load, row, metric, storm_seconds, seed, guest, abi):
+def test_fairness(machine, start_guest, load, row, metric, storm_seconds, seed, guest, abi):
     """A thousand busy ports are served equally often."""
     g = start_guest(
         name="fair", kind=guest, abi=abi, memory_mib=MEMORY, max_event_channels=CHANNELS
     )
     one = load(g, ports=1_000, seed=seed)
     one.go()
-    time.sleep(storm_seconds)
+    machine.pause(storm_seconds)
     t = one.pause()
     if t.least < ENOUGH:
         # Slow host: one longer turn.
         one.go()
-        time.sleep(storm_seconds * ENOUGH / max(t.least, 1))
+        machine.pause(min(storm_seconds * ENOUGH / max(t.least, 1), LONGEST * machine.watchdog.time_scale))
         t = one.pause()
     metric("least served", t.least)
     metric("most served", t.most)
@@ -85,7 +84,7 @@ def test_fairness(start_guest, load, row, metric, storm_seconds, seed, guest, ab
 
 @ABIS
 @pytest.mark.parametrize("guest", ["pv64"])
-def test_all_to_all_between_vcpus(start_guest, load, row, storm_seconds, seed, guest, abi):
+def test_all_to_all_between_vcpus(machine, start_guest, load, row, storm_seconds, seed, guest, abi):
     """Each vCPU sends to each, through ports whose interrupts the test distributes explicitly."""
     vcpus = 4
     g = start_guest(
@@ -102,7 +101,7 @@ def test_all_to_all_between_vcpus(start_guest, load, row, storm_seconds, seed, g
     )
     assert int(spread.out) == 2 * ports
     one.go()
-    time.sleep(storm_seconds)
+    machine.pause(storm_seconds)
     judge_load(row, g, one.pause(), f"{vcpus} vCPUs, each to each")
     # The kernel's own counts show that each vCPU had its share.
     counts = g.ssh.run("grep evtchn-load /proc/interrupts", timeout=30).out.splitlines()
@@ -112,14 +111,14 @@ def test_all_to_all_between_vcpus(start_guest, load, row, storm_seconds, seed, g
 
 @ABIS
 @pytest.mark.parametrize("guest", ["pv64", "pvh64"])
-def test_late_enabling(dom0, start_guest, load, row, storm_seconds, seed, guest, abi):
+def test_late_enabling(machine, dom0, start_guest, load, row, storm_seconds, seed, guest, abi):
     """Ports are unmasked late, some before their answer and some after it: an event that comes to a
     masked port is delivered when the port is unmasked."""
     g = start_guest(name="late", kind=guest, abi=abi, memory_mib=MEMORY, max_event_channels=CHANNELS)
     inside, outside = load(g, ports=300, seed=seed, late=12), load(dom0, g, ports=300, seed=seed, late=12)
     inside.go()
     outside.go()
-    time.sleep(storm_seconds)
+    machine.pause(storm_seconds)
     judge_load(row, g, inside.pause(), "enabled up to 12 rounds late, inside")
     judge_load(row, g, outside.pause(), "enabled up to 12 rounds late, with dom0")
 
@@ -152,18 +151,18 @@ def test_churn(dom0, start_guest, load, tool, row, storm_seconds, seed, guest, a
 
 @ABIS
 @pytest.mark.parametrize("guest", ["pv64", "pvh64"])
-def test_hostile_peer(dom0, start_guest, load, row, storm_seconds, seed, guest, abi):
+def test_hostile_peer(machine, dom0, start_guest, load, row, storm_seconds, seed, guest, abi):
     """While one guest floods another, the victim's ports with dom0 are still served."""
     words = {"kind": guest, "abi": abi, "memory_mib": MEMORY, "max_event_channels": CHANNELS}
     victim = start_guest(name="victim", **words)
     hostile = start_guest(name="hostile", **words)
     honest = load(dom0, victim, ports=50, seed=seed)
     honest.go()
-    time.sleep(1)
+    machine.pause(1)
     calm = honest.pause()
     honest.go()
     attack = load(victim, hostile, ports=50, seed=seed)
-    attack.flood(storm_seconds)
+    attack.flood(storm_seconds, beside=[victim])
     t = honest.pause()
     judge_load(row, victim, t, "the victim's with dom0, while another guest floods it")
     assert t.sent - calm.sent > 100, "the victim's other ports were not served"
@@ -193,7 +192,10 @@ def test_spurious_events(dom0, start_guest, load, tool, row, metric, storm_secon
     before = taken()
     for one in loads.values():
         one.go()
-    r = tool(dom0, "evtchn-spurious", "--domid", g.domid, "--ms", round(storm_seconds * 1000)).result
+    r = tool(
+        dom0, "evtchn-spurious", "--domid", g.domid, "--ms", round(storm_seconds * 1000),
+        timeout=storm_seconds + 120, beside=[g, other],
+    ).result  # fmt: skip
     metric("ports flooded", r.ports)
     metric("spurious events sent", r.sent)
     metric("of them taken by the guest, with those of its own", taken() - before)

@@ -11,6 +11,7 @@ import hashlib
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
@@ -199,6 +200,10 @@ class FakeStream:
 
     def stdin_close(self) -> None:
         self.told.append("<end>")
+
+    def watching(self, *others: Any) -> AbstractContextManager[None]:
+        self.watched = others
+        return nullcontext()
 
     def close(self) -> None:
         self.closed = True

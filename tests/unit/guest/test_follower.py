@@ -25,7 +25,7 @@ class Stream:
         self.child = subprocess.Popen(["sh", "-c", command], stdout=subprocess.PIPE, bufsize=0)
         self._closed, self._close = os.pipe()
 
-    def readline(self) -> str:
+    def readline(self, *, within: float) -> str:
         assert self.child.stdout
         return self.child.stdout.readline().decode().strip()
 
@@ -57,7 +57,7 @@ class Followed:
         machine: Any = SimpleNamespace(dom0=SimpleNamespace(stream=self.stream), watchdog=self.watchdog)
         self.follower = Follower(machine, str(path), self.hear, self.end, self.failures.put)
 
-    def stream(self, command: str, *, timeout: float) -> Stream:
+    def stream(self, command: str, *, timeout: float | None) -> Stream:
         self.streams.append(Stream(command))
         return self.streams[-1]
 

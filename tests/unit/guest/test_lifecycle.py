@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -40,6 +40,9 @@ class Stream:
     def stdin_close(self) -> None:
         pass
 
+    def watching(self, *others: object) -> AbstractContextManager[None]:
+        return nullcontext()
+
     def __enter__(self) -> Stream:
         return self
 
@@ -47,11 +50,27 @@ class Stream:
         self.closed = True
 
 
+class Watchdog:
+    """One that is never lost; time passes only in its pauses."""
+
+    def __init__(self) -> None:
+        self.time_scale, self.now = 1.0, 0.0
+        self.pauses: list[float] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
 class SSH:
     """Records commands in a log shared by all hosts of a test; answers from ``answers``."""
 
     def __init__(self, name: str, log: list[str]) -> None:
         self.name, self.log = name, log
+        self.watchdog = Watchdog()
         self.answers: dict[str, str] = {}  # by how the command begins
         self.streams: list[Stream] = []
         self.refuses = ""
@@ -237,26 +256,32 @@ def test_tool_that_ends_before_it_holds_all_is_an_error_with_its_words(guest: An
         pytest.fail("the block was entered")
 
 
-@pytest.fixture
-def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    taken: list[float] = []
-    monkeypatch.setattr(lifecycle, "time", SimpleNamespace(sleep=taken.append))
-    return taken
-
-
-def test_count_of_open_ports_is_awaited_until_it_is_as_wanted(guest: Any, naps: list[float]) -> None:
+def test_count_of_open_ports_is_awaited_until_it_is_as_wanted(guest: Any) -> None:
     guest.dom0.streams = [status(count) for count in (9, 9, 5, 4, 4)]
     assert lifecycle.until_open(guest.dom0, 4, domid=3) == 4
     assert guest.log == [f"dom0: {TOOLS_DIR}/evtchn-status --domid 3"] * 4
-    assert naps == [0.5] * 3
+    assert guest.dom0.watchdog.pauses == [0.5] * 3
 
 
-def test_count_that_has_not_changed_for_half_a_minute_is_given_back(guest: Any, naps: list[float]) -> None:
-    """Ports that are still being closed start the half minute again."""
-    guest.dom0.streams = [status(count) for count in (9, *[8] * 60, *[7] * 62)]
+@pytest.mark.parametrize("scale", [1, 3])
+def test_count_that_has_not_changed_for_half_a_minute_is_given_back(guest: Any, scale: int) -> None:
+    """Ports that are still being closed start the half minute again; on a slow host it is longer."""
+    guest.dom0.watchdog.time_scale = scale
+    guest.dom0.streams = [status(count) for count in (9, *[8] * 60 * scale, *[7] * 62 * scale)]
     assert lifecycle.until_open(guest.dom0, 4) == 7
-    assert len(guest.log) == 1 + 60 + 61
-    assert sum(naps[-60:]) == 30
+    assert len(guest.log) == 1 + 60 * scale + 60 * scale + 1
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.5])
+def test_waiting_in_a_guests_shell_is_longer_on_a_slow_host(guest: Any, scale: float) -> None:
+    guest.ssh.watchdog.time_scale = scale
+    text = lifecycle.polling(
+        guest.ssh, "test -e /ready", seconds=0.3, every=0.1, work="echo no;", late="break"
+    )
+    script = f"sleep() {{ echo nap; }}; {text}; echo end"
+    got = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=10).stdout.split()
+    attempts = round(3 * scale + 0.4)
+    assert got == ["no", "nap"] * (attempts - 1) + ["no", "end"]
 
 
 @pytest.mark.parametrize("crash", [False, True])

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fakes import DEV_START, FREE, START, FakeSSH, FakeStream
 
 from harness.core.errors import InfraError
+from harness.guest import load, tools
 from harness.guest.protocol import ProtocolError, ToolError
-from harness.guest.tools import ToolResult, abi_of, run_tool
+from harness.guest.tools import WAITS, ToolResult, abi_of, run_tool
 
 PROGRESS = '{"ev":"progress","phase":"settle","done":1,"total":120}'
 FULL_RING = (
@@ -84,3 +87,23 @@ def test_the_kernel_tells_its_abi(log: str, abi: str) -> None:
 def test_a_kernel_that_does_not_tell_is_an_error() -> None:
     with pytest.raises(InfraError, match="names no known event channel ABI"):
         abi_of(FakeSSH(FakeStream(["Linux"])))  # type: ignore[arg-type]
+
+
+def test_a_tool_that_waits_for_events_is_told_for_how_long_on_this_host() -> None:
+    """What a test says itself stands."""
+    start = '{"ev":"start","tool":"evtchn-churn","seed":1}'
+    zeros = dict.fromkeys(("opened", "closed", "sent", "seen", "lost", "duplicated", "dropped", "seconds"), 0)
+    result = json.dumps({"ev": "result", **zeros})
+    ssh = FakeSSH(*(FakeStream([start, result]) for _ in range(2)), time_scale=2.5)
+    guest = SimpleNamespace(watchdog=None)
+    run_tool(ssh, "evtchn-churn", "--ms", "9", timeout=10, beside=[guest])  # type: ignore[arg-type,list-item]
+    run_tool(ssh, "evtchn-churn", "--patience-ms", "7", timeout=10)  # type: ignore[arg-type]
+    assert ssh.commands == [
+        "/opt/evh/tools/evtchn-churn --ms 9 --patience-ms=25000",
+        "/opt/evh/tools/evtchn-churn --patience-ms 7",
+    ]
+
+
+def test_no_tool_waits_longer_for_an_event_than_it_may_be_silent() -> None:
+    assert max(ms for options in WAITS.values() for ms in options.values()) < tools.SILENCE * 1000 / 2
+    assert load.PATIENCE_MS < load.SILENCE * 1000 / 2

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.machine.attribution import hung_dom0, hung_guest
+from harness.machine.attribution import _ask_dom0, hung_dom0, hung_guest
 from harness.machine.ssh import Completed
 from harness.monitor.consoles import Consoles
 from harness.monitor.waits import Hung, MachineDied, TimedOut, Watchdog
@@ -36,7 +36,7 @@ class Machine:
         self.asked.append(command)
         if self._dom0_says:
             raise self._dom0_says
-        if "xenstored" in command and "timeout 20" not in command:
+        if "xenstored" in command and not command.startswith("timeout "):
             return Completed(rc=0, out=self.gone, err="")
         return Completed(rc=1, out="half of it\n", err="no such file\n")
 
@@ -53,12 +53,19 @@ class Machine:
 def test_guest_hangs_if_dom0_answers(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     assert hung_guest(machine, "guest:a") == Hung(layer="guest:a")
-    assert all(command.startswith("timeout 20 sh -c ") for command in machine.asked[1:])
+    assert all(command.startswith("timeout ") for command in machine.asked[1:])
     assert any("--domid=3" in command for command in machine.asked)
     assert machine.keys == "eqr"
     assert "(XEN) 'q' pressed" in machine.report()
     assert "half of it\n(xl list: status 1 no such file)" in machine.report()
     assert "guest:a hangs" in machine.said[0]
+
+
+def test_commands_for_the_report_have_the_time_of_this_host(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.watchdog.time_scale = 2.5
+    _ask_dom0(machine, "xl list")
+    assert machine.asked == ["timeout 50 sh -c 'xl list'"]
 
 
 @pytest.mark.parametrize("found", ["xen", ""])

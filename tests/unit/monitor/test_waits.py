@@ -1,14 +1,31 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A wait ends at the first of four events; the tests set the clock."""
 
+import ast
 import os
 import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from harness.core.paths import CHECKOUT
 from harness.core.records import Verdict
-from harness.monitor.waits import Crash, Hung, MachineCrashed, MachineDied, Silence, TimedOut, Watchdog, wait
+from harness.monitor.waits import (
+    Crash,
+    GuestEnded,
+    Hung,
+    MachineCrashed,
+    MachineDied,
+    Silence,
+    TimedOut,
+    Watchdog,
+    time_scale_of,
+    wait,
+    watching,
+)
 
 
 class World:
@@ -188,3 +205,102 @@ def test_deadlines_of_two_threads_are_both_blamed() -> None:
     for thread in threads:
         thread.join()
     assert (blamed, from_search) == (["dom0", "dom0"], ["", ""])
+
+
+# --- pauses -------------------------------------------------------------------------------------------------
+
+
+def soon(seconds: float, what: Callable[[], object]) -> None:
+    timer = threading.Timer(seconds, what)
+    timer.daemon = True
+    timer.start()
+
+
+def test_a_pause_lasts_as_long_as_asked_on_any_host() -> None:
+    watchdog = Watchdog()
+    watchdog.time_scale = 50.0
+    begin = time.monotonic()
+    watchdog.pause(0.3)
+    assert 0.3 <= time.monotonic() - begin < 5
+    watchdog.pause(0)
+
+
+def test_a_loss_ends_a_pause_at_once_and_forbids_the_next() -> None:
+    watchdog = Watchdog()
+    soon(0.2, lambda: watchdog.lose(lambda: MachineDied("killed")))
+    begin = time.monotonic()
+    with pytest.raises(MachineDied):
+        watchdog.pause(60)
+    assert time.monotonic() - begin < 10
+    with pytest.raises(MachineDied):
+        watchdog.pause(60)
+
+
+@pytest.mark.parametrize("lost", ["machine", "first", "second"])
+def test_watching_several_ends_with_any_of_them_and_the_machine_explains_the_others(lost: str) -> None:
+    dogs = {"machine": Watchdog()}
+    dogs |= {name: Watchdog(parent=dogs["machine"]) for name in ("first", "second")}
+    guests = [SimpleNamespace(watchdog=dogs[name]) for name in ("first", "second")]
+    soon(0.2, lambda: dogs[lost].lose(lambda: GuestEnded(lost)))
+    heard: list[str] = []
+    begin = time.monotonic()
+    with (
+        watching(dogs["machine"], *guests) as together,  # type: ignore[arg-type]
+        together.on_loss(lambda: heard.append(lost)),
+        pytest.raises(GuestEnded, match=lost),
+    ):
+        together.pause(60)
+    assert time.monotonic() - begin < 10
+    assert heard == [lost]
+    # A guest's loss is no loss of dom0, which cleans up after it.
+    assert dogs["machine"].lost == (lost == "machine")
+    dogs["machine"].lose(lambda: MachineDied("killed"))
+    with watching(dogs["second"], *guests) as together, pytest.raises((MachineDied, GuestEnded)) as caught:  # type: ignore[arg-type]
+        together.check()
+    assert isinstance(caught.value, MachineDied) == (lost != "machine")
+
+
+def test_watching_has_the_time_scale_and_the_hung_layer_of_the_first() -> None:
+    machine = Watchdog()
+    machine.time_scale, machine.find_hung_layer = 2.0, lambda: Hung(layer="dom0")
+    with watching(machine) as together:
+        assert (together.time_scale, together.hung()) == (2.0, Hung(layer="dom0"))
+
+
+def test_watching_leaves_no_descriptor_behind() -> None:
+    watchdog = Watchdog()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        with watching(watchdog):
+            pass
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_fast_host_shortens_no_deadline() -> None:
+    assert time_scale_of(3.0, reference=2.0) == 1.5
+    assert time_scale_of(0.1, reference=2.0) == 1.0
+
+
+# The rooms that run machines. reaper.py waits for QEMUs that it has just killed, after the machine.
+WATCHED = ["tests/suites", "harness/guest", "harness/machine", "harness/monitor", "harness/run"]
+ALONE = {"harness/machine/reaper.py"}
+
+
+def sleeps(path: Path) -> list[int]:
+    """Lines that use time.sleep(), under any name."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        imported = isinstance(node, ast.ImportFrom) and node.module == "time"
+        if imported and any(name.name == "sleep" for name in node.names):
+            found.append(node.lineno)
+        if isinstance(node, ast.Attribute) and node.attr == "sleep":
+            found.append(node.lineno)
+    return found
+
+
+def test_nothing_that_runs_a_machine_sleeps() -> None:
+    """Who sleeps does not notice that the machine has crashed. Use pause() of the machine or its watchdog."""
+    files = [path for room in WATCHED for path in (CHECKOUT / room).rglob("*.py")]
+    assert len(files) > 50
+    bad = {str(path.relative_to(CHECKOUT)): lines for path in files if (lines := sleeps(path))}
+    assert set(bad) == ALONE
