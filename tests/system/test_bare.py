@@ -3,14 +3,27 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pytest
+from fakes import make_host
+
+from harness.core.progress import Progress
 from harness.core.records import Accelerator, Built, Verdict
-from harness.machine import bare
+from harness.machine import bare, direct
+from harness.machine.accelerator import choose_accelerator
 from harness.machine.bare import BareSpec
+from harness.plan.selection import select
+from harness.run.backends import real_backends
+from harness.run.request import RunRequest
+from harness.run.run import run
 
 TCG = Accelerator(kind="tcg", reason="TCG: a test")
 # One CPU, so that QEMU can record it; a test that sends an event, so that the breakpoint in Xen is hit.
@@ -42,6 +55,43 @@ def test_same_seed_same_console_wherever_it_runs(built: Built, tmp_path: Path) -
     assert race(built, tmp_path / ("folder, and a long one, " + "x" * 100), seed=1) == first
     other = race(built, tmp_path / "b", seed=2)
     assert other.replace(b"seed 2", b"seed 1").replace(b"seed=2", b"seed=1") != first
+
+
+def test_every_boot_uses_the_accelerator_that_a_trial_boot_has_proven(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a host whose KVM looks as if it could nest Xen, whether it can or not."""
+    (tmp_path / "host").mkdir()
+    monkeypatch.chdir(tmp_path)
+    chosen = choose_accelerator(root=make_host(tmp_path / "host"))
+    assert (chosen.kind, chosen.proven) == ("kvm", False)
+    words: list[list[str]] = []
+    plain = direct.watch
+
+    def watch(argv: Sequence[str], **rest: Any) -> direct.Watched:
+        words.append(list(argv))
+        return plain(argv, **rest)
+
+    monkeypatch.setattr(direct, "watch", watch)
+    cells = "lowest_free_port_first or test_kunit and kunit64"
+    request = RunRequest(
+        selection=select(suites=["conformance", "kunit"], guests=["bare-pv64", "kunit64"], keyword=cells)
+    )
+    said = io.StringIO()
+    with Progress(said) as progress:
+        folder, record = run(
+            request, progress=progress, backends=replace(real_backends(), choose=lambda want: chosen)
+        )
+    assert record.verdict is Verdict.PASS, said.getvalue()
+    assert record.accelerator is not None and record.accelerator.proven
+    kind = record.accelerator.kind
+    assert f"accelerator: {record.accelerator.reason}\n" in said.getvalue()
+    assert said.getvalue().splitlines()[0].endswith("a trial boot has yet to prove it")
+    # The trial boot, then the two.
+    assert [argv[argv.index("-accel") + 1] for argv in words] == ["kvm", kind, kind]
+    assert [boot.accelerator for boot in record.boots] == [kind]
+    assert all(boot.time_scale and boot.time_scale >= 1 for boot in record.boots)
+    assert (folder / "kvm-proof").is_dir()
 
 
 def evh(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:

@@ -2,6 +2,7 @@
 """The machine with real QEMU, Xen and Linux: it boots, and every way it ends is detected."""
 
 import contextlib
+import itertools
 import os
 import pickle
 import signal
@@ -17,10 +18,13 @@ import pytest
 from harness.core.errors import InfraError
 from harness.core.records import Abi, Accelerator, Built, GuestSpec, MachineSpec, Verdict
 from harness.guest.guest import Guest
+from harness.guest.load import Load
+from harness.guest.tools import run_tool
 from harness.machine import reaper
 from harness.machine.hypervisor import roots_folder
 from harness.machine.machine import Machine
 from harness.machine.ssh import CommandFailed
+from harness.machine.stream import Stream
 from harness.monitor.waits import GuestEnded, MachineCrashed, MachineDied
 
 TCG = Accelerator(kind="tcg", reason="TCG: asked for")
@@ -135,6 +139,67 @@ def test_guest_that_powers_off_is_not_a_crash(machine: Machine) -> None:
         guest.ssh.run("echo o > /proc/sysrq-trigger; sleep 1000", timeout=120)
     # The processes in dom0 that followed its console and xl's log have ended too.
     assert "off.log" not in machine.dom0.run("ps -eo args", timeout=30).out
+
+
+def test_crash_of_a_guest_ends_a_pause_and_a_tool_in_dom0_that_works_on_it(machine: Machine) -> None:
+    crash = "(sleep 2; echo c > /proc/sysrq-trigger) >/dev/null 2>&1 </dev/null &"
+    for name in ("paused", "beside"):
+        with Guest(machine, GuestSpec(name=name, kind="pv64", abi=Abi.L2)).start() as guest:
+            guest.ssh.run(crash, timeout=30)
+            began = time.monotonic()
+            with pytest.raises(MachineCrashed, match="sysrq triggered crash"):
+                if name == "paused":
+                    machine.pause(600)
+                else:
+                    run_tool(
+                        machine.dom0, "evtchn-wakeups", "--ms", "600000", timeout=700, beside=[guest]
+                    )
+            assert time.monotonic() - began < 30 * machine.watchdog.time_scale
+    machine.pause(0.1)
+    machine.dom0.run("true", timeout=30)
+
+
+LONGEST_MUTE = 5.0  # seconds at reference speed; a tool prints a line each second
+
+
+def test_no_tool_that_works_for_a_given_time_is_mute_meanwhile(machine: Machine) -> None:
+    """Each for ten seconds; the time stamps are those of the lines' arrival."""
+    ms, seconds = "10000", 10.0
+    heard: list[float] = []
+
+    def longest() -> float:
+        """The longest pause between two lines; forgets them."""
+        assert len(heard) >= 4, heard
+        pauses = [b - a for a, b in itertools.pairwise(heard)]
+        heard.clear()
+        return max(pauses) / machine.watchdog.time_scale
+
+    plain = Stream.readline
+
+    def readline(stream: Stream, **words: float) -> str | None:
+        line = plain(stream, **words)
+        if line and '"ev"' in line:
+            heard.append(time.monotonic())
+        return line
+
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        Guest(machine, GuestSpec(name="flooded", kind="pv64", abi=Abi.L2)).start() as guest,
+    ):
+        patch.setattr(Stream, "readline", readline)
+        heard.clear()
+        for host, tool, *words in (
+            (machine.dom0, "evtchn-churn", "--processes", "4", "--pairs", "20"),
+            (guest.ssh, "evtchn-churn"),
+            (machine.dom0, "evtchn-wakeups"),
+            (machine.dom0, "evtchn-spurious", "--domid", str(guest.domid)),
+        ):
+            run_tool(host, tool, *words, "--ms", ms, timeout=60)
+            assert longest() < LONGEST_MUTE, tool
+        with Load(machine.dom0, guest.ssh, echo_domid=guest.domid, ports=20) as load:
+            heard.clear()
+            load.flood(seconds)
+            assert longest() < LONGEST_MUTE, "flood"
 
 
 def test_xen_answers_its_debug_keys_without_dom0(machine: Machine) -> None:
@@ -265,7 +330,7 @@ def test_leftovers_are_reaped_when_the_watcher_was_killed_too(
     child.kill()
     child.wait(timeout=30)
     assert qemu_pids(name), "QEMU must survive without a watcher, or the test proves nothing"
-    assert root in reaper.reap_leftovers(roots_folder())
+    assert root in [reaped.root for reaped in reaper.reap_leftovers(roots_folder())]
     gone_within(5, name, root)
     assert not list(tmp_path.glob("*.qcow2"))
 
