@@ -330,7 +330,8 @@ def _closed_after(channel: paramiko.Channel, seconds: float, late: threading.Eve
 
     def close() -> None:
         late.set()
-        channel.close()
+        with contextlib.suppress(EOFError, OSError, paramiko.SSHException):  # the connection has gone, too
+            channel.close()
 
     timer = threading.Timer(seconds, close)
     timer.daemon = True
