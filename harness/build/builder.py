@@ -4,18 +4,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from harness.build import images, linux, tools, xen
 from harness.build import make as making
 from harness.build.compilers import check_space, compiler
-from harness.build.recipes import Recipe, kernel_inputs, recipe_of, source_of
+from harness.build.recipes import Recipe, kernel_inputs, recipe_of, refuse_other, source_of
 from harness.core.progress import Progress
 from harness.core.records import Source
 from harness.source import bases, series
 from harness.source.series import prepared
-from harness.store.artifacts import Artifact, Store
+from harness.store.artifacts import Artifact, Inputs, Store
 from harness.store.hashes import digest
 
 
@@ -46,9 +46,20 @@ class Builder:
         self.artifacts: dict[str, Artifact] = {}
         self.sources: dict[str, Source] = {}
 
-    def get(self, kind: str, inputs: Mapping[str, str], make: Callable[[Path], None]) -> Artifact:
-        """Get an artifact from the store, making it if needed, and record it under its kind."""
-        self.artifacts[kind] = self.store.get(kind, inputs, make, self.progress)
+    def get(
+        self,
+        kind: str,
+        inputs: Inputs | Callable[[], Inputs],
+        make: Callable[[Path], None],
+        *,
+        taken: Collection[str] = (),
+    ) -> Artifact:
+        """Get an artifact from the store, making it if needed, and record it under its kind.
+
+        Args:
+            inputs, make, taken: as in ``Store.get``.
+        """
+        self.artifacts[kind] = self.store.get(kind, inputs, make, self.progress, taken=taken)
         return self.artifacts[kind]
 
     def source(self, name: str) -> Source:
@@ -78,24 +89,32 @@ class Builder:
         if not self.of_xen(name):
             build = functools.partial(linux.build_linux, arch=recipe.arch)
         space = xen.SPACE_MIB if self.of_xen(name) else linux.SPACE_MIB
+        known: dict[str, str] = {}
+
+        def inputs() -> Inputs:
+            known.update(self.inputs(name, source))
+            return dict(known)
 
         def make(dest: Path) -> None:
             check_space(self.store.root, mib=space, what=f"building {name}")
             with prepared(
                 source, recipe.patches, store=self.store, progress=self.progress
             ) as tree:
+                refuse_other(tree, known["source"])
                 build(
                     tree, dest,
                     fragments=recipe.fragments, jobs=self.jobs,
                     progress=self.progress, stock=recipe.stock,
                 )
 
-        return self.get(name, self.inputs(name, source), make)
+        return self.get(name, inputs, make, taken=("source",))
 
     def tools(self) -> Artifact:
         """Build the in-guest tools."""
         folder = self.images / "tools"
-        inputs = tools.inputs_of(folder) | {"compiler": compiler()}
+
+        def inputs() -> Inputs:
+            return tools.inputs_of(folder) | {"compiler": compiler()}
 
         def make(dest: Path) -> None:
             with self.progress.step("build the in-guest tools"):
@@ -106,7 +125,9 @@ class Builder:
     def bare(self) -> Artifact:
         """Build the bare guests."""
         folder = self.images / "bare"
-        inputs = tools.inputs_of(folder, flags=tools.BARE_FLAGS) | {"compiler": compiler()}
+
+        def inputs() -> Inputs:
+            return tools.inputs_of(folder, flags=tools.BARE_FLAGS) | {"compiler": compiler()}
 
         def make(dest: Path) -> None:
             with self.progress.step("build the bare guests"):
@@ -140,9 +161,11 @@ class Builder:
         """Make the guests' initramfs from the artifacts made so far."""
         rootfs, keys, tools = (self.artifacts[kind] for kind in ("rootfs", "keys", "tools"))
         kernel = self.artifacts[self.guest_kernel]
-        inputs = self.common(rootfs, keys, tools, kernel) | {
-            "images/guest": images.hash_tree(self.images / "guest")
-        }
+
+        def inputs() -> Inputs:
+            return self.common(rootfs, keys, tools, kernel) | {
+                "images/guest": images.hash_tree(self.images / "guest")
+            }
 
         def make(dest: Path) -> None:
             with self.progress.step("make the guests' initramfs"):
@@ -163,11 +186,13 @@ class Builder:
         rootfs = self.artifacts[kind("rootfs", component)]
         keys, tools, linux, guest = (self.artifacts[kind] for kind in ("keys", "tools", "linux", "guest"))
         guest_kernel = self.artifacts[self.guest_kernel]
-        inputs = self.common(rootfs, keys, tools, linux) | {
-            "images/dom0": images.hash_tree(self.images / "dom0"),
-            "kernel": guest_kernel.files["bzImage"],
-            "guest": guest.files["guest.cpio.gz"],
-        }
+
+        def inputs() -> Inputs:
+            return self.common(rootfs, keys, tools, linux) | {
+                "images/dom0": images.hash_tree(self.images / "dom0"),
+                "kernel": guest_kernel.files["bzImage"],
+                "guest": guest.files["guest.cpio.gz"],
+            }
 
         def make(dest: Path) -> None:
             check_space(self.store.root, mib=images.SPACE_MIB, what="making dom0's image")

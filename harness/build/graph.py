@@ -20,6 +20,7 @@ from harness.build.components import COMPONENTS
 from harness.build.lanes import side_by_side
 from harness.build.recipes import recipes
 from harness.core import process
+from harness.core.environment import left_out
 from harness.core.progress import Progress
 from harness.core.records import LINUX, Built, Source
 from harness.plan.flavours import FLAVOURS, RELEASE
@@ -58,6 +59,8 @@ def build(
         wanted[guest_kernel] = wanted["linux"]
         wanted["linux"] = replace(wanted["linux"], flavour=RELEASE)
     check_programs()
+    if note := left_out():
+        progress.say(note)
     builder = Builder(
         store=store, progress=progress, wanted=wanted, jobs=jobs or cores(), guest_kernel=guest_kernel
     )

@@ -18,7 +18,7 @@ from harness.core import process
 
 if TYPE_CHECKING:
     from harness.build.builder import Builder
-    from harness.store.artifacts import Artifact
+    from harness.store.artifacts import Artifact, Inputs
 
 COMPONENT = "i386"
 HVM_COMPONENT = "i386-hvm"  # made together with COMPONENT
@@ -48,11 +48,13 @@ def make(builder: Builder) -> None:
     kernel = builder.kernel(name, builder.sources["linux"])
     programs = _programs(builder)
     tools = _tools(builder)
-    inputs = builder.common(programs, keys, tools, kernel) | {
-        "images/guest": images.hash_tree(builder.images / "guest"),
-        "kernel": kernel.files["vmlinux"],
-        "join": recipe_of(pvh_elf),
-    }
+
+    def inputs() -> Inputs:
+        return builder.common(programs, keys, tools, kernel) | {
+            "images/guest": images.hash_tree(builder.images / "guest"),
+            "kernel": kernel.files["vmlinux"],
+            "join": recipe_of(pvh_elf),
+        }
 
     def make_guest(dest: Path) -> None:
         with builder.progress.step("make the 32-bit guests' initramfs"):
@@ -87,10 +89,12 @@ def _programs(builder: Builder) -> Artifact:
 
 def _tools(builder: Builder) -> Artifact:
     folder = builder.images / "tools"
-    inputs = tools.inputs_of(folder) | {
-        "compiler": tools.compiler_of(COMPILER),
-        "only": " ".join(TOOLS),
-    }
+
+    def inputs() -> Inputs:
+        return tools.inputs_of(folder) | {
+            "compiler": tools.compiler_of(COMPILER),
+            "only": " ".join(TOOLS),
+        }
 
     def make(dest: Path) -> None:
         with builder.progress.step("build the 32-bit in-guest tools"):

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -34,6 +35,8 @@ SUITE = "trixie"
 DOM0_SIZE = "1G"
 # Disk space for making an image, in MiB: the unpacked root and the image.
 SPACE_MIB = 1000
+# In the root of packages that are only unpacked, so that no status file has them: their archives.
+ARCHIVES = "evh-archives"
 # Timestamp of every file in an image, so that two builds differ only where
 # their content does. Any constant would do.
 EPOCH = 1_735_689_600  # 2025-01-01
@@ -89,6 +92,7 @@ def make_rootfs(
     Raises:
         InfraError: no mirror answers, or it lacks a package.
     """
+    extract = variant == "extract"
     mirror = apt.mirror()
     mode = "root" if os.geteuid() == 0 else "unshare"
     argv: list[str | Path] = [
@@ -97,6 +101,8 @@ def make_rootfs(
         f"--variant={variant}",
         *((f"--architectures={arch}",) if arch else ()),
         "--format=tar",
+        # Packages that are only unpacked are in no status file; these are what was unpacked.
+        *((f'--extract-hook=ls "$1/var/cache/apt/archives" >"$1/{ARCHIVES}"',) if extract else ()),
         f"--include={','.join(include)}",
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in UNWANTED),
         # Recommended packages would include a device model, systemd and firmware.
@@ -115,16 +121,21 @@ def make_rootfs(
         hint=f"is the network up, and does the mirror carry {SUITE}? "
         f"{apt.MIRROR_VARIABLE}=URI names another Debian mirror.",
     )
-    status = process.run(
-        ["tar", "-xOf", dest / "rootfs.tar", "./var/lib/dpkg/status"], what="list dom0's packages"
-    )
-    (dest / "packages.txt").write_text(installed(status))
+    listed, read = (ARCHIVES, unpacked_ones) if extract else ("var/lib/dpkg/status", installed)
+    said = process.run(["tar", "-xOf", dest / "rootfs.tar", f"./{listed}"], what="list the packages")
+    (dest / "packages.txt").write_text(read(said))
 
 
 def installed(status: str) -> str:
     """``package version`` lines out of a dpkg status file: what was resolved, for the record."""
     packages = Packages.iter_paragraphs(status, use_apt_pkg=False)
     return "".join(sorted(f"{one['Package']} {one.get('Version', '')}\n" for one in packages))
+
+
+def unpacked_ones(archives: str) -> str:
+    """The same lines out of the names of the archives that were unpacked."""
+    names = [name.removesuffix(".deb").split("_") for name in archives.split() if name.endswith(".deb")]
+    return "".join(sorted(f"{package} {unquote(version)}\n" for package, version, _ in names))
 
 
 @contextmanager

@@ -14,11 +14,11 @@ from pathlib import Path
 from harness.build import linux
 from harness.build import make as making
 from harness.build.compilers import check_space, cores
-from harness.build.recipes import kernel_inputs, recipe_of, recipes, source_of
+from harness.build.recipes import kernel_inputs, recipe_of, recipes, refuse_other, source_of
 from harness.core.progress import Progress
 from harness.plan.flavours import RELEASE
 from harness.source.series import prepared
-from harness.store.artifacts import Store
+from harness.store.artifacts import Inputs, Store
 from harness.store.hashes import digest
 
 ARCH = {"kunit64": "x86_64", "kunit32": "i386"}
@@ -60,18 +60,20 @@ def build_kernel(
     recipe = recipes(linux_tree=linux_tree, flavour=flavour)["linux"]
     source = source_of(recipe, store=store, progress=progress)
     wanted = fragments(recipe.base.folder, arch, flavour=recipe.flavour)
+    known: dict[str, str] = {}
+
+    def inputs() -> Inputs:
+        known.update(kernel_inputs(recipe, source, how=recipe_of(linux, making)))
+        known.update(config=digest("".join(path.read_text() for path in wanted)), arch=arch)
+        return dict(known)
 
     def make(dest: Path) -> None:
         check_space(store.root, mib=linux.SPACE_MIB, what=f"building {kind}")
         with prepared(source, recipe.patches, store=store, progress=progress) as tree:
+            refuse_other(tree, known["source"])
             linux.build_linux(
                 tree, dest,
                 fragments=wanted, jobs=jobs or cores(), progress=progress, arch=arch,
             )  # fmt: skip
 
-    inputs = kernel_inputs(recipe, source, how=recipe_of(linux, making)) | {
-        "config": digest("".join(path.read_text() for path in wanted)),
-        "arch": arch,
-    }
-    return store.get(kind, inputs, make, progress).path / "bzImage"
-
+    return store.get(kind, inputs, make, progress, taken=("source",)).path / "bzImage"

@@ -14,14 +14,14 @@ from types import ModuleType
 from harness.build import linux
 from harness.build.compilers import compiler
 from harness.core.progress import Progress
-from harness.core.records import Source
+from harness.core.records import Source, Tree
 from harness.plan.flavours import RELEASE
 from harness.source import bases
 from harness.source.bases import Base
 from harness.source.fetch import fetch
 from harness.source.series import digest_of
 from harness.source.trees import own_tree
-from harness.store.artifacts import Store
+from harness.store.artifacts import InputsChanged, Store
 from harness.store.hashes import digest, sha256_of
 
 
@@ -118,6 +118,16 @@ def kernel_inputs(recipe: Recipe, source: Source, *, how: str) -> dict[str, str]
     }
 
 
+def refuse_other(tree: Tree, source: str) -> None:
+    """Refuse a tree whose content is not the ``source`` of :func:`kernel_inputs`.
+
+    Raises:
+        InputsChanged: somebody edited it before it was copied, for example while this run waited for a lock.
+    """
+    if tree.pristine != source:
+        raise InputsChanged(f"the tree {tree.source.tree} was edited while this waited for it")
+
+
 # From the hash of rewritten code to that of the code it replaced, where both make the same output from the
 # same inputs. Without an entry here, changed code is a new recipe, and its artifacts are built again.
 SAME_AS: dict[str, str] = {
@@ -130,7 +140,7 @@ SAME_AS: dict[str, str] = {
         "0da8dcd6a3fe06f1ba8878ea858d01cec9b7809a1cbd8518d4285221930ef7e5"
     ),
     # images
-    "ef143696c4b5070dc35a7464fadef8eed0e75e81aeb360ea0790bc1be6925f71": (
+    "77318fda709729de6c5b0244c72145dd734b6af72042cb9381c2256e6e3fc8c7": (
         "d566ffe00ac4c15b81c4ff465d4b7e50579cf80abf9ac5cab8fe76bebec56641"
     ),
     # pvh_elf
@@ -138,7 +148,7 @@ SAME_AS: dict[str, str] = {
         "005c8365404ec68ec42065d907b65e099d4bc38c4f9a3feb86ab31b9839f73ab"
     ),
     # stock
-    "73a55971eec8b8bd032b5cb911437daabd81b9153fd457b63a0f32c9f8d3d118": (
+    "837d2ee9e409f021ea2114a001425a74a9f84230916f3cb4c4538c7ecbbd5676": (
         "f2091fff3896c65820d324ad76b6f04a89beba2861259be4fcb012b474f13bce"
     ),
 }

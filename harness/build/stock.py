@@ -18,10 +18,11 @@ from harness.build import images
 from harness.build.recipes import recipe_of
 from harness.core import process
 from harness.core.errors import InfraError
+from harness.store.hashes import digest
 
 if TYPE_CHECKING:
     from harness.build.builder import Builder
-    from harness.store.artifacts import Artifact
+    from harness.store.artifacts import Artifact, Inputs
 
 COMPONENT = "stock"
 DOM0_COMPONENT = "stock-dom0"  # made together with COMPONENT; a machine's dom0 boots it
@@ -45,9 +46,14 @@ def make(builder: Builder) -> None:
     """
     rootfs, keys, tools = (builder.artifacts[kind] for kind in ("rootfs", "keys", "tools"))
     kernel = _kernel(builder)
-    common = {"kernel": kernel.key, "rootfs": rootfs.key, "recipe": recipe_of(sys.modules[__name__])}
-    inputs = builder.common(rootfs, keys, tools, kernel) | common
-    inputs["images/guest"] = images.hash_tree(builder.images / "guest")
+    # What the archive held when it was asked; the key of the package says no more than its name.
+    its = {name: kernel.files[name] for name in ("vmlinuz", "guest.tar", "dom0.tar")}
+    content = {"kernel": digest(str(its)), "rootfs": rootfs.files["rootfs.tar"]}
+    common = content | {"recipe": recipe_of(sys.modules[__name__])}
+
+    def inputs() -> Inputs:
+        tree = {"images/guest": images.hash_tree(builder.images / "guest")}
+        return builder.common(rootfs, keys, tools, kernel) | common | tree
 
     def make_guest(dest: Path) -> None:
         with builder.progress.step("make the stock kernel's guest initramfs"):
@@ -67,8 +73,11 @@ def make(builder: Builder) -> None:
             images.pack_cpio(root, dest / "initrd.cpio.gz")
 
     builder.get("guest-stock", inputs, make_guest)
-    init = {"images/stock": images.hash_tree(builder.images / "stock")}
-    builder.get("initrd-stock", common | init, make_initrd)
+    builder.get(
+        "initrd-stock",
+        lambda: common | {"images/stock": images.hash_tree(builder.images / "stock")},
+        make_initrd,
+    )
 
 
 def _kernel(builder: Builder) -> Artifact:

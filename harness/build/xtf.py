@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from harness.build.compilers import compiler, cores
 from harness.core import process
 from harness.core.errors import UserError
 from harness.core.progress import Progress
-from harness.store.artifacts import Store
+from harness.store.artifacts import Inputs, InputsChanged, Store
 from harness.store.hashes import digest, sha256_of
 
 ENVIRONMENTS = ("pv64", "pv32pae")
@@ -50,15 +51,22 @@ def build(checkout: Path, *, store: Store, progress: Progress, jobs: int | None 
     Raises:
         UserError: it is not a checkout, or it does not compile.
     """
-    names = files_of(checkout)
-    tree = digest("".join(f"{name} {sha256_of(checkout / name)}\n" for name in names))
+    known: dict[str, str] = {}
+
+    def inputs() -> Inputs:
+        names = files_of(checkout)
+        known.update(checkout=_content_of(checkout, names), compiler=compiler(), kinds=" ".join(ENVIRONMENTS))
+        return dict(known)
 
     def make(dest: Path) -> None:
         with progress.step("build XTF"), tempfile.TemporaryDirectory(prefix="evh-xtf-") as folder:
             copy = Path(folder) / "xtf"
+            names = files_of(checkout)
             for name in names:
                 (copy / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(checkout / name, copy / name)
+            if _content_of(copy, names) != known["checkout"]:
+                raise InputsChanged(f"{checkout} was edited while this waited for it")
             process.run(
                 ["make", "-C", copy, f"-j{jobs or cores()}"],
                 what="build XTF", log=dest / "build.log", error=UserError,
@@ -69,8 +77,11 @@ def build(checkout: Path, *, store: Store, progress: Progress, jobs: int | None 
                     if kernel.suffix != ".cfg":
                         shutil.copyfile(kernel, dest / kernel.name)
 
-    inputs = {"checkout": tree, "compiler": compiler(), "kinds": " ".join(ENVIRONMENTS)}
-    return store.get("xtf", inputs, make, progress).path
+    return store.get("xtf", inputs, make, progress, taken=("checkout",)).path
+
+
+def _content_of(folder: Path, names: Iterable[Path]) -> str:
+    return digest("".join(f"{name} {sha256_of(folder / name)}\n" for name in names))
 
 
 def tests_in(kernels: Path) -> list[str]:

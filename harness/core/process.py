@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
+from harness.core.environment import environment
 from harness.core.errors import EvhError, InfraError
 
 TAIL_LINES = 15
@@ -150,15 +151,6 @@ def tail(text: str, lines: int = TAIL_LINES) -> str:
     return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
 
 
-def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment with English messages (some are parsed), plus ``extra``."""
-    env = {k: v for k, v in os.environ.items() if k != "LANGUAGE" and not k.startswith("LC_")}
-    # Set when make started the harness; the builds must not use that make's jobserver.
-    for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES"):
-        env.pop(name, None)
-    return env | {"LC_ALL": "C.UTF-8"} | dict(extra or {})
-
-
 def run(
     argv: Sequence[str | Path],
     *,
@@ -167,6 +159,7 @@ def run(
     env: Mapping[str, str] | None = None,
     log: Path | None = None,
     on_line: Callable[[str], None] | None = None,
+    on_bytes: Callable[[bytes], object] | None = None,
     error: type[EvhError] = InfraError,
     hint: str = "",
     at_our_death: str = "TERM",
@@ -180,9 +173,10 @@ def run(
 
     Args:
         what: the action, as a verb phrase for the error message ("make the dom0 image").
-        env: variables to add to the environment.
+        env: variables to add to those of ``environment``.
         log: file to which the output is appended as it arrives.
         on_line: called with each line as it arrives.
+        on_bytes: called with each line as it arrives, not decoded.
         error: class of the error that is raised, with the last lines of output, when the program fails.
         hint: the error's hint.
         at_our_death: the signal for a harness that dies: KILL for a program that has nothing to tidy up.
@@ -218,6 +212,8 @@ def run(
             stack.callback(scope.remove, child)
         try:
             for raw in _lines(child, scope):
+                if on_bytes:
+                    on_bytes(raw)
                 line = raw.decode(errors="replace")
                 said.append(line)
                 if out:
@@ -313,17 +309,3 @@ def ended(returncode: int) -> str:
     if returncode < 0:
         return f"was killed by {signal.Signals(-returncode).name}"
     return f"ended with status {returncode}"
-
-
-def alive(pid: int) -> bool:
-    """Whether a process of that id exists on this host."""
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-

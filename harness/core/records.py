@@ -64,13 +64,15 @@ class Tree:
         source: the pristine source.
         path: the work tree.
         series: subjects of the applied patches, in order.
-        digest: hash of source and series, the first part of the build's store key.
+        digest: hash of source and series.
+        pristine: hash of the source alone, as it is in this tree: an input of the build's store key.
     """
 
     source: Source
     path: Path
     series: tuple[str, ...]
     digest: str
+    pristine: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

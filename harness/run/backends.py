@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ class Backends:
         hold: with ``keep``, called with the last machine; returns when the user is done.
         xtf: builds XTF from a checkout; returns the folder of its kernels.
         kunit: builds the kernel that runs the KUnit tests of a kind.
+        store_in_use: keeps the store from being removed while the block runs.
     """
 
     choose: Callable[[str], Accelerator]
@@ -40,6 +42,7 @@ class Backends:
     hold: Callable[[Machine, Path], None]
     xtf: Callable[[Path, Progress, int | None], Path]
     kunit: Callable[[RunRequest, Progress, str], Path]
+    store_in_use: Callable[[Progress], AbstractContextManager[None]]
 
 
 def real_backends() -> Backends:
@@ -88,4 +91,5 @@ def real_backends() -> Backends:
         ),
         guest=lambda machine, spec: Guest(machine, spec).start(),
         hold=hold,
+        store_in_use=lambda progress: Store().in_use(say=progress.say),
     )

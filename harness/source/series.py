@@ -43,9 +43,13 @@ IDENTITY = {
 }
 
 
-def digest_of(source: Source, patches: Sequence[Path]) -> str:
-    """Hash of a tree's content: the pristine source and every patch, in order."""
-    pristine = source.sha256 or (content_of(source.tree) if source.tree else "")
+def digest_of(source: Source, patches: Sequence[Path], *, content: str = "") -> str:
+    """Hash of a tree's content: the pristine source and every patch, in order.
+
+    Args:
+        content: ``content_of`` a developer's tree at an earlier moment; empty: as it is now.
+    """
+    pristine = source.sha256 or content or (content_of(source.tree) if source.tree else "")
     return digest("\n".join([pristine, *(sha256_of(patch) for patch in patches)]))
 
 
@@ -70,8 +74,9 @@ def prepared(
     """
     path = tree_path(store, source)
     with store.lock(f"tree-{path.name}", what=f"{path.name}: in use by another run", say=progress.say):
+        content = ""
         if source.tree is not None:
-            export(source.tree, path)
+            content = export(source.tree, path)
         else:
             unpack(source, path, progress)
             apply(path, patches, progress)
@@ -79,7 +84,8 @@ def prepared(
             source=source,
             path=path,
             series=tuple(subjects(path)) if patches else (),
-            digest=digest_of(source, patches),
+            digest=digest_of(source, patches, content=content),
+            pristine=digest_of(source, (), content=content),
         )
 
 
@@ -243,17 +249,20 @@ def misfit(patch: Path, said: str) -> UserError:
     )
 
 
-def export(tree: Path, path: Path) -> None:
+def export(tree: Path, path: Path) -> str:
     """Update the copy at ``path`` to the current content of a developer's tree.
 
     Only changed files are written, so that make rebuilds only those. Ignored
     files are left out, so the tree may contain objects.
+
+    Returns:
+        ``content_of`` the copy.
     """
     path.mkdir(parents=True, exist_ok=True)
     if not is_git(tree):
         rsync = process.need("rsync", package="rsync")
         process.run([rsync, "--archive", "--delete", f"{tree}/", f"{path}/"], what=f"copy {tree}")
-        return
+        return content_of(path)
     if not (path / ".git").is_dir():
         git(path, "init", "--quiet", what=f"copy {tree}")
     objects = path / ".git/objects"
@@ -262,3 +271,4 @@ def export(tree: Path, path: Path) -> None:
     (path / ".git/index.lock").unlink(missing_ok=True)
     git(path, "read-tree", "--reset", "-u", present, what=f"copy {tree}")
     git(path, "clean", "-ffdxq", what=f"copy {tree}")
+    return present

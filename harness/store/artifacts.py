@@ -4,6 +4,7 @@
     ROOT/KIND/KEY/             one artifact: its files and manifest.json
     ROOT/KIND/.make-KEY-XXXX   being made; renamed to KEY when complete
     ROOT/KIND/.corrupt-KEY     moved aside because its content has changed since it was made
+    ROOT/in-use                locked (flock, shared) by everybody who uses the store, alone by `evh clean`
     ROOT/locks/KIND-KEY        locked (flock) while one run makes KEY and others wait
     ROOT/logs/                 logs of failed builds
 
@@ -21,14 +22,14 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.core import paths, process
-from harness.core.errors import EvhError, InfraError
+from harness.core import locks, paths, process
+from harness.core.errors import EvhError, InfraError, UserError
 from harness.core.progress import Progress
 from harness.store.files import (
     CORRUPT,
@@ -48,6 +49,16 @@ from harness.store.hashes import FORMAT, key_of, sha256_of, short
 # seconds.
 KEEP = 4
 LATELY = 24 * 3600.0
+
+
+# How often to begin again if the inputs change while an artifact is made.
+ATTEMPTS = 5
+
+Inputs = Mapping[str, str]
+
+
+class InputsChanged(EvhError):
+    """What an artifact is made from has changed since its key was determined."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,25 +86,66 @@ class Store:
     def __init__(self, root: Path | None = None) -> None:
         self.root = root or paths.cache()
 
+    def in_use(self, *, say: Callable[[str], object]) -> AbstractContextManager[None]:
+        """While the block runs, `evh clean` does not remove the store; this waits while it does."""
+        return locks.sharing(self.root, say=say)
+
     def get(
         self,
         kind: str,
-        inputs: Mapping[str, str],
+        inputs: Inputs | Callable[[], Inputs],
         make: Callable[[Path], None],
         progress: Progress,
+        *,
+        taken: Collection[str] = (),
     ) -> Artifact:
         """The artifact of ``kind`` for ``inputs``; made now if the store does not have it.
 
         Args:
             inputs: everything that determines the content, by name. Values should be
-                short, since they are shown when one of them changes.
+                short, since they are shown when one of them changes. If files are among
+                them that somebody may edit, a function: it is called again when the lock is
+                held, and again when ``make`` is done, so that the key is that of what was made.
             make: fills the empty directory that it is given, or raises. If it fails,
-                its files named ``*.log`` are copied to ``root/logs``.
+                its files named ``*.log`` are copied to ``root/logs``. It raises InputsChanged
+                if an input is no longer what ``inputs`` said.
+            taken: inputs of which ``make`` takes a copy, so that they may change while it works.
 
         Raises:
             InfraError: no space, or no permission to write.
+            UserError: the inputs change all the time.
             EvhError: raised by ``make``; the path of its log is added.
         """
+        change: InputsChanged | None = None
+        for _ in range(ATTEMPTS):
+            known = inputs() if callable(inputs) else inputs
+
+            def check(*, without: Collection[str] = (), known: Inputs = known) -> None:
+                now = inputs() if callable(inputs) else inputs
+                if names := [name for name in now if name not in without and now[name] != known.get(name)]:
+                    raise InputsChanged(f"{', '.join(names)} changed meanwhile")
+
+            def checked(dest: Path, check: Callable[..., None] = check) -> None:
+                make(dest)
+                check(without=taken)
+
+            try:
+                return self._get(kind, known, checked, progress, check)
+            except InputsChanged as error:
+                change = error
+                progress.say(f"{kind}: {error.message}; beginning again")
+        raise UserError(
+            f"{kind} cannot be built: {change}, {ATTEMPTS} times", hint="Stop editing while it is built."
+        ) from change
+
+    def _get(
+        self,
+        kind: str,
+        inputs: Inputs,
+        make: Callable[[Path], None],
+        progress: Progress,
+        check: Callable[[], None],
+    ) -> Artifact:
         key = key_of(kind, inputs)
         home = self.root / kind / key
         found = self._load(home, progress)
@@ -104,6 +156,7 @@ class Store:
             found = self._load(home, progress)
             if found is not None:
                 return found
+            check()
             reason = self.reason(kind, inputs)
             progress.say(f"{kind}: building ({reason})")
             try:
@@ -210,6 +263,8 @@ class Store:
             sync_tree(making)
             making.rename(home)
             sync(home.parent)
+        except InputsChanged:
+            raise
         except EvhError as error:
             raise self._with_log(error, making, kind, key) from error
         finally:
@@ -279,10 +334,10 @@ class Store:
         Raises:
             InfraError: the store cannot be written to.
         """
-        locks = self.root / "locks"
+        folder = self.root / "locks"
         try:
-            locks.mkdir(parents=True, exist_ok=True)
-            handle = os.open(locks / name, os.O_RDWR | os.O_CREAT, 0o644)
+            folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise self._explained(error, "lock") from error
         try:

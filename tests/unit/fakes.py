@@ -10,12 +10,18 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
 
+import msgspec
+
+from harness.core.paths import CHECKOUT
 from harness.core.records import Accelerator, Built, GuestSpec, MachineSpec, Source, Verdict
 from harness.monitor.consoles import Consoles
 from harness.monitor.waits import MachineCrashed, MachineDied, Watchdog
@@ -24,6 +30,8 @@ from harness.run.record import (
     AcceleratorRecord,
     ArtifactRecord,
     ConsoleRecord,
+    CoverageRecord,
+    ErrorRecord,
     MachineRecord,
     Row,
     RunRecord,
@@ -33,6 +41,7 @@ from harness.run.record import (
 )
 from harness.run.recorder import Recorder, now
 from harness.source import bases
+from harness.store.artifacts import Store
 
 BOOT = b"(XEN) Xen version 4.20\n(XEN) *** Serial input to DOM0\nLinux version 6.12\nevh: dom0 ready\n"
 PANIC = (
@@ -141,6 +150,7 @@ def fake_backends(
         kunit=lambda request, progress, kind: Path(kind),
         guest=lambda machine, spec: machine.start_guest(spec),
         hold=lambda machine, folder: log.append("hold"),
+        store_in_use=lambda progress: nullcontext(),
     )
 
 
@@ -159,7 +169,7 @@ def make_host(
     return root
 
 
-def make_run(folder: Path, *, state: str = "finished", pid: int = 0) -> Path:
+def make_run(folder: Path, *, state: str = "finished", pid: int = 0, note: str = "") -> Path:
     """A run folder with nothing but a run.json."""
     folder.mkdir(parents=True)
     record = RunRecord(
@@ -169,6 +179,7 @@ def make_run(folder: Path, *, state: str = "finished", pid: int = 0) -> Path:
         started=now(),
         state=state,
         pid=pid,
+        notes=[note] if note else [],
     )
     Recorder(run_dir=folder, record=record).save()
     return folder
@@ -346,6 +357,34 @@ def recorded() -> RunRecord:
     )
 
 
+EVIL = "\x1b]0;hostile\x07\x1b[2J\x9b1m\x00 ]]> </pre><script> \u202e"
+
+
+def poisoned() -> RunRecord:
+    """A record in which every text is what a hostile guest might print."""
+
+    def poison(value: object) -> object:
+        if isinstance(value, str):
+            return f"{value}{EVIL}"
+        if isinstance(value, dict):
+            return {name: poison(one) for name, one in value.items()}
+        return [poison(one) for one in value] if isinstance(value, list) else value
+
+    record = recorded()
+    record.error = ErrorRecord(kind="MachineLost", message="lost", hint="look")
+    record.notes = ["note"]
+    record.tests[0].metrics = {f"cost{EVIL}": 1}
+    record.coverage = [CoverageRecord(file="f.c", what="all", lines=2, covered=1, uncovered=[7])]
+    fixed = {"started", "verdict"}  # made by the harness, and read back
+    words = msgspec.to_builtins(record)
+    words |= {name: poison(value) for name, value in words.items() if name not in fixed | {"tests"}}
+    words["tests"] = [
+        {name: value if name in fixed else poison(value) for name, value in test.items()}
+        for test in words["tests"]
+    ]
+    return msgspec.convert(words, type=RunRecord)
+
+
 def recorder(folder: Path) -> Recorder:
     """The recorder of a run in this process; nothing is written yet."""
     record = RunRecord(id="x", command=["evh", "run"], reproduce="evh run", started=now(), pid=os.getpid())
@@ -371,3 +410,47 @@ def git(folder: Path, *words: str) -> str:
     identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
     command = ["git", "-C", str(folder), *identity, *words]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def beside(work: Callable[[], object], *, until: Callable[[], bool], then: Callable[[], None]) -> None:
+    """Do ``work`` in another thread; once ``until`` holds, do ``then``, and wait for the end of ``work``."""
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    end = time.monotonic() + 20
+    while not until():
+        assert time.monotonic() < end and thread.is_alive(), failure
+        time.sleep(0.01)
+    then()
+    thread.join(30)
+    if failure:
+        raise failure[0]
+
+
+class Held:
+    """A lock of the store that this holds until ``close``."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._lock = store.lock(name, what="x", say=print)
+        self._lock.__enter__()
+
+    def close(self) -> None:
+        self._lock.__exit__(None, None, None)
+
+
+def process(folder: Path, body: str) -> subprocess.Popen[str]:
+    """Another process that says ``there`` and then waits for a line."""
+    program = "import sys; from pathlib import Path; folder = Path(sys.argv[1])\n" + body
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, str(folder)],
+        cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert child.stdout is not None and child.stdout.readline() == "there\n"
+    return child

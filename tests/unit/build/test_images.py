@@ -11,6 +11,7 @@ import paramiko
 import pytest
 
 from harness.build import images
+from harness.build.images import unpacked_ones
 
 
 def test_package_lists_have_comments(tmp_path: Path) -> None:
@@ -72,3 +73,8 @@ def test_an_ext4_image_holds_the_tree(root: Path, tmp_path: Path) -> None:
         ["/sbin/debugfs", "-R", "stat /etc/passwd", image], capture_output=True, check=True
     ).stdout.decode()
     assert "User:     0   Group:     0" in shown
+
+
+def test_versions_of_packages_that_are_only_unpacked_come_from_their_archives() -> None:
+    said = "zlib1g_1%3a1.3.dfsg+1.3.1-1_i386.deb\nbusybox-static_1%3a1.37.0-6+b9_i386.deb\npartial\nlock\n"
+    assert unpacked_ones(said) == "busybox-static 1:1.37.0-6+b9\nzlib1g 1:1.3.dfsg+1.3.1-1\n"

@@ -4,11 +4,16 @@
 import lzma
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from harness.build import stock
+from harness.build.builder import Builder
 from harness.core.errors import InfraError
+from harness.source.bases import project_root
+from harness.store.artifacts import Artifact
 
 
 def tree(root: Path, depends: dict[str, str], builtin: str = "") -> Path:
@@ -46,3 +51,37 @@ def test_what_is_built_in_is_left_out(tmp_path: Path) -> None:
 def test_a_module_that_is_gone_is_said(tmp_path: Path) -> None:
     with pytest.raises(InfraError, match="no module xenfs"):
         stock.pack_modules(tree(tmp_path / "root", {"ext4": ""}), ("xenfs",), tmp_path / "a.tar")
+
+
+def test_images_are_keyed_by_what_the_archive_held_and_not_by_its_name(tmp_path: Path) -> None:
+    """Two stores, or two days, may have other packages under one key."""
+
+    def asked(version: str, rootfs: str = "r") -> dict[str, Any]:
+        its = dict.fromkeys(("vmlinuz", "guest.tar", "dom0.tar"), version)
+        files = {
+            "kernel-stock": its,
+            "rootfs": {"rootfs.tar": rootfs},
+            "keys": {"id_key.pub": "", "host_key": ""},
+            "tools": {},
+        }
+        found = {
+            kind: Artifact(path=tmp_path, key="same", hit=True, reason="", files=those)
+            for kind, those in files.items()
+        }
+        inputs: dict[str, Any] = {}
+
+        def get(kind: str, what: Any, make: object) -> Artifact:
+            inputs[kind] = what() if callable(what) else what
+            return found.get(kind, found["kernel-stock"])
+
+        builder: Any = SimpleNamespace(
+            artifacts=found, get=get, common=Builder.common, images=project_root() / "images"
+        )
+        stock.make(builder)
+        return inputs
+
+    one = asked("1")
+    assert asked("1") == one
+    for other in (asked("2"), asked("1", rootfs="s")):
+        assert other["kernel-stock"] == one["kernel-stock"]
+        assert all(other[kind] != one[kind] for kind in ("guest-stock", "initrd-stock"))

@@ -17,6 +17,7 @@ import pytest
 from harness.core.errors import InfraError, UserError
 from harness.core.progress import Progress
 from harness.store.artifacts import Store
+from harness.store.hashes import key_of
 
 
 @pytest.fixture
@@ -197,3 +198,30 @@ def test_nothing_used_lately_is_dropped(store: Store, progress: Progress) -> Non
     for n in range(8):
         store.get("thing", {"a": str(n)}, write("x"), progress)
     assert len(list((store.root / "thing").iterdir())) == 8
+
+
+def test_files_that_are_edited_while_they_are_compiled_are_compiled_again(
+    store: Store, said: io.StringIO, tmp_path: Path
+) -> None:
+    made: list[str] = []
+    file = tmp_path / "tool.c"
+    file.write_text("one")
+
+    def make(dest: Path) -> None:
+        made.append(file.read_text())
+        (dest / "tool").write_text(made[-1])
+        if len(made) == 1:
+            file.write_text("two")
+
+    artifact = store.get("tools", lambda: {"tool.c": file.read_text()}, make, Progress(said))
+    assert made == ["one", "two"]
+    assert artifact.key == key_of("tools", {"tool.c": "two"})
+    assert [path.name for path in (store.root / "tools").iterdir()] == [artifact.key]
+    assert "tools: tool.c changed meanwhile; beginning again" in said.getvalue()
+
+
+def test_files_that_change_all_the_time_are_an_error(store: Store, said: io.StringIO, tmp_path: Path) -> None:
+    numbers = iter(range(100))
+    with pytest.raises(UserError, match=r"tools cannot be built: tool\.c changed meanwhile") as caught:
+        store.get("tools", lambda: {"tool.c": str(next(numbers))}, lambda dest: None, Progress(said))
+    assert caught.value.hint
