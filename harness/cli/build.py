@@ -55,9 +55,10 @@ def build(
     from harness.dev.boot import components_of
     from harness.store.artifacts import Store
 
-    with make_progress() as progress:
+    store = Store()
+    with make_progress() as progress, store.in_use(say=progress.say):
         built = do_build(
-            store=Store(), progress=progress, stock=stock, jobs=jobs, flavour=flavour,
+            store=store, progress=progress, stock=stock, jobs=jobs, flavour=flavour,
             components=components_of(guest or ()), **trees,
         )  # fmt: skip
     for name, key in built.keys.items():
@@ -134,6 +135,7 @@ def shell(
     [bold]evh shell[/bold]                            dom0
     [bold]evh shell pv64[/bold]                       the guest named pv64
     [bold]evh shell -c 'xl list'[/bold]               one command
+    [bold]evh shell -c 'cat >/tmp/x' <x[/bold]        its input and output are those of this command
     """
     from harness.dev.boot import booted
     from harness.machine.attach import connect, running
@@ -155,15 +157,7 @@ def shell(
         raise typer.Exit(_talk(ssh, command))
 
 
-def _talk(ssh: SSH, command: str | None) -> int:
-    from harness.dev.shell import interactive
+def _talk(ssh: SSH, text: str | None) -> int:
+    from harness.dev.shell import command, interactive
 
-    if command is None:
-        return interactive(ssh)
-    with ssh.stream(command, timeout=24 * 3600) as stream:
-        stream.stdin_close()
-        for line in stream:
-            print(line, flush=True)
-    sys.stderr.write(stream.err)
-    return stream.rc
-
+    return interactive(ssh) if text is None else command(ssh, text)

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import shutil
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from harness.cli.options import BUG
+from harness.core.locks import IN_USE
 
 
 def doctor() -> None:
@@ -34,33 +36,35 @@ def clean(
 ) -> None:
     """Show the disk space that the store and the run folders use, and remove them.
 
-    Folders of runs that are still active stay.
+    Folders of runs that are still active stay, and so does the store while anything uses it.
     """
-    from harness.dev.clean import is_run_dir, refuse_while_used, size_of, under_way
+    from harness.dev.clean import is_run_dir, size_of, under_way, unused
     from harness.store.artifacts import Store
 
     folders = [path for path in sorted(Path("runs").glob("*")) if is_run_dir(path)]
-    live = [path for path in folders if under_way(path)]
-    doomed: list[Path] = []
-    if store and (root := Store().root).is_dir():
-        refuse_while_used(root, live)
-        doomed += sorted(root.iterdir())
-    if runs:
-        doomed += [path for path in folders if path not in live]
-    if not doomed:
+    with ExitStack() as stack:
+        doomed: list[Path] = []
+        if store and (root := Store().root).is_dir():
+            stack.enter_context(unused(root))
+            doomed += [path for path in sorted(root.iterdir()) if path.name != IN_USE]
+        if runs:
+            doomed += [path for path in folders if not under_way(path)]
+        _remove({path: size_of(path) for path in doomed}, yes=yes)
+
+
+def _remove(sizes: dict[Path, int], *, yes: bool) -> None:
+    if not sizes:
         print("nothing to remove")
         return
-    sizes = {path: size_of(path) for path in doomed}
     for path, size in sizes.items():
         print(f"{size / (1 << 20):10,.1f} MiB  {path}")
     print(f"{sum(sizes.values()) / (1 << 20):10,.1f} MiB  total")
     if not yes and not (sys.stdin.isatty() and typer.confirm("Remove them?")):
         print("nothing was removed; pass --yes to remove without confirmation", file=sys.stderr)
         return
-    for path in doomed:
+    for path in sizes:
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink()
-    print(f"removed {len(doomed)} folders and files")
-
+    print(f"removed {len(sizes)} folders and files")

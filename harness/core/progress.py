@@ -18,8 +18,9 @@ from typing import TextIO
 from rich.console import Console, Group
 from rich.live import Live
 from rich.spinner import Spinner
+from rich.text import Text
 
-from harness.core.text import duration
+from harness.core.text import duration, printable
 
 # Seconds: shorter steps are not shown.
 QUIET = 2.0
@@ -70,7 +71,8 @@ class Progress:
         self._idle = threading.Event()
 
     def say(self, text: str) -> None:
-        """Print ``text``, above any live lines."""
+        """Print ``text``, which may quote a console, above any live lines."""
+        text = printable(text)
         with self._lock:
             if self._console.is_terminal:
                 self._console.print(text)
@@ -155,7 +157,7 @@ class Progress:
                 )
                 self._live.start()
             if self._live is not None:
-                self._live.update(Group(*(Spinner("dots", text=s.line()) for s in long)))
+                self._live.update(Group(*(Spinner("dots", text=Text(printable(s.line()))) for s in long)))
             return
         for step in long:
             if step.spoken is None or step.elapsed - step.spoken >= HEARTBEAT:

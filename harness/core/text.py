@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-# ECMA-48 control sequences, and two-byte escapes.
-ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-Z\\-_])")
+# ECMA-48: control sequences, control strings (a window's title, for example), and other escapes.
+ESCAPES = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)|[ -/]*[0-~])"
+)
 
 
 def duration(seconds: float) -> str:
@@ -38,10 +41,19 @@ def show_seeds(seeds: Sequence[int]) -> str:
 def printable(text: str) -> str:
     """``text`` without terminal escapes; other control characters become U+FFFD.
 
-    A console may hold both, and a web page can show neither.
+    A guest may print both. A terminal would obey them, and a web page can show neither.
     """
     plain = ESCAPES.sub("", text).replace("\r", "")
     return "".join(c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in plain)
+
+
+def each_text(value: Any, change: Callable[[str], str]) -> Any:
+    """``value``, as decoded from JSON, with each text in it replaced by what ``change`` makes of it."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {each_text(name, change): each_text(one, change) for name, one in value.items()}
+    return [each_text(one, change) for one in value] if isinstance(value, list) else value
 
 
 def tail(path: Path, *, lines: int, most: int = 64 << 10) -> str:

@@ -47,7 +47,7 @@ def booted(
     """Build and boot a machine, and start guests named after their kinds.
 
     Args:
-        stack: closes the machine.
+        stack: closes the machine, and then lets go of its folder and of the store.
         memory: MiB of the machine; dom0 gets half.
 
     Returns:
@@ -62,16 +62,18 @@ def booted(
     from harness.machine.accelerator import choose_accelerator
     from harness.machine.machine import Machine
     from harness.machine.proof import prove
-    from harness.run.run import make_run_dir
+    from harness.run.folder import run_folder
     from harness.store.artifacts import Store
 
     accelerator = choose_accelerator(want=accel)
     progress.say(accelerator.line)
+    store = Store()
+    stack.enter_context(store.in_use(say=progress.say))
     built = build(
-        store=Store(), progress=progress, stock=stock, jobs=jobs, components=components,
+        store=store, progress=progress, stock=stock, jobs=jobs, components=components,
         xen_tree=xen_tree, linux_tree=linux_tree,
     )  # fmt: skip
-    folder = make_run_dir(run_dir)
+    folder = stack.enter_context(run_folder(run_dir))
     if not accelerator.proven:
         with progress.step("prove the accelerator"):
             accelerator = prove(

@@ -4,37 +4,34 @@
 from __future__ import annotations
 
 import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from harness.core.errors import UserError
-from harness.machine.attach import running
-from harness.run.record import load
+from harness.core.locks import IN_USE, alone, in_use
 
 
-def refuse_while_used(root: Path, live: list[Path]) -> None:
-    """Refuse to remove the store while a build or a run uses it.
-
-    Args:
-        root: folder of the store.
-        live: folders of active runs.
+@contextmanager
+def unused(root: Path) -> Iterator[None]:
+    """While the block runs, nobody else uses the store.
 
     Raises:
-        UserError: ``live`` is not empty, or a process holds a lock of the store.
+        UserError: somebody does: a run in any folder, `evh boot`, `evh shell` or a build.
     """
-    if live:
-        raise UserError(
-            f"the run in {live[0]} is active and boots from the store",
-            hint="Stop it, or remove only run folders: evh clean --no-store.",
-        )
-    for path in sorted((root / "locks").glob("*")):
-        with path.open() as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as e:
-                raise UserError(
-                    f"a build is active: it holds the lock {path.name} in {root}",
-                    hint="Wait for it, or remove only run folders: evh clean --no-store.",
-                ) from e
+    hint = "Wait for it or stop it, or remove only run folders: evh clean --no-store."
+    with alone(root) as user:
+        if user:
+            raise UserError(f"the store in {root} is in use{user}", hint=hint)
+        for path in sorted((root / "locks").glob("*")):
+            with path.open() as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as e:
+                    raise UserError(
+                        f"a build is active: it holds the lock {path.name} in {root}", hint=hint
+                    ) from e
+        yield
 
 
 def is_run_dir(path: Path) -> bool:
@@ -42,18 +39,13 @@ def is_run_dir(path: Path) -> bool:
     return (
         path.is_dir()
         and not path.is_symlink()
-        and any((path / name).exists() for name in ("run.json", "domain.xml", "consoles.log"))
+        and any((path / name).exists() for name in (IN_USE, "run.json", "domain.xml", "consoles.log"))
     )
 
 
 def under_way(path: Path) -> bool:
-    """Whether a run is active, or keeps its machine up."""
-    if any(folder == path for folder, _ in running(path.parent)):
-        return True
-    try:
-        return load(path)[1].state == "running"
-    except UserError:
-        return False
+    """Whether a process uses a run folder: a run, a machine that is kept up, or gdb in a folder below."""
+    return any(in_use(folder) for folder in (path, *(lock.parent for lock in path.glob(f"*/{IN_USE}"))))
 
 
 def size_of(path: Path) -> int:

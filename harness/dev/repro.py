@@ -27,9 +27,11 @@ from harness.plan.selection import select
 from harness.plan.suites import XTF
 from harness.run import judge
 from harness.run.backends import Backends, real_backends
+from harness.run.folder import run_folder
 from harness.run.record import RUN_JSON, BootRecord, RunRecord, TestResult, load
+from harness.run.recorder import Recorder
 from harness.run.request import RunRequest
-from harness.run.run import describe_harness, make_run_dir, run
+from harness.run.run import describe_harness, run
 from harness.store.artifacts import Store
 
 if TYPE_CHECKING:
@@ -89,11 +91,14 @@ def request_of(cell: str, earlier: Earlier | None) -> RunRequest:
     """
     record = earlier.record if earlier else None
     files = record.plan.get("files", "") if record else ""
+    abis = record.plan.get("abi", "") if record else ""
     options = record.options if record else {}
     return RunRequest(
         selection=select(
             cell=cell,
             files=files.split(",") if files else (),
+            # They decide which ABI dom0 has where the test leaves it open.
+            abis=abis.split(",") if abis else (),
             minutes=float(options.get("minutes", 0)),
             xtf=Path(options["xtf"]) if "xtf" in options and f"/{XTF}::" in cell else None,
         ),
@@ -152,21 +157,27 @@ def same_inputs(
     return get
 
 
-def differences(before: str, after: str, *, cut: bool = False) -> str:
-    """The first difference between two consoles; empty if they are the same.
+def differences(before: bytes, after: bytes, *, cut: bool = False) -> str:
+    """The first difference between two consoles; empty if they are the same, byte for byte.
 
     Args:
         cut: a deadline ended one of them, so the shorter one need only be a prefix of the other.
     """
-    one, two = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    if before == after:
+        return ""
+    one, two = before.split(b"\n"), after.split(b"\n")
     if cut:
-        # The last line of the shorter one may be incomplete.
-        length = min(len(one), len(two)) - 1
+        # The last line of the shorter one may be incomplete, and have QEMU's last words appended.
+        length = min(len(before.splitlines()), len(after.splitlines())) - 1
         one, two = one[:length], two[:length]
-    for number, (a, b) in enumerate(zip_longest(one, two, fillvalue=""), 1):
+    for number, (a, b) in enumerate(zip_longest(one, two), 1):
         if a != b:
-            return f"line {number}: was {a.rstrip()!r}, is now {b.rstrip()!r}"
+            return f"line {number}: was {_quoted(a)}, is now {_quoted(b)}"
     return ""
+
+
+def _quoted(line: bytes | None) -> str:
+    return "absent" if line is None else repr(line)[1:]
 
 
 def compare(earlier: Earlier, folder: Path, record: RunRecord) -> tuple[bool, str]:
@@ -188,11 +199,11 @@ def compare(earlier: Earlier, folder: Path, record: RunRecord) -> tuple[bool, st
         return True, f"the test's boot arguments changed ({after.args!r}): the consoles were not compared"
     path = earlier.folder / before.console
     try:
-        said = path.read_text(errors="replace")
+        said = path.read_bytes()
     except OSError as error:
         return True, f"the recorded console cannot be read ({error.strerror}): the consoles were not compared"
     cut = Verdict.HANG in (before.verdict, after.verdict)
-    if where := differences(said, (folder / after.console).read_text(errors="replace"), cut=cut):
+    if where := differences(said, (folder / after.console).read_bytes(), cut=cut):
         return False, f"the console DIFFERS from {path}: {where}"
     return True, f"the console is bit-identical with {path}"
 
@@ -231,6 +242,7 @@ def repro(
         progress.say(said)
         if not same:
             record.verdict, record.exit_code = Verdict.ERROR, judge.EXIT_CODES[Verdict.ERROR]
+        Recorder(run_dir=folder, record=record).save()
     return folder, record
 
 
@@ -259,17 +271,17 @@ def repro_in_gdb(
         )
     if not boot.deterministic:
         progress.say("this cell was not deterministic: gdb runs a deterministic boot of the same test")
-    built = same_inputs(earlier, say=progress.say)(request_of(cell, earlier), progress, frozenset())
-    folder = make_run_dir(earlier.folder / f"gdb-{len(list(earlier.folder.glob('gdb-*'))) + 1}")
-    progress.say(f"gdb in {folder}")
-    try:
-        done = gdb.debug(boot, built=built, folder=folder, commands=commands, say=progress.say)
-    finally:
-        gdb.clear(folder)
+    place = earlier.folder / f"gdb-{len(list(earlier.folder.glob('gdb-*'))) + 1}"
+    with Store().in_use(say=progress.say), run_folder(place) as folder:
+        built = same_inputs(earlier, say=progress.say)(request_of(cell, earlier), progress, frozenset())
+        progress.say(f"gdb in {folder}")
+        try:
+            done = gdb.debug(boot, built=built, folder=folder, commands=commands, say=progress.say)
+        finally:
+            gdb.clear(folder)
     same_xen = keys_of(earlier.record).get("xen") == built.keys.get("xen")
     if done.recorded is not None and boot.deterministic and same_xen:
-        said = (earlier.folder / boot.console).read_text(errors="replace")
-        where_not = differences(said, done.recorded.read_text(errors="replace"))
+        where_not = differences((earlier.folder / boot.console).read_bytes(), done.recorded.read_bytes())
         progress.say(
             f"the recording DIFFERS from the run: {where_not}"
             if where_not

@@ -1,23 +1,62 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An interactive shell in dom0 or a guest, on this terminal."""
+"""A shell or one command in dom0 or a guest, on this terminal or with this process' standard streams."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shutil
 import signal
 import sys
 import termios
+import threading
 import tty
 from typing import TYPE_CHECKING, Any
 
-from harness.core.errors import UserError
+from harness.core.errors import EvhError, UserError
 
 if TYPE_CHECKING:
     import paramiko
 
     from harness.machine.ssh import SSH
+    from harness.machine.stream import Stream
+
+STDIN, STDOUT, STDERR = 0, 1, 2
+# Seconds that one command may take.
+LONGEST = 24 * 3600.0
+_CHUNK = 64 << 10
+
+
+def command(ssh: SSH, text: str) -> int:
+    """Run one command there as if it were here: each byte of its three standard streams is passed on.
+
+    Returns:
+        Its exit status.
+
+    Raises:
+        MachineLost; BrokenPipeError: nobody reads the output any more.
+    """
+    with ssh.stream(text, timeout=LONGEST) as stream:
+        stream.heard_err = lambda data: _write(STDERR, data)
+        # It may wait for input that never comes, so nobody waits for it.
+        threading.Thread(target=_send_input, args=(stream,), name="stdin", daemon=True).start()
+        while data := stream.read():
+            _write(STDOUT, data)
+        return stream.rc
+
+
+def _send_input(stream: Stream) -> None:
+    # A command that has ended reads no more; and this process may have no input.
+    with contextlib.suppress(EvhError, OSError):
+        while data := os.read(STDIN, _CHUNK):
+            stream.stdin_write(data)
+    stream.stdin_close()
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
 
 
 def interactive(ssh: SSH) -> int:

@@ -273,6 +273,7 @@ class Guest:
             follower.stop(drain=not self.machine.watchdog.lost)
         self._followers = []
         self.ssh.close()
+        self.watchdog.close()
         if self.machine.guests.get(self.spec.name) is self:
             del self.machine.guests[self.spec.name]
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harness.core.errors import UserError
-from harness.core.process import alive
+from harness.core.locks import in_use
 
 if TYPE_CHECKING:
 
@@ -112,7 +112,7 @@ def running(runs: Path) -> Iterator[tuple[Path, AttachRecord]]:
             record = msgspec.json.decode(path.read_bytes(), type=AttachRecord)
         except (OSError, msgspec.DecodeError):
             continue  # being written, or just removed
-        if alive(record.pid):
+        if in_use(path.parent):
             yield path.parent, record
 
 
@@ -155,4 +155,4 @@ def hold(machine: Machine, run_dir: Path, *, say: Callable[[str], None] = print)
         with contextlib.suppress(KeyboardInterrupt):
             while True:
                 watchdog.check()
-                watchdog.poll(watchdog.alarms()[0], 3600)
+                watchdog.pause(3600)

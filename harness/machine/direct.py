@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core import process
-from harness.core.errors import InfraError
-from harness.monitor.waits import scaled, time_scale_of
+from harness.core.errors import InfraError, reason_of
+from harness.core.files import write_all
+from harness.monitor.waits import ConsoleLost, scaled, time_scale_of
 
 # QEMU's options for such a boot: only a serial console, on stdout; a reset ends QEMU.
 WORDS = (
@@ -86,7 +87,7 @@ def boot(
         words: QEMU's command line, without the program.
         files: what QEMU reads, by the names that ``words`` has for them.
         run_dir: made if missing.
-        console: file that gets the console, line by line as it arrives.
+        console: file that gets the console, byte for byte, line by line as it arrives.
         deadline: seconds at reference speed until QEMU is stopped.
         milestone: the line by which the deadline is scaled.
         until: stop QEMU at a line that begins with this, for guests that don't end the machine.
@@ -95,7 +96,8 @@ def boot(
 
     Raises:
         InfraError: QEMU is not installed.
-        OSError: a file cannot be written.
+        ConsoleLost: the console's file cannot be written.
+        OSError: another file cannot be written.
     """
     qemu = process.need("qemu-system-x86_64", package="qemu-system-x86")
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -132,19 +134,27 @@ def watch(
     """
     lines: list[str] = []
     problem = ""
-    with process.children() as scope, console.open("w") as file:
+    with process.children() as scope, console.open("wb", buffering=0) as file:
         limit = _Limit(deadline, milestone=milestone, stop=scope.stop)
+
+        def on_bytes(raw: bytes) -> None:
+            try:
+                write_all(file, raw)
+            except OSError as error:
+                layer = console.stem.removeprefix("console-")
+                raise ConsoleLost(layer, f"cannot write {console}: {reason_of(error)}") from error
 
         def on_line(line: str) -> None:
             limit.heard(line)
             lines.append(line)
-            file.write(line)
-            file.flush()  # so that the file is complete even if the run is killed
             if until and line.startswith(until):
                 scope.stop()
 
         try:
-            process.run(argv, what="boot the machine", cwd=folder, on_line=on_line, at_our_death="KILL")
+            process.run(
+                argv, what="boot the machine", cwd=folder, on_line=on_line, on_bytes=on_bytes,
+                at_our_death="KILL",
+            )  # fmt: skip
         except process.Cancelled:
             pass
         except InfraError as error:

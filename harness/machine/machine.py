@@ -30,6 +30,7 @@ from harness.monitor.knownissues import KnownIssues
 from harness.monitor.waits import (
     ConsoleLost,
     Crash,
+    DiskLost,
     MachineCrashed,
     MachineDied,
     Watchdog,
@@ -289,6 +290,7 @@ class Machine:
         with (root / reaper.TRASH).open("a") as trash:  # for the reaper, in case the harness is killed
             trash.write(f"{disk}\n")
         base = str(dom0_root(self.built, self.spec.dom0_image).absolute())
+        self._stack.callback(disk.unlink, missing_ok=True)  # before: on a full disk, a part of it is left
         command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", base, str(disk)]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True)
@@ -299,7 +301,6 @@ class Machine:
                 f"qemu-img cannot create {disk}: {error.stderr.strip()}",
                 hint="is the disk full, or the image missing? see evh doctor",
             ) from error
-        self._stack.callback(disk.unlink, missing_ok=True)
         return disk
 
     def _create(self, hypervisor: Hypervisor, xml: str) -> Any:
@@ -380,13 +381,24 @@ class Machine:
             if event == libvirt.VIR_DOMAIN_EVENT_STOPPED and domain.name() == self.name:
                 self._end(details.get(detail, f"libvirt reports: stopped, detail {detail}"), final=True)
 
+        def disk(_: Any, domain: Any, path: str, alias: str, action: int, reason: str, __: Any) -> None:
+            # QEMU stops the machine when it cannot write to its disk, which would look like a hang.
+            if domain.name() == self.name:
+                why = "no space is left there" if reason == "enospc" else reason or "an input or output error"
+                self.watchdog.lose(lambda: DiskLost(path, why))
+
         connection = hypervisor.connection
-        token = connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, heard, None)
+        events = {
+            libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE: heard,
+            libvirt.VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON: disk,
+        }
+        tokens = [connection.domainEventRegisterAny(None, *event, None) for event in events.items()]
         try:
             yield
         finally:
-            with contextlib.suppress(libvirt.libvirtError):
-                connection.domainEventDeregisterAny(token)
+            for token in tokens:
+                with contextlib.suppress(libvirt.libvirtError):
+                    connection.domainEventDeregisterAny(token)
 
     def _serial_failed(self, error: Exception) -> None:
         self.watchdog.lose(lambda: ConsoleLost("xen and dom0", reason_of(error)))
@@ -436,7 +448,10 @@ class Machine:
         self._closing = True
         for guest in list(self.guests.values()):
             guest.forget()
-        self._stack.close()
+        try:
+            self._stack.close()
+        finally:
+            self.watchdog.close()
 
     def __enter__(self) -> Machine:
         return self

@@ -148,7 +148,7 @@ class SSH:
                         ) from error
                     last[:] = [str(error) or type(error).__name__]
                     with contextlib.suppress(OSError):
-                        self.watchdog.poll(self.watchdog.alarms()[0], min(0.1, seconds))
+                        self.watchdog.poll(None, min(0.1, seconds))
                     return None
 
             try:
@@ -310,7 +310,7 @@ class SSH:
         """
         end = time.monotonic() + 1.0
         while not self.watchdog.lost and (left := end - time.monotonic()) > 0:
-            self.watchdog.poll(self.watchdog.alarms()[-1], left)
+            self.watchdog.poll(None, left)
         self.watchdog.check()
         raise InfraError(
             f"the SSH connection to {self.name} broke: {error or type(error).__name__}",

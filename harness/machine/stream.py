@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn, Protocol
 
@@ -41,6 +41,7 @@ class Stream:
 
     Attributes:
         unended: whether the last line had no line end.
+        heard_err: if set, called with what the command prints to stderr, which ``err`` then lacks.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Stream:
         self._stderr = bytearray()
         self._ended = False
         self.unended = False
+        self.heard_err: Callable[[bytes], object] | None = None
         channel.settimeout(0.0)
         # The first call of fileno() opens the pipe that becomes readable with new data.
         self._descriptor = channel.fileno()
@@ -178,7 +180,11 @@ class Stream:
     def _take(self) -> bytes | None:
         channel = self._channel
         while channel.recv_stderr_ready():
-            self._stderr += channel.recv_stderr(_CHUNK)
+            data = channel.recv_stderr(_CHUNK)
+            if self.heard_err is None:
+                self._stderr += data
+            else:
+                self.heard_err(data)
             self._heard = self._clock()
         if channel.recv_ready():
             self._heard = self._clock()

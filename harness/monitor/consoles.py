@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from harness.core.deprecated import warn_renamed
+from harness.core.files import write_all
 from harness.monitor.crashreports import CrashReports, Report
 from harness.monitor.crashtable import Severity
 from harness.monitor.knownissues import KnownIssues
@@ -89,6 +90,12 @@ class Consoles:
     def _open(self, name: str) -> BinaryIO:
         return self._stack.enter_context((self.run_dir / name).open("ab", buffering=0))
 
+    def _write(self, file: BinaryIO, data: bytes) -> None:
+        try:
+            write_all(file, data)
+        except OSError as error:
+            raise OSError(error.errno, f"cannot write {file.name}: {error.strerror}") from error
+
     # Recording.
 
     def feed(self, source: str, data: bytes) -> None:
@@ -104,7 +111,7 @@ class Consoles:
             self.last_sound = now
             crashes: list[Crash] = []
             if source == self.SERIAL:
-                self._serial.write(data)
+                self._write(self._serial, data)
                 for layer, piece in self._splitter.feed(data):
                     crashes += self._take(layer, piece, now)
             else:
@@ -151,8 +158,8 @@ class Consoles:
         line = Line(self._count, since - self.started, layer, text)
         self._count += 1
         self._lines.append(line)
-        self._merged.write(f"[{line.seconds:9.3f}] {layer}: {text}\n".encode())
-        report = self._reports.take(line.number, layer, text)
+        report = self._reports.take(line.number, layer, text)  # first: it counts even on a full disk
+        self._write(self._merged, f"[{line.seconds:9.3f}] {layer}: {text}\n".encode())
         return [self._crash(report, line.seconds)] if report else []
 
     def _passes(self, layer: str, line: str, severity: Severity) -> bool:
@@ -169,7 +176,7 @@ class Consoles:
     def _write_raw(self, layer: str, data: bytes) -> None:
         if layer not in self._raw:
             self._raw[layer] = self._open(f"console-{layer.replace(':', '-')}.log")
-        self._raw[layer].write(data)
+        self._write(self._raw[layer], data)
 
     def name_domain(self, domid: int, layer: str) -> None:
         """Attribute crashes that Xen reports of domain `domid`, past and future, to `layer`."""
@@ -195,7 +202,8 @@ class Consoles:
     def close(self) -> None:
         """Write incomplete last lines and close the logs."""
         for source in (self.SERIAL, *list(self._partial)):
-            self.end(source)
+            with suppress(OSError):  # a full disk: the lines have been judged, and the files must be closed
+                self.end(source)
         with self._news:
             self._closed = True
             self._stack.close()

@@ -93,6 +93,16 @@ class ConsoleLost(MachineLost):
         self.layer = layer
 
 
+class DiskLost(MachineLost):
+    """QEMU cannot write to dom0's temporary disk on this host, and has stopped the machine."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(
+            f"dom0's disk, {path} on this host, cannot be written: {why}",
+            hint="Free some space there (evh clean shows what uses it), or choose another --run-dir.",
+        )
+
+
 class GuestEnded(MachineLost):
     """A guest ended without a crash line: it powered off or rebooted."""
 
@@ -165,7 +175,7 @@ class Watchdog:
         self._next_listener = 0
         # Once readable, it stays so: any number of waiters can poll it
         # together with their own descriptor.
-        self._alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._alarm: int | None = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     @property
     def time_scale(self) -> float:
@@ -201,7 +211,8 @@ class Watchdog:
                 return False
             self._loss = loss
             listeners = list(self._listeners.values())
-        os.eventfd_write(self._alarm, 1)
+            if self._alarm is not None:
+                os.eventfd_write(self._alarm, 1)
         for listener in listeners:
             listener()
         return True
@@ -225,16 +236,16 @@ class Watchdog:
                 raise one._loss()
 
     def alarms(self) -> list[int]:
-        """Descriptors that become readable at a loss."""
-        return [one._alarm for one in self._all()]
+        """Descriptors that become readable at a loss; a closed watchdog has none of its own."""
+        return [one._alarm for one in self._all() if one._alarm is not None]
 
-    def poll(self, descriptor: int, seconds: float) -> bool:
-        """Wait until `descriptor` is readable or a loss happens, for at most `seconds`.
+    def poll(self, descriptor: int | None, seconds: float) -> bool:
+        """Wait until `descriptor`, if given, is readable or a loss happens, for at most `seconds`.
 
         Returns: whether the descriptor is readable.
         """
         poller = select.poll()
-        for one in (descriptor, *self.alarms()):
+        for one in (*(() if descriptor is None else (descriptor,)), *self.alarms()):
             poller.register(one, select.POLLIN)
         ready = poller.poll(min(max(0.0, seconds), 3600.0) * 1000)
         return any(one == descriptor for one, _ in ready)
@@ -252,7 +263,7 @@ class Watchdog:
             left = end - self.clock()
             if left <= 0:
                 return
-            self.poll(self._alarm, left)
+            self.poll(None, left)
 
     @contextmanager
     def on_loss(self, listener: Callable[[], object]) -> Iterator[None]:
@@ -278,8 +289,11 @@ class Watchdog:
             self._listeners.pop(token, None)
 
     def close(self) -> None:
-        """Close the descriptor; no wait may be running."""
-        os.close(self._alarm)
+        """Close the descriptor; no wait may be running. A loss is still reported by `check` and `lost`."""
+        with self._lock:
+            alarm, self._alarm = self._alarm, None
+        if alarm is not None:
+            os.close(alarm)
 
 
 @contextmanager

@@ -84,11 +84,8 @@ def cell_of(
     marker = item.get_closest_marker("cell")
     abi = str(marker.kwargs.get("abi", "")) if marker else ""
     abi = abi or _param(item, "abi") or spec_of(item, default_abi=default_abi).abi
-    test = (
-        item.nodeid.rpartition("::")[2]
-        if "[" not in item.nodeid
-        else item.nodeid[item.nodeid.rindex("::", 0, item.nodeid.index("[")) + 2 :]
-    )
+    classes = [node.name for node in item.listchain() if isinstance(node, pytest.Class)]
+    test = "::".join([*classes, item.name])
     return Cell(
         base=base,
         guest=guest_of(item),

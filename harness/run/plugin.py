@@ -15,10 +15,12 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Generator
+from dataclasses import replace
 
 import pytest
 
-from harness.core.records import MachineSpec, Verdict
+from harness.core.errors import InfraError
+from harness.core.records import Abi, MachineSpec, Verdict
 from harness.core.signals import Interrupted
 from harness.core.text import tail
 from harness.monitor.symbols import with_places
@@ -59,6 +61,32 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("seed", seeds, ids=[f"seed={seed}" for seed in seeds])
 
 
+def _chosen(session: Session, items: list[pytest.Item]) -> list[pytest.Item]:
+    """The items that the selection keeps, each once though two of the files that were named may hold it."""
+    selection = session.selection
+    kept = {
+        item.nodeid: item
+        for item in items
+        if in_selected_suite(selection, path=item.path, markers={m.name for m in item.iter_markers()})
+        and selection.keeps(session.cell(item))
+    }
+    return list(kept.values())
+
+
+def _refuse_equal_ids(session: Session, items: list[pytest.Item]) -> None:
+    """Refuse two tests with one id: a verdict could be that of either, and `evh repro` would run both.
+
+    Raises:
+        pytest.UsageError
+    """
+    seen: dict[str, str] = {}
+    for item in items:
+        cell = session.cell(item).id
+        if cell in seen:
+            raise pytest.UsageError(f"{seen[cell]} and {item.nodeid} are both the cell {cell}; rename one")
+        seen[cell] = item.nodeid
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the selected cells, and group them by machine."""
@@ -66,12 +94,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if session is None:
         return
     selection = session.selection
-    keep: list[pytest.Item] = []
-    drop: list[pytest.Item] = []
-    for item in items:
-        chosen = in_selected_suite(selection, path=item.path, markers={m.name for m in item.iter_markers()})
-        chosen = chosen and selection.keeps(session.cell(item))
-        (keep if chosen else drop).append(item)
+    keep = _chosen(session, items)
+    cell = selection.cell
+    if not keep and cell is not None and not selection.abis and cell.abi in tuple(Abi):
+        # The ABI in the id may be one that the test took from --abi.
+        selection = session.selection = replace(selection, abis=(Abi(cell.abi),))
+        keep = _chosen(session, items)
+    _refuse_equal_ids(session, keep)
+    kept = set(map(id, keep))
+    drop = [item for item in items if id(item) not in kept]
     if drop:
         config.hook.pytest_deselected(items=drop)
     first_seen: dict[MachineSpec, int] = {}
@@ -124,6 +155,12 @@ def pytest_runtest_protocol(
             out = yield
         _conclude(session, running)
         return out
+    except InfraError as error:
+        # run.json cannot be written: no later cell can be recorded, but this one is judged.
+        running.endings.append(judge.classify(error))
+        _judge(running)
+        _say(session, result)
+        raise
     except BaseException:
         result.seconds = round(time.monotonic() - running.started, 3)
         result.reason = result.reason or "interrupted"
@@ -135,7 +172,7 @@ def pytest_runtest_protocol(
             session.last = result
 
 
-def _conclude(session: Session, running: Running) -> None:
+def _judge(running: Running) -> judge.Judgement:
     result = running.result
     judgement = judge.judge_cell(endings=running.endings, crash=running.crash, rows=running.rows)
     result.verdict, result.layer, result.reason = (
@@ -144,6 +181,12 @@ def _conclude(session: Session, running: Running) -> None:
         judgement.reason,
     )
     result.seconds = round(time.monotonic() - running.started, 3)
+    return judgement
+
+
+def _conclude(session: Session, running: Running) -> None:
+    result = running.result
+    judgement = _judge(running)
     result.known_issues = session.known.total - running.known_before
     # An error says nothing about the state in which it leaves the machine, a lost console least of all.
     used = result.machine is not None
@@ -282,7 +325,7 @@ def blame_late_crash(session: Session) -> None:
     )
     last.evidence = crash.excerpt
     session.machines.lose(last.reason)
-    session.recorder.save()
+    session.recorder.save(whole=True)
     _say(session, last)
 
 

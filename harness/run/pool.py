@@ -93,7 +93,7 @@ class Machines:
             raise
         entry.boot_seconds = round(self.current.boot_seconds, 3)
         entry.time_scale = round(self.current.watchdog.time_scale, 2)
-        self._recorder.save()
+        self._recorder.save(whole=True)
         return self.current
 
     def find_crash(self) -> Crash | None:
@@ -147,7 +147,7 @@ class Machines:
             record.consoles.append(
                 ConsoleRecord(layer=layer, file=name, bytes=path.stat().st_size, machine=self.number)
             )
-        self._recorder.save()
+        self._recorder.save(whole=True)
 
 
 def console_files(folder: Path) -> list[tuple[str, Path]]:

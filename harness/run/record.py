@@ -7,6 +7,7 @@ writes the file.
 
 from __future__ import annotations
 
+import contextlib
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ from typing import Any
 import msgspec
 
 from harness.core.errors import UserError
-from harness.core.process import alive
+from harness.core.locks import in_use
 from harness.core.records import Verdict
 
 SCHEMA = 2
 RUN_JSON = "run.json"
+JOURNAL = "run.journal"
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,6 +199,7 @@ class RunRecord(msgspec.Struct, kw_only=True):
     reproduce: str
     started: str
     schema: int = SCHEMA
+    revision: int = 0  # how often the file was written
     state: str = "running"  # running, finished, interrupted, failed
     doing: str = ""
     pid: int = 0
@@ -227,6 +230,57 @@ class RunRecord(msgspec.Struct, kw_only=True):
     notes: list[str] = msgspec.field(default_factory=list)
 
 
+class Addition(msgspec.Struct, kw_only=True):
+    """What a save added: one line of the journal.
+
+    Attributes:
+        revision: of the run.json that it continues.
+        first: where ``tests`` begins among the run's; the first one may have been there before, unfinished.
+    """
+
+    revision: int
+    updated: str
+    seconds: float
+    doing: str
+    first: int
+    tests: list[TestResult]
+    rows: list[Row]
+    boots: list[BootRecord]
+    timings: list[StepRecord]
+    consoles: list[ConsoleRecord]
+    notes: list[str]
+
+
+# Fields of both that only grow, except for ``tests``.
+GROWING = ("rows", "boots", "timings", "consoles", "notes")
+
+
+def add(record: RunRecord, addition: Addition) -> None:
+    """Bring ``record`` up to a line of its journal."""
+    record.updated, record.seconds, record.doing = addition.updated, addition.seconds, addition.doing
+    record.tests[addition.first :] = addition.tests
+    for name in GROWING:
+        getattr(record, name).extend(getattr(addition, name))
+
+
+def _read(path: Path) -> RunRecord:
+    """The record in a run.json, brought up to date by the journal beside it."""
+    while True:
+        before = path.stat()
+        record = msgspec.convert(upgraded(msgspec.json.decode(path.read_bytes())), type=RunRecord)
+        lines: list[Addition] = []
+        with contextlib.suppress(OSError):
+            for text in path.with_name(JOURNAL).read_bytes().splitlines():
+                with contextlib.suppress(msgspec.DecodeError):  # the last one, of a killed run
+                    lines.append(msgspec.json.decode(text, type=Addition))
+        if (path.stat().st_ino, path.stat().st_mtime_ns) != (before.st_ino, before.st_mtime_ns):
+            continue  # the run has written run.json meanwhile, and begun the journal anew
+        for line in lines:
+            if line.revision == record.revision:
+                add(record, line)
+        return record
+
+
 def load(where: Path) -> tuple[Path, RunRecord]:
     """Read a run back.
 
@@ -242,7 +296,7 @@ def load(where: Path) -> tuple[Path, RunRecord]:
     """
     path = where / RUN_JSON if where.is_dir() else where
     try:
-        record = msgspec.convert(upgraded(msgspec.json.decode(path.read_bytes())), type=RunRecord)
+        record = _read(path)
     except OSError as e:
         raise UserError(
             f"no run at {where}: {e.strerror}",
@@ -253,7 +307,7 @@ def load(where: Path) -> tuple[Path, RunRecord]:
             f"{path} is not a run record that this version understands: {e}",
             hint="docs/run.json.md has the schema; another version of the harness may be able to read it.",
         ) from e
-    if record.state == "running" and not alive(record.pid):
+    if record.state == "running" and not in_use(path.parent):
         record.state = "killed"
         record.verdict = Verdict.ERROR
     return path.parent, record

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Writes ``run.json`` during a run, and times its steps.
 
-An atomic rename replaces the whole file at each change, so a reader always
-sees a complete document, even after the run was killed by SIGKILL.
+An atomic rename replaces the whole file, so a reader always sees a complete
+document, even after the run was killed by SIGKILL. In a run of thousands of
+short cells it is not replaced at each change; then the changes in between are
+in a journal, which ``record.load`` reads too.
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import msgspec
 
 from harness.core.errors import InfraError
-from harness.run.record import RUN_JSON, RunRecord, StepRecord
+from harness.core.files import write_all
+from harness.core.text import each_text
+from harness.run.record import GROWING, JOURNAL, RUN_JSON, Addition, RunRecord, StepRecord
 
 
 class Timed(Protocol):
@@ -41,30 +45,47 @@ class _UnderWay:
     within: float = 0.0
 
 
+# Seconds that writing run.json may take: so many, and this share of the run's time. A save beyond that adds a
+# line to the journal instead: a file that is written anew for each of thousands of cells takes minutes.
+ALLOWANCE = 1.0
+SHARE = 0.02
+
+
 @dataclass
 class Recorder:
-    """Writes a RunRecord to ``run.json``.
+    """Writes a RunRecord to ``run.json``, and what is too costly to write there at once to a journal.
 
     Args:
         run_dir: this run's folder, which must exist.
         record: the document; change it, then call ``save``.
         timed: source of the finished steps, if any.
+
+    Attributes:
+        failure: the error of the last save that failed.
     """
 
     run_dir: Path
     record: RunRecord
     timed: Timed | None = None
+    failure: InfraError | None = None
     _under_way: list[_UnderWay] = field(default_factory=list)
+    _began: float = field(default_factory=time.monotonic)
+    _spent: float = 0.0
+    _journal: BinaryIO | None = None
+    _saved: dict[str, int] = field(default_factory=dict)  # length of each list at the last save
 
     @property
     def path(self) -> Path:
         return self.run_dir / RUN_JSON
 
-    def save(self) -> None:
-        """Replace run.json by the record's current state.
+    def save(self, *, whole: bool = False) -> None:
+        """Bring the files up to the record's current state.
+
+        Args:
+            whole: the change is more than an addition to the record's lists: write run.json itself.
 
         Raises:
-            InfraError: the file cannot be written; the old one stays intact.
+            InfraError: a file cannot be written; run.json stays intact.
         """
         record = self.record
         record.updated = now()
@@ -72,20 +93,55 @@ class Recorder:
             (datetime.fromisoformat(record.updated) - datetime.fromisoformat(record.started)).total_seconds(),
             3,
         )
+        due = self._spent <= ALLOWANCE + SHARE * (time.monotonic() - self._began)
+        try:
+            if whole or due or not self._saved:
+                self._write()
+            else:
+                self._add()
+        except OSError as e:
+            self._saved.clear()  # the journal may end in half a line
+            self.failure = InfraError(
+                f"cannot write {self.path}: {e.strerror}",
+                hint="Free some space (evh clean shows what uses it), or name another folder with --run-dir.",
+            )
+            raise self.failure from e
+        self._saved = {name: len(getattr(record, name)) for name in ("tests", *GROWING)}
+
+    def _write(self) -> None:
+        """Replace run.json."""
+        began = time.monotonic()
         if self.timed is not None:
-            record.steps = [StepRecord(step=name, seconds=round(sec, 3)) for name, sec in self.timed.timings]
-        text = msgspec.json.format(msgspec.json.encode(record), indent=2)
+            self.record.steps = [
+                StepRecord(step=name, seconds=round(sec, 3)) for name, sec in self.timed.timings
+            ]
+        self.record.revision += 1
+        text = msgspec.json.format(encoded(self.record), indent=2)
         # Beside the target, since a rename is only atomic within one file system. No fsync: the record must
         # survive SIGKILL, not a power failure, and tests may save often; close() syncs once at the end.
         fresh = self.path.with_suffix(".json.new")
-        try:
-            fresh.write_bytes(text + b"\n")
-            fresh.replace(self.path)
-        except OSError as e:
-            raise InfraError(
-                f"cannot write {self.path}: {e.strerror}",
-                hint="Free some space (evh clean shows what uses it), or name another folder with --run-dir.",
-            ) from e
+        fresh.write_bytes(text + b"\n")
+        fresh.replace(self.path)
+        if self._journal is not None:
+            self._journal.truncate(0)  # its lines name an older revision, so a kill before this does no harm
+        self._spent += time.monotonic() - began
+
+    def _add(self) -> None:
+        """Add what is new since the last save to the journal."""
+        record, saved = self.record, self._saved
+        first = max(0, saved["tests"] - 1)  # it may have ended since
+        line = Addition(
+            revision=record.revision,
+            updated=record.updated,
+            seconds=record.seconds,
+            doing=record.doing,
+            first=first,
+            tests=record.tests[first:],
+            **{name: getattr(record, name)[saved[name] :] for name in GROWING},
+        )
+        if self._journal is None:
+            self._journal = (self.run_dir / JOURNAL).open("ab", buffering=0)
+        write_all(self._journal, encoded(line) + b"\n")
 
     @contextmanager
     def doing(self, what: str) -> Iterator[None]:
@@ -113,10 +169,24 @@ class Recorder:
 
     def close(self) -> None:
         """Write the final state and sync it to disk."""
-        self.save()
+        self.save(whole=True)
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+            (self.run_dir / JOURNAL).unlink()
         fd = os.open(self.path, os.O_RDONLY)
         try:
             os.fsync(fd)
         finally:
             os.close(fd)
 
+
+def encoded(document: msgspec.Struct) -> bytes:
+    """JSON of a document; what is not valid Unicode in it, such as a file's name, is spelled out."""
+    try:
+        return msgspec.json.encode(document)
+    except UnicodeEncodeError:
+        plain = each_text(
+            msgspec.to_builtins(document), lambda text: text.encode(errors="backslashreplace").decode()
+        )
+        return msgspec.json.encode(plain)

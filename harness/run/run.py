@@ -3,22 +3,23 @@
 
 from __future__ import annotations
 
+import io
 import os
 import platform
-import secrets
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.core.environment import left_out
 from harness.core.errors import EvhError, InfraError, UserError
+from harness.core.files import LossyFile
 from harness.core.paths import CHECKOUT
 from harness.core.records import Accelerator, Built, MachineSpec, Verdict
 from harness.core.signals import Interrupted, signals_end_cleanly
@@ -27,6 +28,7 @@ from harness.plan.selection import pytest_targets
 from harness.run import judge, plugin
 from harness.run.backends import Backends, real_backends
 from harness.run.boots import BareBoots
+from harness.run.folder import run_folder
 from harness.run.kunit import KUnitCells
 from harness.run.pool import Machines
 from harness.run.record import (
@@ -53,30 +55,6 @@ STORMS = 6
 PYTEST_LOG = "pytest.log"
 
 
-def make_run_dir(wanted: Path | None) -> Path:
-    """Make a new, empty folder for one run.
-
-    Args:
-        wanted: None for a new folder under ``./runs``.
-
-    Raises:
-        UserError: the folder is not empty or cannot be made.
-    """
-    path = wanted or Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-    try:
-        path.mkdir(parents=True, exist_ok=wanted is not None)
-        if any(path.iterdir()):
-            raise UserError(
-                f"the run folder {path} is not empty",
-                hint="Name a new folder, or omit --run-dir.",
-            )
-    except OSError as e:
-        raise UserError(
-            f"cannot make the run folder {path}: {e.strerror}", hint="Name another folder with --run-dir."
-        ) from e
-    return path.resolve()
-
-
 def run(
     request: RunRequest, *, progress: Progress, backends: Backends | None = None
 ) -> tuple[Path, RunRecord]:
@@ -90,7 +68,14 @@ def run(
         UserError: an error found before the run folder exists. Later errors go into the record.
     """
     targets = pytest_targets(request.selection)
-    run_dir = make_run_dir(request.run_dir)
+    backends = backends or real_backends()
+    with run_folder(request.run_dir) as run_dir, backends.store_in_use(progress):
+        return run_dir, _run(request, run_dir, targets=targets, progress=progress, backends=backends)
+
+
+def _run(
+    request: RunRequest, run_dir: Path, *, targets: list[str], progress: Progress, backends: Backends
+) -> RunRecord:
     record = RunRecord(
         id=run_dir.name,
         command=list(request.command),
@@ -108,12 +93,7 @@ def run(
     with signals_end_cleanly(progress.say) as came:
         try:
             _steps(
-                request,
-                backends or real_backends(),
-                targets=targets,
-                recorder=recorder,
-                progress=progress,
-                came=came,
+                request, backends, targets=targets, recorder=recorder, progress=progress, came=came
             )
             if came:
                 raise Interrupted(came[0])
@@ -150,8 +130,9 @@ def run(
                 recorder.close()
             except InfraError as e:
                 progress.say(f"{e.message}; {e.hint}")
-                record.exit_code = judge.EXIT_CODES[Verdict.ERROR]
-    return run_dir, record
+                record.verdict, record.exit_code = Verdict.ERROR, judge.EXIT_CODES[Verdict.ERROR]
+                record.error = ErrorRecord(kind=type(e).__name__, message=e.message, hint=e.hint)
+    return record
 
 
 def _judge(record: RunRecord) -> None:
@@ -171,6 +152,7 @@ def _steps(
     came: list[int],
 ) -> None:
     record = recorder.record
+    record.notes += filter(None, [left_out()])
     with recorder.doing("choose the accelerator"):
         accelerator = backends.choose(request.accelerator)
         note_accelerator(record, accelerator)
@@ -302,13 +284,14 @@ def run_pytest(
         args += ["--maxfail=1"]
     if collect_only:
         args += ["--collect-only"]
-    with (
-        plain_environment(),
-        (run_dir / PYTEST_LOG).open("w") as log,
-        redirect_stdout(log),
-        redirect_stderr(log),
-    ):
-        return int(pytest.main(args, plugins=[SessionPlugin(session), plugin, *plugins]))
+    file = LossyFile(run_dir / PYTEST_LOG, "w")
+    log = io.TextIOWrapper(io.BufferedWriter(file), encoding="utf-8", errors="backslashreplace")
+    try:
+        with plain_environment(), log, redirect_stdout(log), redirect_stderr(log):
+            return int(pytest.main(args, plugins=[SessionPlugin(session), plugin, *plugins]))
+    finally:
+        if file.lost:
+            session.recorder.record.notes.append(f"{PYTEST_LOG} is incomplete: {file.lost.strerror}")
 
 
 @contextmanager
@@ -349,6 +332,8 @@ def root_of(targets: Sequence[str]) -> Path:
 def pytest_problem(code: int, session: Session) -> EvhError | None:
     """The error that pytest's exit code stands for, if no test's verdict covers it."""
     log = session.recorder.run_dir / PYTEST_LOG
+    if code == pytest.ExitCode.INTERNAL_ERROR and session.recorder.failure is not None:
+        return session.recorder.failure
     if session.collect_errors:
         own = bool(session.selection.files)
         kind: type[EvhError] = UserError if own else EvhError

@@ -2,6 +2,7 @@
 """The machine with real QEMU, Xen and Linux: it boots, and every way it ends is detected."""
 
 import contextlib
+import gc
 import itertools
 import os
 import pickle
@@ -129,6 +130,17 @@ def test_guest_answers_and_its_crash_is_its_own(machine: Machine, kind: str) -> 
     machine.dom0.run("true", timeout=30)
     log = (machine.run_dir / f"console-guest-g-{kind}.log").read_text(errors="replace")
     assert "Linux version" in "\n".join(log.splitlines()[:5])
+
+
+def test_guests_leave_no_descriptor_open(machine: Machine) -> None:
+    def once() -> int:
+        with Guest(machine, GuestSpec(name="fd", kind="pv64", abi=Abi.L2)).start() as guest:
+            guest.ssh.run("true", timeout=30)
+        gc.collect()  # paramiko's channels
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    once()
+    assert once() == once()
 
 
 def test_guest_that_powers_off_is_not_a_crash(machine: Machine) -> None:

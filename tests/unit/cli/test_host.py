@@ -9,6 +9,9 @@ from pathlib import Path
 
 from fakes import make_run
 
+from harness.core.locks import using
+from harness.store.artifacts import Store
+
 
 def make_store(folder: Path) -> Path:
     store = folder / "cache" / "evtchn-harness"
@@ -35,15 +38,25 @@ def test_clean_removes_runs_and_store_and_nothing_else(evh, tmp_path: Path) -> N
     assert "nothing to remove" in evh("clean", "--yes").output
 
 
-def test_clean_keeps_an_active_run_and_its_store(evh, tmp_path: Path) -> None:
+def test_clean_keeps_an_active_run(evh, tmp_path: Path) -> None:
     xen = make_store(tmp_path)
     make_run(Path("runs/old"))
-    make_run(Path("runs/live"), state="running", pid=os.getpid())
-    refused = evh("clean", "--yes")
-    assert refused.exit_code == 2 and "runs/live" in refused.stderr
-    assert xen.exists() and Path("runs/old").exists()
-    assert evh("clean", "--no-store", "--yes").exit_code == 0
+    make_run(Path("runs/live"), state="running", pid=1)
+    with using(Path("runs/live")):
+        assert evh("clean", "--no-store", "--yes").exit_code == 0
     assert xen.exists() and sorted(Path("runs").iterdir()) == [Path("runs/live")]
+
+
+def test_clean_keeps_a_store_that_a_process_in_another_folder_uses(evh, tmp_path: Path) -> None:
+    """A run there, `evh shell`, or `evh boot` before its machine is up."""
+    xen = make_store(tmp_path)
+    make_run(Path("runs/old"))
+    with Store().in_use(say=print):
+        refused = evh("clean", "--yes")
+    assert refused.exit_code == 2 and f"in use by pid {os.getpid()}" in refused.stderr
+    assert xen.exists() and Path("runs/old").exists()
+    assert evh("clean", "--yes").exit_code == 0
+    assert not xen.exists() and [path.name for path in Store().root.iterdir()] == ["in-use"]
 
 
 def test_clean_refuses_during_a_build(evh, tmp_path: Path) -> None:

@@ -64,6 +64,31 @@ def test_lines_of_several_threads_stay_whole(out: io.StringIO) -> None:
     assert all(re.fullmatch(r"\[ +\d+\.\ds\] (a{20}|b{20})", line) for line in lines)
 
 
+def test_a_console_that_is_quoted_cannot_write_to_the_terminal() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for stream in (io.StringIO(), Terminal()):
+        Progress(stream).say("  | \x1b]0;title\x07\x1b[2Jlast words\rof a [red]guest")
+        assert "  | last wordsof a [red]guest\n" in stream.getvalue()
+        assert not {"\x1b", "\x07", "\r"} & set(stream.getvalue())
+
+
+def test_a_live_line_shows_brackets_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids of tests hold brackets, which rich takes for markup."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(module, "QUIET", 0.0)
+    monkeypatch.setenv("TERM", "xterm")
+    out = Terminal()
+    with Progress(out).step("test t[pv64-/x]\x1b[2J"):
+        assert seen(out, re.escape("test t[pv64-/x]:"))
+
+
 def seen(out: io.StringIO, pattern: str) -> bool:
     """Whether ``pattern`` shows up within five seconds."""
     pause = threading.Event()

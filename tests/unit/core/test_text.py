@@ -37,6 +37,23 @@ def test_printable_drops_escapes_and_replaces_control_characters() -> None:
     assert printable("\x1b[31mred\x1b[0m\x1b[2J\r\n\tend \x00\x07") == "red\n\tend \ufffd\ufffd"
 
 
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("\x1b]0;a title\x07after", "after"),
+        ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("\x1bP1$r\x1b\\dcs", "dcs"),
+        ("\x1b(B\x1b=\x1bcreset", "reset"),
+        ("\x9b31mC1 \x08\x7f", "\ufffd31mC1 \ufffd\ufffd"),
+        ("\u202egnirts", "\ufffdgnirts"),
+        ("\x1b]0;never ended\nBUG: here", "0;never ended\nBUG: here"),
+        ("cut \x1b", "cut \ufffd"),
+    ],
+)
+def test_no_escape_of_any_kind_is_left(text: str, plain: str) -> None:
+    assert printable(text) == plain
+
+
 def test_tail_gives_the_last_lines_of_any_bytes(tmp_path: Path) -> None:
     path = tmp_path / "console.log"
     path.write_bytes(b"one\r\ntwo\r\n\xff three\r\n")

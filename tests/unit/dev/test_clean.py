@@ -5,25 +5,26 @@ from __future__ import annotations
 
 import fcntl
 import os
-import subprocess
+import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from fakes import make_run
+from fakes import make_run, process
 
 from harness.core.errors import UserError
-from harness.dev.clean import is_run_dir, refuse_while_used, size_of, under_way
-from harness.machine.attach import attachable
+from harness.core.locks import IN_USE, using
+from harness.dev.clean import is_run_dir, size_of, under_way, unused
+from harness.run.record import load
 
 
 def test_store_with_free_locks_may_go_and_its_locks_stay_free(tmp_path: Path) -> None:
-    refuse_while_used(tmp_path, [])  # a store that was never used has no locks
+    with unused(tmp_path):  # a store that was never used has no locks
+        pass
     lock = tmp_path / "locks" / "xen-abc"
     lock.parent.mkdir()
     lock.touch()
-    refuse_while_used(tmp_path, [])
+    with unused(tmp_path):
+        pass
     with lock.open() as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -36,19 +37,33 @@ def test_one_lock_that_is_held_keeps_the_store(tmp_path: Path, kind: int) -> Non
         (locks / name).touch()
     with (locks / "xen-abc").open() as file:
         fcntl.flock(file, kind)
-        with pytest.raises(UserError, match="holds the lock xen-abc") as caught:
-            refuse_while_used(tmp_path, [])
+        with pytest.raises(UserError, match="holds the lock xen-abc") as caught, unused(tmp_path):
+            pass
     assert "--no-store" in caught.value.hint
-    refuse_while_used(tmp_path, [])
+    with unused(tmp_path):
+        pass
 
 
-def test_run_under_way_keeps_the_store_and_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="runs/live") as caught:
-        refuse_while_used(tmp_path, [Path("runs/live")])
-    assert "--no-store" in caught.value.hint
+USES_STORE = """
+from harness.store.artifacts import Store
+with Store(folder).in_use(say=print):
+    print("there", flush=True)
+    sys.stdin.readline()
+"""
+def test_everybody_who_uses_the_store_keeps_it_and_is_named(tmp_path: Path) -> None:
+    users = [process(tmp_path, USES_STORE) for _ in range(2)]
+    for user in users:
+        with pytest.raises(UserError, match="in use by pid") as caught, unused(tmp_path):
+            pass
+        assert f"pid {user.pid} ({sys.executable} -c" in caught.value.message
+        assert "--no-store" in caught.value.hint
+        user.kill()  # nothing is left behind that has to be cleared
+        user.communicate()
+    with unused(tmp_path):
+        pass
 
 
-@pytest.mark.parametrize("name", ["run.json", "domain.xml", "consoles.log"])
+@pytest.mark.parametrize("name", ["run.json", "domain.xml", "consoles.log", IN_USE])
 def test_run_folder_is_known_by_any_file_of_a_run(tmp_path: Path, name: str) -> None:
     run = tmp_path / "run"
     run.mkdir()
@@ -67,40 +82,11 @@ def test_link_to_a_run_folder_is_not_one(tmp_path: Path) -> None:
     assert not is_run_dir(tmp_path / "missing")
 
 
-def test_run_is_under_way_while_its_process_lives(tmp_path: Path) -> None:
-    child = subprocess.Popen(["sh", "-c", "read line"], stdin=subprocess.PIPE)
-    run = make_run(tmp_path / "run", state="running", pid=child.pid)
-    assert under_way(run)
-    child.communicate()
-    assert not under_way(run)
-
-
-def test_finished_run_is_not_under_way_though_its_pid_is_in_use_again(tmp_path: Path) -> None:
-    assert not under_way(make_run(tmp_path / "run", state="finished", pid=os.getpid()))
-
-
-def test_folder_without_a_readable_record_is_not_under_way(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    run.mkdir()
-    assert not under_way(run)
-    (run / "run.json").write_text("{")
-    assert not under_way(run)
-
-
-def test_machine_that_is_kept_up_is_under_way_after_its_run(tmp_path: Path) -> None:
-    for name in ("key", "host_key.pub"):
-        (tmp_path / name).write_text("ssh-ed25519 AAAA test\n")
-    machine: Any = SimpleNamespace(
-        dom0=SimpleNamespace(address=("127.0.0.1", 40022)),
-        guests={},
-        built=SimpleNamespace(ssh_key=tmp_path / "key", host_key=tmp_path / "host_key.pub"),
-    )
-    kept = make_run(tmp_path / "kept", state="finished", pid=os.getpid())
-    other = make_run(tmp_path / "other", state="finished", pid=os.getpid())
-    with attachable(machine, kept):
-        assert under_way(kept)
-        assert not under_way(other)
-    assert not under_way(kept)
+def test_process_that_has_the_number_of_a_run_that_ended_is_not_that_run(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", state="running", pid=os.getpid())
+    assert not under_way(run) and load(run)[1].state == "killed"
+    with using(run):
+        assert under_way(run) and load(run)[1].state == "running"
 
 
 def test_size_is_what_the_disk_has(tmp_path: Path) -> None:

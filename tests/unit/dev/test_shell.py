@@ -7,6 +7,7 @@ import io
 import os
 import pty
 import socket
+import subprocess
 import sys
 import termios
 import threading
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from harness.core.errors import UserError
+from harness.core.paths import CHECKOUT
 from harness.dev.shell import interactive
 
 
@@ -71,3 +73,57 @@ def test_keys_go_out_output_comes_in_and_the_terminal_is_as_before(
     assert termios.tcgetattr(terminal) == before
     os.close(keyboard)
     os.close(terminal)
+
+
+PROGRAM = """
+import subprocess, sys
+from harness.dev.shell import command
+
+class Stream:
+    "A local command in the place of one over SSH."
+    def __init__(self, text):
+        self.child = subprocess.Popen(["sh", "-c", text], stdin=-1, stdout=-1, stderr=-1, bufsize=0)
+        self.heard_err = None
+    def stdin_write(self, data): self.child.stdin.write(data)
+    def stdin_close(self): self.child.stdin.close()
+    def read(self):
+        data = self.child.stdout.read(1000)
+        if not data: self.heard_err(self.child.stderr.read())
+        return data
+    @property
+    def rc(self): return self.child.wait()
+    def __enter__(self): return self
+    def __exit__(self, *exc): self.child.kill()
+
+class SSH:
+    def stream(self, text, timeout): return Stream(text)
+
+sys.exit(command(SSH(), sys.argv[1]))
+"""
+
+
+def run_there(text: str, **words: Any) -> subprocess.CompletedProcess[bytes]:
+    """`evh shell -c TEXT` in a process of its own."""
+    command = [sys.executable, "-c", PROGRAM, text]
+    return subprocess.run(command, cwd=CHECKOUT, timeout=60, **words)
+
+
+def test_each_byte_of_the_three_streams_is_passed_on() -> None:
+    data = bytes(range(256)) * 2000 + b"no newline at the end"
+    got = run_there("cat; echo no >&2; exit 7", input=data, capture_output=True)
+    assert (got.stdout, got.stderr, got.returncode) == (data, b"no\n", 7)
+
+
+def test_a_command_that_reads_nothing_ends_though_input_is_left() -> None:
+    read, write = os.pipe()  # never closed, never written: as a terminal
+    got = run_there("echo done", stdin=read, capture_output=True)
+    assert (got.stdout, got.returncode) == (b"done\n", 0)
+    os.close(write)
+    os.close(read)
+    got = run_there("exec 0<&-; echo done", input=b"x" * 1_000_000, capture_output=True)
+    assert (got.stdout, got.stderr, got.returncode) == (b"done\n", b"", 0)
+
+
+def test_without_input_the_command_sees_the_end() -> None:
+    got = run_there("cat; echo end", stdin=subprocess.DEVNULL, capture_output=True)
+    assert got.stdout == b"end\n"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -108,3 +109,19 @@ def test_file_is_copied_to_dom0_once(tmp_path: Path, there: bool) -> None:
     assert path == "/var/lib/evh/0123456789abcdef-bzImage"
     assert commands[0] == f"test -e {path}"
     assert copied == ({} if there else {path: b"kernel"})
+
+
+def test_guests_come_and_go_and_leave_no_descriptor_open(machine: Any) -> None:
+    def descriptors() -> int:
+        gc.collect()  # what other tests have left
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = descriptors()
+    for _ in range(50):
+        its = guest(machine)
+        its.forget()
+    assert descriptors() == before
+    its.forget()  # a second time does nothing
+    its.watchdog.lose(lambda: GuestEnded("it ended"))
+    with pytest.raises(GuestEnded):
+        its.watchdog.check()

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from harness.core import paths
+from harness.core.records import Verdict
 from harness.machine import direct
 from harness.machine.direct import Milestone, Watched
+from harness.monitor.waits import ConsoleLost
 
 
 def watch(script: str, folder: Path, **words: Any) -> Watched:
@@ -87,3 +89,16 @@ def test_a_qemu_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pyte
     done = watch("trap '' TERM; echo first; while :; do sleep 0.1; done", tmp_path, deadline=0.5)
     assert done.late and not done.problem
     assert time.monotonic() - begin < 10
+
+
+def test_console_is_recorded_byte_for_byte(tmp_path: Path) -> None:
+    done = watch(r"printf 'a\r\n\377\000\n\033[2Jlast'", tmp_path)
+    assert (tmp_path / "console.log").read_bytes() == b"a\r\n\xff\x00\n\x1b[2Jlast"
+    assert (len(done.lines), done.problem, done.late) == (3, "", "")
+
+
+def test_console_that_cannot_be_written_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "console.log").symlink_to("/dev/full")
+    with pytest.raises(ConsoleLost, match=r"cannot write .*console\.log: No space left") as caught:
+        watch("echo; exec sleep 60", tmp_path)
+    assert caught.value.verdict is Verdict.ERROR and caught.value.hint

@@ -304,3 +304,23 @@ def test_nothing_that_runs_a_machine_sleeps() -> None:
     assert len(files) > 50
     bad = {str(path.relative_to(CHECKOUT)): lines for path in files if (lines := sleeps(path))}
     assert set(bad) == ALONE
+
+
+def test_a_closed_watchdog_writes_to_no_other_file(tmp_path: Path) -> None:
+    """The number of its descriptor may be another file's by the time of a late crash line."""
+    parent = Watchdog()
+    watchdog = Watchdog(parent=parent)
+    (number,) = set(watchdog.alarms()) - set(parent.alarms())
+    watchdog.close()
+    watchdog.close()
+    file = os.open(tmp_path / "file", os.O_WRONLY | os.O_CREAT)
+    os.dup2(file, number)
+    assert watchdog.lose(lambda: MachineDied("gone"))
+    for descriptor in {file, number}:
+        os.close(descriptor)
+    assert (tmp_path / "file").read_bytes() == b""
+    assert watchdog.lost and watchdog.alarms() == parent.alarms()
+    watchdog.poll(None, 0.01)
+    parent.lose(lambda: MachineDied("gone"))
+    watchdog.poll(None, 60)  # ends at once
+    parent.close()

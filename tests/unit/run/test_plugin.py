@@ -3,10 +3,26 @@
 
 from __future__ import annotations
 
+import sys
+import textwrap
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
 import pytest
 from fakes import PANIC
 
+from harness.core.progress import Progress
 from harness.core.records import Verdict
+from harness.dev import repro
+from harness.plan.selection import Selection, pytest_targets, select
+from harness.plan.suites import SUITES
+from harness.run import plugin
+from harness.run.pool import Machines
+from harness.run.record import RunRecord, TestResult, load
+from harness.run.recorder import Recorder, now
+from harness.run.run import base_name, run_pytest
+from harness.run.session import SESSION, Session
 
 
 def test_equal_machines_are_shared_and_tests_grouped_by_machine(evh) -> None:
@@ -202,3 +218,197 @@ def test_a_crash_ends_a_pause_of_a_test_at_once(evh) -> None:
     """)
     assert got.verdicts == {"test_storm": Verdict.CRASH}
     assert got.record.seconds < 60
+
+
+def test_control_characters_leave_every_file_readable_and_the_terminal_alone(evh) -> None:
+    """A guest may print anything, and a test may fail with it: XML and JSON stay valid."""
+    got = evh(r"""
+        EVIL = "\x1b]0;hostile\x07\x1b[2J\x9b1m \x00 ]]> </testcase><!-- \u202e"
+        def test_no(start_guest, row, metric):
+            start_guest(name="a", kind="pv64").say(EVIL.encode())
+            start_guest(name="b", kind="pv64").say(b"\xff\xfe\x1b[2J\n")
+            row(abi="3l", guest="pv64", path="dev", opened=1, sent=1, seen=1, lost=0, duplicated=0,
+                seconds=0.5, note=EVIL)
+            metric(EVIL, 1)
+            print(EVIL)
+            assert EVIL == "x", EVIL
+        def test_skipped(): pytest.skip(EVIL)
+        def test_no_unicode(): assert not "\ud800", "\ud800"
+    """, same=False)
+    assert got.verdicts == {
+        "test_no": Verdict.FAIL, "test_skipped": Verdict.SKIP, "test_no_unicode": Verdict.FAIL
+    }  # fmt: skip
+    assert "failure" in got.junit()["test_no"], "JUnit is valid XML"
+    assert load(got.folder)[1].rows[0].note
+    assert not {"\x1b", "\x07", "\x9b", "\x00", "\u202e"} & set(got.said)
+
+
+class Seen:
+    """Keeps what pytest collected, before the plugin selects."""
+
+    def __init__(self) -> None:
+        self.items: list[pytest.Item] = []
+        self.config: Any = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        self.items, self.config = list(items), config
+
+
+def collected(folder: Path, selection: Selection) -> tuple[Session, Seen]:
+    """Collect as `evh run` does."""
+    record = RunRecord(id="x", command=["evh"], reproduce="evh", started=now(), plan=selection.describe())
+    recorder = Recorder(run_dir=folder, record=record)
+    progress = Progress()
+    machines: Any = Machines(make=None, recorder=recorder, progress=progress)  # type: ignore[arg-type]
+    session = Session(
+        machines=machines, recorder=recorder, progress=progress, selection=selection, base=base_name(),
+        start_guest=None,  # type: ignore[arg-type]
+    )  # fmt: skip
+    session.xtf = selection.xtf
+    seen = Seen()
+    run_pytest(session, targets=pytest_targets(selection), plugins=[seen], collect_only=True)
+    return session, seen
+
+
+def planned_again(folder: Path, session: Session, seen: Seen, items: list[pytest.Item], cell: str) -> Any:
+    """The cells that the line `evh repro CELL` plans after the run of ``session``."""
+    test = TestResult(cell=cell, test="", suite="", guest="", abi="", verdict=Verdict.FAIL)
+    earlier = repro.Earlier(folder=folder, record=session.recorder.record, test=test)
+    other = Session(
+        machines=session.machines, recorder=session.recorder, progress=session.progress,
+        selection=repro.request_of(cell, earlier).selection, base=session.base,
+        start_guest=None,  # type: ignore[arg-type]
+    )  # fmt: skip
+    seen.config.stash[SESSION] = other
+    plugin.pytest_collection_modifyitems(seen.config, items)
+    return other
+
+
+@pytest.fixture
+def kernels(tmp_path: Path) -> Path:
+    """What stands for a folder of XTF's kernels."""
+    folder = tmp_path / "xtf"
+    folder.mkdir()
+    for name in ("test-pv64-selftest", "test-pv32pae-xsa-317"):
+        (folder / name).touch()
+    return folder
+
+
+@pytest.mark.parametrize("abis", [(), ("2l",), ("fifo",), ("3l",), ("2l", "fifo")])
+def test_each_line_that_repeats_a_cell_plans_that_cell_on_the_same_machine(
+    tmp_path: Path, kernels: Path, abis: tuple[str, ...]
+) -> None:
+    """All cells of all suites, with each --abi. Guests that run only when named are named."""
+    guests = {guest for suite in SUITES.values() for guest in suite.named_only}
+    total = 0
+    for named in ((), tuple(guests)):
+        selection = select(suites=tuple(SUITES), abis=abis, guests=named, xtf=kernels)
+        session, seen = collected(tmp_path, selection)
+        assert not session.collect_errors
+        session.recorder.record.options["xtf"] = str(kernels)
+        machines = {}
+        by_file = defaultdict(list)
+        for item in seen.items:
+            by_file[item.path].append(item)
+            machines[session.cell(item).id] = plugin.spec_of(item, default_abi=selection.default_abi)
+        files = {session.cell(item).id: item.path for item in seen.items}
+        for cell in session.planned:
+            kept = list(by_file[files[cell]])
+            again = planned_again(tmp_path, session, seen, kept, cell)
+            assert again.planned == (cell,)
+            (item,) = kept
+            assert plugin.spec_of(item, default_abi=again.selection.default_abi) == machines[cell]
+        total += len(session.planned)
+    assert total > (200 if not abis else 20)
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Collect a user's files; gives the planned cells and pytest's log."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def go(*files: tuple[str, str], ask: tuple[str, ...] = (), **words: Any) -> tuple[tuple[str, ...], str]:
+        for name in ("my_test", "a", "b"):
+            sys.modules.pop(name, None)
+        for name, text in files:
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text("import pytest\n" + textwrap.dedent(text))
+        asked = [str(tmp_path / name) for name in ask or [name for name, _ in files]]
+        session, _ = collected(tmp_path, select(files=asked, **words))
+        return session.planned, (tmp_path / "pytest.log").read_text()
+
+    return go
+
+
+def test_a_cell_of_an_abi_option_is_found_without_that_option(own: Any) -> None:
+    """`evh run --cell ID FILE` alone. An option that contradicts the id is not overruled."""
+    file = ("my_test.py", "def test_it(machine): pass\ndef test_other(machine): pass")
+    for abi in ("2l", "fifo", "3l"):
+        cell = own(file, abis=[abi])[0][0]
+        assert f"/{abi}/" in cell
+        assert own(file, cell=cell, abis=[abi])[0] == (cell,)
+        assert own(file, cell=cell)[0] == (cell,)
+    assert own(file, cell=cell, abis=["2l"])[0] == ()
+
+
+def test_methods_of_one_name_are_two_cells(own: Any) -> None:
+    planned, _ = own(("my_test.py", """
+        class TestA:
+            @pytest.mark.parametrize("x", ["a::b", "c/d"])
+            def test_it(self, x): pass
+            class TestInner:
+                def test_it(self): pass
+        class TestB:
+            def test_it(self, seed): pass
+        def test_it(): pass
+    """))  # fmt: skip
+    tests = [cell.split("/3l/")[1] for cell in planned]
+    assert tests == [
+        "my_test::TestA::test_it[a::b]/1", "my_test::TestA::test_it[c/d]/1",
+        "my_test::TestA::TestInner::test_it/1", "my_test::TestB::test_it/1", "my_test::test_it/1",
+    ]  # fmt: skip
+
+
+def test_two_files_of_one_name_are_refused_with_both_names(own: Any) -> None:
+    text = "def test_it(): pass"
+    packages = (("a/__init__.py", ""), ("b/__init__.py", ""))
+    files = (("a/my_test.py", text), ("b/my_test.py", text))
+    planned, log = own(*packages, *files, ask=("a/my_test.py", "b/my_test.py"))
+    assert planned == ()
+    assert "a/my_test.py::test_it and b/my_test.py::test_it are both the cell " in log
+
+
+def test_a_test_that_is_named_twice_runs_once(own: Any) -> None:
+    file = ("my_test.py", "def test_it(): pass\ndef test_other(): pass\n")
+    for ask in (("my_test.py::test_it", "my_test.py"), ("my_test.py", "my_test.py")):
+        assert [cell.rpartition("::")[2] for cell in own(file, ask=ask)[0]] == ["test_it/1", "test_other/1"]
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["for good", "for a moment"])
+def test_a_cell_whose_verdict_cannot_be_written_is_an_error_that_names_the_file(evh, again: bool) -> None:
+    """As on a full disk; the machine's end may make room."""
+    got = evh(f"""
+        def test_first(machine, request):
+            fresh = machine.run_dir.parent / "run.json.new"
+            fresh.mkdir()
+            if not {again}: request.addfinalizer(fresh.rmdir)
+        def test_second(machine): pass
+    """, same=False)  # fmt: skip
+    if again:
+        assert got.verdicts == {"test_first": Verdict.ERROR}
+        assert "cannot write" in got.test("test_first").reason and "error: my_test::test_first" in got.said
+        assert (got.record.verdict, got.record.exit_code) == (Verdict.ERROR, 4)
+        assert got.record.error is not None and "run.json: Is a directory" in got.record.error.message
+    else:
+        assert got.verdicts == {"test_first": Verdict.PASS, "test_second": Verdict.PASS}
+
+
+def test_a_log_of_pytest_that_cannot_be_written_changes_no_verdict(
+    evh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.run.run.PYTEST_LOG", "/dev/full")
+    got = evh("def test_a(): print('x' * 100_000)\ndef test_b(): assert 0")
+    assert got.verdicts == {"test_a": Verdict.PASS, "test_b": Verdict.FAIL}
+    assert any("/dev/full is incomplete: No space left on device" in note for note in got.record.notes)

@@ -36,7 +36,7 @@ def test_root_is_the_folder_that_all_files_share(tmp_path: Path) -> None:
 HERE = Path(__file__).parents[1]
 
 
-def start_run(folder: Path, body: str) -> subprocess.Popen[str]:
+def start_run(folder: Path, body: str, *, allowance: float = 1.0) -> subprocess.Popen[str]:
     """A child process that runs a test file on a fake machine; it prints ``there`` once the test waits."""
     (folder / "my_test.py").write_text(
         textwrap.dedent("""
@@ -56,7 +56,9 @@ def start_run(folder: Path, body: str) -> subprocess.Popen[str]:
         from harness.plan.selection import select
         from harness.core.progress import Progress
         from harness.run.request import RunRequest
+        from harness.run import recorder
         from harness.run.run import run
+        recorder.ALLOWANCE = {allowance}
         log = []
         with Progress() as progress:
             folder, record = run(
@@ -84,14 +86,18 @@ def wait_until_there(child: subprocess.Popen[str]) -> None:
     raise AssertionError(f"the child ended with {child.wait()}")
 
 
-def test_killed_run_tells_how_far_it_came(tmp_path: Path) -> None:
-    child = start_run(tmp_path, "time.sleep(60)")
+@pytest.mark.parametrize("allowance", [1.0, -1.0], ids=["run.json", "journal"])
+def test_killed_run_tells_how_far_it_came(tmp_path: Path, allowance: float) -> None:
+    child = start_run(tmp_path, "time.sleep(60)", allowance=allowance)
     wait_until_there(child)
     child.kill()
     child.wait()
     child.communicate()
     on_disk = json.loads((tmp_path / "run" / "run.json").read_text())
     assert on_disk["state"] == "running"
+    if allowance > 0:
+        assert [test["verdict"] for test in on_disk["tests"]] == ["pass", None]
+        assert on_disk["doing"] == "test my_test::test_second"
     folder, record = load(tmp_path / "run")
     assert folder == tmp_path / "run"
     assert (record.state, record.verdict) == ("killed", Verdict.ERROR)
