@@ -7,10 +7,11 @@ modules only when they run, so that ``--help`` is instant.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -40,7 +41,7 @@ class _Group(TyperGroup):
 
                 raise typer.Exit(EXIT_CODES[verdict]) from e
             raise typer.Exit(e.exit_code) from e
-        except BrokenPipeError as e:  # `evh report | head`
+        except BrokenPipeError as e:  # `evh shell -c ... | head`, which writes to the descriptor itself
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(141) from e
 
@@ -74,8 +75,33 @@ for command in (
     app.command()(command)
 
 
+class UnreadOutput(io.FileIO):
+    """A standard stream that drops what nobody reads: ``evh run | head`` still ends with its verdict."""
+
+    def write(self, data: Any, /) -> int:
+        """Write; if the reader has gone, do as if it had read."""
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return len(data)
+
+
+def unread(stream: TextIO) -> TextIO:
+    """The same standard stream, which does not fail if its reader has gone or its encoding lacks a letter."""
+    stream.flush()
+    raw = UnreadOutput(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=stream.encoding,
+        errors="backslashreplace",
+        line_buffering=stream is sys.stderr or stream.isatty(),
+    )
+
+
 def main() -> None:
     """Entry point. Any exception other than EvhError is a bug: traceback and exit code 4."""
+    # One of them is None if it was closed before the start.
+    sys.stdout, sys.stderr = (stream and unread(stream) for stream in (sys.stdout, sys.stderr))
     try:
         app()
     except Exception:

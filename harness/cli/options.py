@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 import typer
 
 from harness.core.errors import EvhError, UserError
+from harness.core.text import printable
 from harness.monitor.knownissues import FILE, KnownIssue, load
 from harness.plan.flavours import FLAVOURS
 
@@ -137,7 +138,7 @@ BUG = 4  # exit code of errors in the harness or host
 
 
 def tell(error: EvhError) -> None:
-    """Print an error on stderr: its message, then the hint."""
-    print(f"evh: {error.message}", file=sys.stderr)
+    """Print an error on stderr: its message, which may quote a console, then the hint."""
+    print(printable(f"evh: {error.message}"), file=sys.stderr)
     if error.hint:
-        print(f"hint: {error.hint}", file=sys.stderr)
+        print(printable(f"hint: {error.hint}"), file=sys.stderr)

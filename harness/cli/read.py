@@ -10,6 +10,7 @@ import typer
 
 from harness.cli.options import KnownIssuesOption, known_issues
 from harness.core.errors import UserError
+from harness.core.text import printable
 
 
 def read(
@@ -49,5 +50,6 @@ def read(
         document = {"verdict": verdict, "files": readings, "notes": issues.complaints()}
         print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
     else:
-        print("\n".join([text_of(readings), *issues.complaints(), str(verdict)]), file=sys.stdout)
+        said = "\n".join([text_of(readings), *issues.complaints(), str(verdict)])
+        print(printable(said), file=sys.stdout)
     raise typer.Exit(EXIT_CODES[verdict])

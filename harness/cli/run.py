@@ -149,17 +149,33 @@ def run(
 
 
 def _tell_run(folder: Path, record: RunRecord) -> NoReturn:
-    """Print a run's report, write its page and exit with the run's exit code."""
+    """Print a run's report and exit with the run's exit code."""
+    if record.error is not None:
+        tell(EvhError(record.error.message, hint=record.error.hint))
+    _show(folder, record)
+    raise typer.Exit(record.exit_code if record.exit_code is not None else BUG)
+
+
+def _show(folder: Path, record: RunRecord) -> None:
+    """Print a run's report, then write its page.
+
+    A full disk takes away neither the verdict nor its exit code: what could not be written is said.
+    """
     from harness.report.html import write_html
     from harness.report.junit import write_junit
     from harness.report.text import print_report
 
-    write_html(folder, record)
-    write_junit(folder, record)
-    if record.error is not None:
-        tell(EvhError(record.error.message, hint=record.error.hint))
-    print_report(folder, record, file=sys.stdout)
-    raise typer.Exit(record.exit_code if record.exit_code is not None else BUG)
+    try:
+        print_report(folder, record, file=sys.stdout)
+        sys.stdout.flush()
+    except OSError as error:
+        verdict = record.verdict or record.state
+        print(f"evh: the report cannot be printed ({error}); the verdict is: {verdict}", file=sys.stderr)
+    for what, write in (("page", write_html), ("JUnit file", write_junit)):
+        try:
+            write(folder, record)
+        except OSError as error:
+            print(f"evh: note: the {what} was not written: {error}", file=sys.stderr)
 
 
 def repro(
@@ -209,9 +225,6 @@ def report(
     ] = None,
 ) -> None:
     """Print a run's report and rewrite its HTML page and its JUnit file."""
-    from harness.report.html import write_html
-    from harness.report.junit import write_junit
-    from harness.report.text import print_report
     from harness.run.record import RUN_JSON, load
 
     if run is None:
@@ -222,7 +235,5 @@ def report(
             )
         run = found[-1]
     folder, record = load(run)
-    write_html(folder, record)
-    write_junit(folder, record)
-    print_report(folder, record, file=sys.stdout)
+    _show(folder, record)
 

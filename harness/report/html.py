@@ -7,6 +7,7 @@ reported again at any time, on any machine.
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from harness.report.tables import (
     known_lines,
     metric_cells,
     schedules_line,
+    shown,
     time_split,
 )
 from harness.run.record import RunRecord
@@ -65,7 +67,7 @@ def _consoles(run_dir: Path, record: RunRecord) -> list[ConsoleView]:
 
 
 def _text_of(path: Path) -> str:
-    return path.read_text(errors="replace") if path.is_file() else ""
+    return printable(path.read_text(errors="replace")) if path.is_file() else ""
 
 
 def write_html(run_dir: Path, record: RunRecord) -> Path:
@@ -73,7 +75,11 @@ def write_html(run_dir: Path, record: RunRecord) -> Path:
 
     Returns:
         Its path, ``report.html`` in the run folder.
+
+    Raises:
+        OSError: it cannot be written; an earlier page stays as it was.
     """
+    record = shown(record)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("harness.report"),
         autoescape=True,
@@ -81,7 +87,7 @@ def write_html(run_dir: Path, record: RunRecord) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"count": count, "duration": duration, "printable": printable}
+    environment.filters |= {"count": count, "duration": duration}
     page = environment.get_template("report.html.j2").render(
         run=record,
         headline=headline(record),
@@ -102,7 +108,12 @@ def write_html(run_dir: Path, record: RunRecord) -> Path:
     )
     path = run_dir / REPORT_HTML
     fresh = path.with_suffix(".html.new")
-    fresh.write_text(page, encoding="utf-8")
-    fresh.replace(path)
+    try:
+        fresh.write_text(page, encoding="utf-8")
+        fresh.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        raise
     return path
 

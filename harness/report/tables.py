@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import msgspec
+
 from harness.core.records import Verdict
-from harness.core.text import duration, show_seeds
+from harness.core.text import duration, each_text, printable, show_seeds
 from harness.run.record import CoverageRecord, Row, RunRecord, TestResult
 
 REPORT_HTML = "report.html"
@@ -31,6 +33,11 @@ PATHS = {
     "load": "one event in flight per port, back and forth, during other activity; both ends count",
     "irq": "each port has an interrupt in Linux, events counted by its handler",
 }
+
+
+def shown(record: RunRecord) -> RunRecord:
+    """A copy of the record to show: each text in it is printable, as much of it comes from consoles."""
+    return msgspec.convert(each_text(msgspec.to_builtins(record), printable), type=RunRecord)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,7 @@ from harness.report.tables import (
     legend,
     metric_cells,
     schedules_line,
+    shown,
     time_split,
 )
 from harness.run.record import RunRecord
@@ -51,6 +52,7 @@ def print_report(run_dir: Path, record: RunRecord, *, file: TextIO) -> None:
     Args:
         file: the output; its ``isatty`` decides which.
     """
+    record = shown(record)
     # Without a terminal rich folds at 80 columns; folded tables are hard to read and to grep.
     console = (
         Console(file=file, highlight=False)

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from fakes import make_run
 
 from harness.core.paths import CHECKOUT
 from harness.plan.suites import SUITES
@@ -87,3 +89,31 @@ def test_help_needs_neither_libvirt_nor_paramiko() -> None:
         "sys.exit(CliRunner().invoke(app, ['run', '--help']).exit_code)"
     )
     assert subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT).returncode == 0
+
+
+def as_program(folder: Path, *args: str, **words: object) -> subprocess.CompletedProcess[str]:
+    env = os.environ | {"PYTHONPATH": str(CHECKOUT), "XDG_CACHE_HOME": str(folder / "cache")}
+    command = [sys.executable, "-m", "harness", *args]
+    return subprocess.run(command, cwd=folder, env=env, text=True, timeout=60, **words)  # type: ignore[call-overload,no-any-return]
+
+
+@pytest.mark.parametrize("args", [("report", "run"), ("doctor",), ("--help",), ("clean",)])
+def test_reader_that_goes_away_changes_nothing(tmp_path: Path, args: tuple[str, ...]) -> None:
+    """`evh report | true` is quiet and has the exit code that it has with a reader."""
+    make_run(tmp_path / "run")
+    read, write = os.pipe()
+    os.close(read)
+    got = as_program(tmp_path, *args, stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    whole = as_program(tmp_path, *args, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert got.stderr == whole.stderr
+    assert got.returncode == whole.returncode
+
+
+def test_letter_that_the_terminal_lacks_is_no_error(tmp_path: Path) -> None:
+    make_run(tmp_path / "run", note="\N{SNOWMAN}")
+    env = os.environ | {"PYTHONPATH": str(CHECKOUT), "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "harness", "report", "run"]
+    got = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    assert got.returncode == 0, got.stderr
+    assert r"\u2603" in got.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli.options import checked_trees, tell
-from harness.core.errors import UserError
+from harness.core.errors import EvhError, UserError
 
 
 def test_trees_are_checked_and_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,3 +33,8 @@ def test_error_is_told_with_its_hint_if_it_has_one(
     tell(UserError("it is wrong", hint=hint))
     out, err = capsys.readouterr()
     assert (out, err.splitlines()) == ("", ["evh: it is wrong", "hint: do that"][:lines])
+
+
+def test_error_that_quotes_a_console_is_printable(capsys: pytest.CaptureFixture[str]) -> None:
+    tell(EvhError("dom0: `x` ended:\n\x1b]0;title\x07\x1b[2Jwords", hint="see \x1b[31mred"))
+    assert capsys.readouterr().err == "evh: dom0: `x` ended:\nwords\nhint: see red\n"

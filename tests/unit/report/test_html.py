@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from fakes import NASTY, recorded
+from fakes import EVIL, NASTY, poisoned, recorded
 
 from harness.core.records import Verdict
 from harness.report.html import CONSOLE_LINES, write_html
@@ -111,3 +111,20 @@ def test_unfinished_run_has_a_page_too(tmp_path: Path, state: str) -> None:
         record.verdict = Verdict.ERROR
     page = Page(write_html(tmp_path, record).read_text())
     assert ("build linux" in page.text) or ("no space left" in page.text)
+
+
+def test_no_text_of_a_run_reaches_the_page_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "coverage.txt").write_text(f"f.c:7 {EVIL}")
+    page = write_html(tmp_path, poisoned()).read_text(encoding="utf-8")
+    assert not {"\x1b", "\x07", "\x9b", "\x00", "\u202e"} & set(page)
+    assert "hostile" not in page
+    parsed = Page(page)
+    assert parsed.open == [] and "script" not in {tag for tag, _ in parsed.tags}
+
+
+def test_page_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text("old")
+    (tmp_path / "report.html.new").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_html(tmp_path, recorded())
+    assert (tmp_path / "report.html").read_text() == "old"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from fakes import recorded
+from fakes import poisoned, recorded
 
 from harness.core.records import Verdict
 from harness.core.text import ESCAPES
@@ -126,3 +126,9 @@ def test_no_terminal_cuts_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     lines = [ESCAPES.sub("", line) for line in out.getvalue().splitlines()]
     row = next(line for line in lines if line.startswith("3l "))
     assert row.split()[3:] == ["524,287", "524,287", "524,287", "0", "0", "11.2", "0.5", "64.9"]
+
+
+def test_no_text_of_a_run_reaches_the_terminal_as_it_is(tmp_path: Path) -> None:
+    text = printed(poisoned(), tmp_path)
+    assert not {"\x1b", "\x07", "\x9b", "\x00", "\u202e"} & set(text)
+    assert "hostile" not in text
