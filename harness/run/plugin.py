@@ -255,6 +255,14 @@ def pytest_runtest_makereport(
     ):
         running.crash = crash
         _fail(report, f"crash in {crash.layer}: {crash.line.strip()}\n\n{crash.excerpt}")
+    elif (
+        report.outcome == "passed"
+        and running.result.machine is not None
+        and (loss := session.machines.loss()) is not None
+    ):
+        # Such as a console that is not recorded any more, noticed by nobody who waits.
+        running.endings.append(judge.classify(loss))
+        _fail(report, loss.message)
     if report.outcome == "failed" and running.result.machine is not None:
         _attach_consoles(session, running, report)
     elif report.outcome == "failed" and running.bare is not None and not running.result.evidence:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.core.records import Accelerator, MachineSpec
+from harness.core.records import Accelerator, MachineSpec, Verdict
 from harness.core.text import tail
 from harness.monitor.waits import Crash, MachineLost
 from harness.run.record import ConsoleRecord, MachineRecord
@@ -105,12 +105,18 @@ class Machines:
         if self.current is None:
             return None
         crash = self.current.consoles.find_crash()
-        if crash is None and self.current.watchdog.lost:
+        if crash is None and (loss := self.loss()) is not None and loss.verdict is Verdict.CRASH:
+            crash = Crash(layer=loss.layer or "qemu", line=loss.message, seconds=0.0, excerpt=loss.hint)
+        return crash
+
+    def loss(self) -> MachineLost | None:
+        """Why the current machine is lost; None if it is not."""
+        if self.current is not None and self.current.watchdog.lost:
             try:
                 self.current.watchdog.check()
             except MachineLost as e:
-                crash = Crash(layer=e.layer or "qemu", line=e.message, seconds=0.0, excerpt=e.hint)
-        return crash
+                return e
+        return None
 
     def excerpt(self) -> str:
         crash = self.find_crash()

@@ -180,12 +180,19 @@ class Fault:
     # Judging.
 
     def expect(
-        self, fault: str, *, verdict: str, layer: str = "", words: str = "", within: float, test: int = 0
+        self,
+        fault: str,
+        *,
+        verdict: str,
+        layer: str | None = None,
+        words: str = "",
+        within: float,
+        test: int = 0,
     ) -> None:
         """Check what became of the fault, and add the row to the table.
 
         Args:
-            verdict, layer: of the run's cell number `test`, or of the run if it has no cells.
+            verdict, layer: of the run's cell number `test`, or of the run if it has no cells; None: any layer.
             words: regular expression that the reason must contain.
             within: seconds from the fault until the verdict.
         """
@@ -201,7 +208,7 @@ class Fault:
         given = [when for when, line in self.said if _VERDICT.match(line) and when >= at]
         seconds = (given[0] if given else time.time()) - at
         left = self.add(fault, f"{got} ({whose})" if whose else str(got), why, seconds=seconds)
-        assert (got, whose) == (verdict, layer), f"{why}\n{self.text()}"
+        assert got == verdict and layer in (None, whose), f"{got} ({whose}): {why}\n{self.text()}"
         assert re.search(words, why), f"{why}\n{self.text()}"
         assert seconds <= within, f"{seconds:.1f} s\n{self.text()}"
         assert left == ""

@@ -412,3 +412,16 @@ def test_a_log_of_pytest_that_cannot_be_written_changes_no_verdict(
     got = evh("def test_a(): print('x' * 100_000)\ndef test_b(): assert 0")
     assert got.verdicts == {"test_a": Verdict.PASS, "test_b": Verdict.FAIL}
     assert any("/dev/full is incomplete: No space left on device" in note for note in got.record.notes)
+
+
+def test_a_console_that_is_lost_while_nobody_waits_is_an_error_and_no_crash(evh) -> None:
+    got = evh("""
+        from harness.monitor.waits import ConsoleLost
+        def test_a(machine): machine.watchdog.lose(lambda: ConsoleLost("dom0", "No space left on device"))
+        def test_b(machine): pass
+    """)
+    assert got.verdicts == {"test_a": Verdict.ERROR, "test_b": Verdict.PASS}
+    test = got.test("test_a")
+    assert test.layer == "dom0" and "No space left" in test.reason
+    assert got.log.count("boot 3l 4096") == 2
+
