@@ -157,7 +157,7 @@ class Fault:
     def _left(self) -> str:
         found = [f"QEMU {pid}" for pid in self._qemus()]
         mounts = Path("/proc/self/mounts").read_text()
-        found += [f"mount {line.split()[1]}" for line in mounts.splitlines() if f"{self.folder}/runs" in line]
+        found += [f"mount {line.split()[1]}" for line in mounts.splitlines() if f" {self.folder}/runs/" in line]
         found += [f"overlay {path.name}" for path in self.folder.rglob("*.qcow2")]
         store = self.cache / "evtchn-harness"
         found += [f"half artifact {path.name}" for path in store.glob("*/.make-*")]
@@ -192,7 +192,8 @@ class Fault:
         """Check what became of the fault, and add the row to the table.
 
         Args:
-            verdict, layer: of the run's cell number `test`, or of the run if it has no cells; None: any layer.
+            verdict, layer: of the run's cell number `test`, or of the run if it has no cells.
+                No layer: any.
             words: regular expression that the reason must contain.
             within: seconds from the fault until the verdict.
         """
@@ -211,7 +212,7 @@ class Fault:
         assert got == verdict and layer in (None, whose), f"{got} ({whose}): {why}\n{self.text()}"
         assert re.search(words, why), f"{why}\n{self.text()}"
         assert seconds <= within, f"{seconds:.1f} s\n{self.text()}"
-        assert left == ""
+        assert left == "", left
         assert "Traceback" not in self.text(), self.text()
 
     def add(self, fault: str, verdict: str, why: str, *, seconds: float | None = None) -> str:
