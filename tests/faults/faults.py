@@ -157,7 +157,8 @@ class Fault:
     def _left(self) -> str:
         found = [f"QEMU {pid}" for pid in self._qemus()]
         mounts = Path("/proc/self/mounts").read_text()
-        found += [f"mount {line.split()[1]}" for line in mounts.splitlines() if f" {self.folder}/runs/" in line]
+        runs = f" {self.folder}/runs/"
+        found += [f"mount {line.split()[1]}" for line in mounts.splitlines() if runs in line]
         found += [f"overlay {path.name}" for path in self.folder.rglob("*.qcow2")]
         store = self.cache / "evtchn-harness"
         found += [f"half artifact {path.name}" for path in store.glob("*/.make-*")]
