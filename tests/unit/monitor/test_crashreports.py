@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """One crash is one report, and what is passed over hides nothing else."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
+import pytest
+
+from harness.dev.read import judge
 from harness.monitor.crashreports import MOST_LINES, CrashReports, Report, first_crash
 from harness.monitor.crashtable import Severity
+from harness.monitor.knownissues import KnownIssues
 
 OOPS = """
 [    5.1] BUG: kernel NULL pointer dereference, address: 0000000000000000
@@ -145,3 +151,24 @@ def test_first_crash_passes_over_what_is_known() -> None:
     assert first is not None and first.line == WARN[0]
     first = first_crash(lines, printer=lambda line: "bare", passes=lambda _, line, __: "WARNING" in line)
     assert first is not None and first.line == OOPS[0]
+
+
+RECORDED = Path(__file__).parents[1] / "logs" / "crashes"
+
+
+def seen_in(log: Path) -> list[str]:
+    """What is recognized in a recorded console: line number, severity, layer, first line without its time."""
+    raw = log.read_bytes()
+    layer = "serial" if log.suffix == ".raw" else "guest"
+    crashes = judge(log.name, raw, layer=layer, known=KnownIssues()).crashes
+    stamp = re.compile(r"^\[ *\d+\.\d+\](\[ *[TC]\d+\])? ")
+    return [f"{c.number} {c.severity} {c.layer} {stamp.sub('', c.lines[0])}".rstrip() for c in crashes]
+
+
+LOGS = sorted(path for path in RECORDED.iterdir() if path.suffix in (".log", ".raw"))
+
+
+@pytest.mark.parametrize("log", LOGS, ids=lambda path: path.name)
+def test_crashes_of_real_kernels_and_hypervisors(log: Path) -> None:
+    """Each ``.crashes`` file was read against its log once; README.md there tells how they were provoked."""
+    assert seen_in(log) == log.with_suffix(".crashes").read_text().splitlines()
