@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from harness.build import i386, stock
 from harness.build.builder import Builder, kind
-from harness.core.records import HVM, LINUX, WITHOUT_3L
+from harness.build.recipes import source_of
+from harness.core.records import HVM, LINUX, WITHOUT_3L, XEN_BASE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,11 @@ class Component:
         wanted = {*self.kinds, *image, *filter(None, (self.dom0, self.xen))}
         return wanted <= set(kinds)
 
+    @property
+    def needs_linux(self) -> bool:
+        """Whether it is made from, or boots with, the plain Linux: all but a hypervisor."""
+        return not self.xen
+
 
 def _make_hvm(builder: Builder) -> None:
     builder.rootfs(component=HVM)
@@ -49,11 +55,22 @@ def _make_without_3l(builder: Builder) -> None:
     builder.kernel(WITHOUT_3L, builder.sources["xen"])
 
 
+def _make_xen_base(builder: Builder) -> None:
+    ours = builder.wanted["xen"]
+    builder.wanted[XEN_BASE] = replace(ours, tree=None, stock=True)
+    source = builder.sources["xen"]
+    if ours.tree is not None:
+        source = source_of(builder.wanted[XEN_BASE], store=builder.store, progress=builder.progress)
+        builder.sources[XEN_BASE] = replace(source, name=XEN_BASE)
+    builder.kernel(XEN_BASE, source)
+
+
 # In the order in which they are built.
 COMPONENTS = {
     LINUX: Component(kinds=("linux",)),
     HVM: Component(make=_make_hvm, dom0=kind("dom0", HVM)),
     WITHOUT_3L: Component(make=_make_without_3l, xen=WITHOUT_3L),
+    XEN_BASE: Component(make=_make_xen_base, xen=XEN_BASE),
     i386.COMPONENT: Component(make=i386.make, image=i386.PLACES, args=i386.ARGS),
     i386.HVM_COMPONENT: Component(make=i386.make, image=i386.HVM_PLACES),
     stock.COMPONENT: Component(make=stock.make, image=stock.PLACES),

@@ -21,6 +21,7 @@ from harness.build.lanes import side_by_side
 from harness.build.recipes import recipes
 from harness.core import process
 from harness.core.environment import left_out
+from harness.core.errors import UserError
 from harness.core.progress import Progress
 from harness.core.records import LINUX, Built, Source
 from harness.plan.flavours import FLAVOURS, RELEASE
@@ -45,8 +46,8 @@ def build(
         stock: build the pristine trees, without the series.
         jobs: number of parallel compiler jobs; None: one per processor.
         flavour: selects extra Kconfig fragments of Xen or Linux (``config/FLAVOUR``).
-        components: names from ``COMPONENTS``. Without ``linux``, only Xen and the bare guests are built,
-            and the other paths in the result are empty.
+        components: names from ``COMPONENTS``. Without ``linux`` or one that needs it, only hypervisors and
+            the bare guests are built, and the other paths in the result are empty.
 
     Raises:
         UserError: an error in a base.toml, tree, patch, configuration or tool.
@@ -58,16 +59,30 @@ def build(
         guest_kernel = kind("linux", flavour)
         wanted[guest_kernel] = wanted["linux"]
         wanted["linux"] = replace(wanted["linux"], flavour=RELEASE)
+    if unknown := sorted(set(components) - COMPONENTS.keys()):
+        raise UserError(
+            f"there is no component {', '.join(unknown)}", hint=f"Known: {', '.join(COMPONENTS)}."
+        )
     check_programs()
     if note := left_out():
         progress.say(note)
     builder = Builder(
         store=store, progress=progress, wanted=wanted, jobs=jobs or cores(), guest_kernel=guest_kernel
     )
-    if LINUX not in components:
+    if any(COMPONENTS[name].needs_linux for name in components):
+        _with_linux(builder)
+    else:
         builder.kernel("xen", builder.source("xen"))
         builder.bare()
-        return told(builder)
+    # One function may make two components.
+    makers = (one.make for name, one in COMPONENTS.items() if name in components and one.make)
+    for make in dict.fromkeys(makers):
+        make(builder)
+    return told(builder)
+
+
+def _with_linux(builder: Builder) -> None:
+    """Build the plain artifacts: Xen, Linux, the in-guest programs and the images."""
     linux_source: Future[Source] = Future()
     linux_unpacked: Future[None] = Future()
 
@@ -95,15 +110,10 @@ def build(
         builder.bare()
 
     side_by_side(compile_lane, waiting_lane)
-    if guest_kernel != "linux":
-        builder.kernel(guest_kernel, builder.sources["linux"])
+    if builder.guest_kernel != "linux":
+        builder.kernel(builder.guest_kernel, builder.sources["linux"])
     builder.guest()
     builder.dom0()
-    # One function may make two components.
-    makers = (one.make for name, one in COMPONENTS.items() if name in components and one.make)
-    for make in dict.fromkeys(makers):
-        make(builder)
-    return told(builder)
 
 
 def told(builder: Builder) -> Built:

@@ -18,7 +18,7 @@ from harness.build.recipes import kernel_inputs, recipe_of, recipes, refuse_othe
 from harness.core.progress import Progress
 from harness.plan.flavours import RELEASE
 from harness.source.series import prepared
-from harness.store.artifacts import Inputs, Store
+from harness.store.artifacts import Artifact, Inputs, Store
 from harness.store.hashes import digest
 
 ARCH = {"kunit64": "x86_64", "kunit32": "i386"}
@@ -45,8 +45,8 @@ def build_kernel(
     linux_tree: Path | None = None,
     jobs: int | None = None,
     flavour: str = RELEASE,
-) -> Path:
-    """Build a KUnit kernel, unless the store has it; return the path of its bzImage.
+) -> Artifact:
+    """Build a KUnit kernel, ``bzImage``, unless the store has it.
 
     Args:
         kind: ``kunit64`` or ``kunit32``.
@@ -76,4 +76,4 @@ def build_kernel(
                 fragments=wanted, jobs=jobs or cores(), progress=progress, arch=arch,
             )  # fmt: skip
 
-    return store.get(kind, inputs, make, progress, taken=("source",)).path / "bzImage"
+    return store.get(kind, inputs, make, progress, taken=("source",))

@@ -76,7 +76,7 @@ def run(
     flavour: FlavourOption = "",
     xtf: Annotated[
         Path | None,
-        typer.Option("--xtf", metavar="PATH", help="Also build and run the PV tests of this XTF checkout."),
+        typer.Option("--xtf", metavar="PATH", help="Also build and run the tests of this XTF checkout."),
     ] = None,
     minutes: Annotated[
         float,

@@ -16,10 +16,11 @@ from typing import TypeVar
 from harness.core.errors import UserError
 
 # Components, built only if a selected test needs them: Linux with its images; a dom0 root with a device
-# model; a Xen with the 3l ABI configured out.
+# model; a Xen with the 3l ABI configured out; the pristine Xen of the base, without the series.
 LINUX = "linux"
 HVM = "hvm"
 WITHOUT_3L = "xen-without-3l"
+XEN_BASE = "xen-base"
 
 
 class Verdict(enum.StrEnum):

@@ -23,6 +23,7 @@ from harness.core.records import Built, Source, Verdict
 from harness.dev import gdb
 from harness.monitor.knownissues import KnownIssue
 from harness.plan.flavours import RELEASE
+from harness.plan.guests import KUNIT_KERNELS
 from harness.plan.selection import select
 from harness.plan.suites import XTF
 from harness.run import judge
@@ -32,7 +33,7 @@ from harness.run.record import RUN_JSON, BootRecord, RunRecord, TestResult, load
 from harness.run.recorder import Recorder
 from harness.run.request import RunRequest
 from harness.run.run import describe_harness, run
-from harness.store.artifacts import Store
+from harness.store.artifacts import Artifact, Store
 
 if TYPE_CHECKING:
     from harness.core.progress import Progress
@@ -121,6 +122,10 @@ def known_of(record: RunRecord) -> tuple[KnownIssue, ...]:
     )
 
 
+# Artifacts that a run builds one by one, beside what ``build`` makes.
+ON_THEIR_OWN = (XTF, *KUNIT_KERNELS)
+
+
 def keys_of(record: RunRecord) -> dict[str, str]:
     """Store keys of a run's artifacts, by kind."""
     return {artifact.name: artifact.key for artifact in record.artifacts}
@@ -132,7 +137,7 @@ def same_inputs(
     """A build function that returns the artifacts of ``earlier``, or builds and reports which ones differ."""
 
     def get(request: RunRequest, progress: Progress, components: frozenset[str]) -> Built:
-        before = keys_of(earlier.record)
+        before = {kind: key for kind, key in keys_of(earlier.record).items() if kind not in ON_THEIR_OWN}
         sources = {
             s.name: Source(name=s.name, version=s.version, origin=s.origin, sha256=s.sha256, note=s.note)
             for s in earlier.record.sources
@@ -155,6 +160,37 @@ def same_inputs(
         return built
 
     return get
+
+
+def same_artifact(
+    earlier: Earlier, kind: str, make: Callable[[], Artifact], *, progress: Progress
+) -> Artifact:
+    """The artifact of that kind that ``earlier`` used, or one made now, with a word on whether it differs."""
+    name, key = earlier.folder.name, keys_of(earlier.record).get(kind)
+    if key is None:
+        progress.say(f"{name} did not record its {kind}: this one is built from what is there now")
+        return make()
+    if found := Store().find(kind, key, progress):
+        progress.say(f"using the {kind} of {name} from the store")
+        return found
+    made = make()
+    same = "it is the same" if made.key == key else "the rebuilt one differs"
+    progress.say(f"the {kind} of {name} is gone from the store; {same}")
+    return made
+
+
+def same_builds(earlier: Earlier, backends: Backends, *, progress: Progress) -> Backends:
+    """Backends whose builds return the artifacts of ``earlier`` where the store has them."""
+    return replace(
+        backends,
+        build=same_inputs(earlier, say=progress.say),
+        xtf=lambda request, progress: same_artifact(
+            earlier, XTF, lambda: backends.xtf(request, progress), progress=progress
+        ),
+        kunit=lambda request, progress, kind: same_artifact(
+            earlier, kind, lambda: backends.kunit(request, progress, kind), progress=progress
+        ),
+    )
 
 
 def differences(before: bytes, after: bytes, *, cut: bool = False) -> str:
@@ -234,7 +270,7 @@ def repro(
         here = describe_harness().get("commit", "")
         if (then := earlier.record.harness.get("commit", "")) and then != here:
             progress.say(f"it used the harness and tests of commit {then}, now: {here or 'no commit'}")
-        backends = replace(backends, build=same_inputs(earlier, say=progress.say))
+        backends = same_builds(earlier, backends, progress=progress)
     folder, record = run(request, progress=progress, backends=backends)
     if earlier is not None and record.state == "finished":
         same, said = compare(earlier, folder, record)

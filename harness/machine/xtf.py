@@ -1,113 +1,170 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Boot tests of the Xen Test Framework (XTF, xenbits' xtf.git), built from the user's checkout.
+"""Boot tests of the Xen Test Framework (XTF) as Xen's dom0, without a toolstack, and read their results.
 
-XTF's PV kernels are booted as dom0, like the bare guests, so they need no
-toolstack and a test takes a second or two. XTF's HVM tests need a toolstack
-and are not supported.
+A test takes a second or two. ``plan/xtf.py`` says how each is booted.
 """
 
 from __future__ import annotations
 
+import enum
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.core.errors import EvhError
-from harness.core.records import Accelerator, Verdict
+from harness.core.errors import InfraError
+from harness.core.records import Accelerator
 from harness.machine import bare, direct
-from harness.monitor.crashlines import is_xen
+from harness.monitor.crashlines import blame, is_xen
 from harness.monitor.crashreports import first_crash
 from harness.monitor.knownissues import KnownIssues
+from harness.plan.xtf import XtfTest
 
-DEADLINE = 60.0  # seconds at reference speed
+DEADLINE = 30.0  # seconds at reference speed
+BANNER = "--- Xen Test Framework ---"
 RESULT = "Test result: "
-_RESULT = re.compile(rf"{RESULT}(SUCCESS|SKIP|ERROR|FAILURE|CRASH)")
+# Xen's last words, whether dom0 shuts down or crashes (common/shutdown.c). Only then is a result complete: a
+# test prints it before it shuts down.
+THE_END = "(XEN) Hardware Dom0 "
+_RESULT = re.compile(rf"{RESULT}(SUCCESS with warnings|SUCCESS|SKIP|ERROR|FAILURE)\s*$")
+_COMPLAINT = re.compile(
+    r"\s*(?:Fail|Error|Skip|Warning)\w*\b"
+    r"|.*\b(?:not (?:detected|supported|available)|unavailable|unsupported)\b"
+)
+_NUMBER = re.compile(r"\b(?:0x)?[0-9a-f]*\d[0-9a-f]*\b")
+# QEMU's own messages, such as that it was told to end.
+_QEMU = re.compile(r"qemu-system-\w+: ")
+# Where Xen was when it crashed; the group is a function and an offset.
+_RIP = re.compile(r"\(XEN\) RIP: .*\] (\S+)")
 
 
-class XtfFailed(EvhError):
-    """An XTF test did not succeed; ``verdict`` gives the outcome."""
+class Result(enum.StrEnum):
+    """How a test ended, best first; XTF's own results in its own order, then what it cannot say itself."""
 
-    def __init__(self, verdict: Verdict, layer: str, reason: str, console: Path) -> None:
-        super().__init__(reason, hint=f"see its console: {console}")
-        self.verdict = verdict
-        self.layer = layer
+    SUCCESS = "success"
+    WARNINGS = "success with warnings"
+    SKIP = "skip"
+    ERROR = "error"
+    FAILURE = "failure"
+    HANG = "hang"
+    CRASH = "crash"
 
 
 @dataclass(frozen=True, kw_only=True)
-class XtfRun:
-    """The outcome of one test; the fields are those of ``bare.BareRun``."""
+class Outcome:
+    """The outcome of one boot.
 
-    verdict: Verdict
-    layer: str
-    reason: str
-    console: Path
-    seconds: float
-    time_scale: float = 1.0
+    Attributes:
+        layer: for a crash, whose: ``xen``, ``dom0`` (Xen ended the test, or the test gave up) or ``xtf``
+            (it is gone without a word); empty otherwise.
+        reason: one line; empty for a success.
+        said: what the test printed, from XTF's banner to its result.
+        crash: Xen's lines about a crash without their numbers, which differ from build to build.
+    """
+
+    result: Result
+    layer: str = ""
+    reason: str = ""
+    said: tuple[str, ...] = ()
+    crash: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """Result and reason in one line."""
+        return f"{self.result}: {self.reason}" if self.reason else str(self.result)
+
+
+def qemu_words(test: XtfTest, accelerator: str) -> list[str]:
+    """QEMU's command line for one test, without the program."""
+    return bare.qemu_words(
+        accelerator=accelerator,
+        args=test.args,
+        vcpus=test.vcpus,
+        xen_args=test.xen_args(accelerator=accelerator),
+    )
 
 
 def boot(
-    test: str,
-    *,
-    kernels: Path,
-    xen: Path,
-    accelerator: Accelerator,
-    run_dir: Path,
-    known: KnownIssues | None = None,
-) -> XtfRun:
-    """Boot one test as dom0 and wait for its result line.
+    test: XtfTest, *, kernels: Path, xen: Path, accelerator: Accelerator, console: Path
+) -> direct.Watched:
+    """Boot one test as dom0, until it has shut down or crashed.
 
     Args:
-        test: name of the test, without ``test-``.
         kernels: folder of XTF's built kernels.
         xen: 32-bit multiboot ELF.
-        run_dir: gets ``console-xtf-<test>.log``.
-        known: crashes to pass over.
+        console: file that gets the console.
 
     Raises:
         InfraError: QEMU could not be started.
     """
-    console = run_dir / f"console-xtf-{test}.log"
-    done = direct.boot(
-        bare.qemu_words(accelerator=accelerator.kind, vcpus=2),
-        files=bare.files(xen=xen, kernel=kernels / f"test-{test}"),
-        run_dir=run_dir,
+    return direct.boot(
+        qemu_words(test, accelerator.kind),
+        files=bare.files(xen=xen, kernel=kernels / test.kernel),
+        run_dir=console.parent,
         console=console,
         deadline=DEADLINE,
-        milestone=bare.milestone(vcpus=2),
-        until=RESULT,
+        milestone=bare.milestone(vcpus=test.vcpus),
+        until=THE_END,
     )
-    verdict, layer, reason = judge(done.lines, problem=done.problem, late=done.late, known=known)
-    return XtfRun(
-        verdict=verdict, layer=layer, reason=reason, console=console, seconds=done.seconds,
-        time_scale=done.time_scale,
-    )  # fmt: skip
 
 
-def judge(
-    lines: list[str], *, problem: str = "", late: str = "", known: KnownIssues | None = None
-) -> tuple[Verdict, str, str]:
-    """Verdict, layer at fault and reason.
+def read(
+    lines: Sequence[str], *, late: str = "", problem: str = "", known: KnownIssues | None = None
+) -> Outcome:
+    """The outcome, from the console.
 
-    XTF's ERROR means that the test itself could not do its work; it says nothing about Xen.
+    Args:
+        late: the deadline that ended the machine, if one did.
+        problem: QEMU's message, if it failed.
+        known: crashes to pass over.
+
+    Raises:
+        InfraError: QEMU failed, and the console does not say that anything crashed.
     """
+    lines = [line.rstrip() for line in lines]
+    begin = next((n for n, line in enumerate(lines) if BANNER in line), len(lines))
+    said = tuple(line for line in lines[begin + 1 :] if line and not is_xen(line) and not _QEMU.match(line))
+    last = f"last line: {said[-1].strip()}" if said else "it printed nothing"
     passes = (known or KnownIssues()).passes
     if crash := first_crash(lines, printer=lambda line: "xen" if is_xen(line) else "xtf", passes=passes):
-        return Verdict.CRASH, crash.layer, crash.line
-    own = [line.strip() for line in lines if line.strip() and not is_xen(line)]
-    last = own[-1] if own else ""
-    result = next((found[1] for line in lines if (found := _RESULT.match(line))), None)
-    if result is None:
-        if problem:
-            return Verdict.ERROR, "qemu", problem
-        if late:
-            return Verdict.HANG, "", f"no result within {late}; last line: {last}"
-        return Verdict.CRASH, "xtf", f"it ended without a result; last line: {last}"
-    why = next((line.strip() for line in lines if re.match(r"(Fail|Error|Skip)\w*:", line)), "")
-    return {
-        "SUCCESS": (Verdict.PASS, "", ""),
-        "SKIP": (Verdict.SKIP, "", why or "XTF skipped it"),
-        "ERROR": (Verdict.ERROR, "xtf", why or "XTF: the test itself failed"),
-        "FAILURE": (Verdict.FAIL, "xen", why or "XTF: failure"),
-        "CRASH": (Verdict.CRASH, "xtf", why or "XTF: crash"),
-    }[result]
+        # A test that gives up says why; of that, Xen only says that its dom0 has crashed.
+        reason = (_panic(said) if crash.layer == "dom0" else "") or crash.line
+        return Outcome(
+            result=Result.CRASH, layer=crash.layer, reason=reason, said=said, crash=_crash_lines(lines)
+        )
+    if problem:
+        raise InfraError(f"QEMU failed: {problem}", hint="Try the same boot on another version of QEMU.")
+    if late:
+        reason = f"not shut down after {late}; {last}"
+        return Outcome(result=Result.HANG, reason=reason, said=said)
+    result = next((found[1] for line in said if (found := _RESULT.match(line))), None)
+    if result is None or not any(line.startswith(THE_END) for line in lines):
+        return Outcome(
+            result=Result.CRASH, layer="xtf", reason=f"ended without a result; {last}", said=said
+        )
+    reason = "" if result == "SUCCESS" else _complaint(said)
+    return Outcome(result=Result(result.lower()), reason=reason, said=said)
+
+
+def _panic(said: Sequence[str]) -> str:
+    """The message of the test's own panic; for an exception in two lines: where, and which."""
+    at = next((n for n, line in enumerate(said) if line.startswith("PANIC: ")), None)
+    return "" if at is None else " ".join(line.strip(" *") for line in said[at : at + 2]).strip()
+
+
+def _complaint(said: Sequence[str]) -> str:
+    """Why a test is no success: its first complaint, or else what it said last."""
+    found = next((line for line in said if _COMPLAINT.match(line)), "")
+    return (found or " ".join(line.strip() for line in said[2:-1][-2:])).strip()
+
+
+def _crash_lines(lines: Sequence[str]) -> tuple[str, ...]:
+    crashed = [line for line in lines if is_xen(line) and blame("xen", line)]
+    places = [found[1] for line in lines if (found := _RIP.match(line))]
+    return tuple(map(without_numbers, [*crashed, *places]))
+
+
+def without_numbers(line: str) -> str:
+    """A line with a ``#`` for each decimal or hexadecimal number."""
+    return _NUMBER.sub("#", line)
 

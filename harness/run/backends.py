@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from harness.core.records import Accelerator, Built, GuestSpec, MachineSpec
 from harness.run.request import RunRequest
+from harness.store.artifacts import Artifact, Store
 
 if TYPE_CHECKING:
     from harness.core.progress import Progress
@@ -29,7 +30,7 @@ class Backends:
         machine: makes a machine, not booted yet.
         guest: starts a guest on a machine and waits until it answers.
         hold: with ``keep``, called with the last machine; returns when the user is done.
-        xtf: builds XTF from a checkout; returns the folder of its kernels.
+        xtf: builds XTF from the request's checkout.
         kunit: builds the kernel that runs the KUnit tests of a kind.
         store_in_use: keeps the store from being removed while the block runs.
     """
@@ -40,8 +41,8 @@ class Backends:
     machine: Callable[[RunRequest, Built, MachineSpec, Path, Accelerator, Progress], Machine]
     guest: Callable[[Machine, GuestSpec], Guest]
     hold: Callable[[Machine, Path], None]
-    xtf: Callable[[Path, Progress, int | None], Path]
-    kunit: Callable[[RunRequest, Progress, str], Path]
+    xtf: Callable[[RunRequest, Progress], Artifact]
+    kunit: Callable[[RunRequest, Progress, str], Artifact]
     store_in_use: Callable[[Progress], AbstractContextManager[None]]
 
 
@@ -49,13 +50,11 @@ def real_backends() -> Backends:
     """The real backends. Imported late, because `evh --help` needs neither libvirt nor paramiko."""
     from harness.build.graph import build
     from harness.build.kunit import build_kernel
-    from harness.build.xtf import build as build_xtf
     from harness.guest.guest import Guest
     from harness.machine.accelerator import choose_accelerator
     from harness.machine.attach import hold
     from harness.machine.machine import Machine
     from harness.machine.proof import prove
-    from harness.store.artifacts import Store
 
     return Backends(
         choose=lambda want: choose_accelerator(want=want),
@@ -66,9 +65,7 @@ def real_backends() -> Backends:
             uri=request.uri,
             fall_back=request.accelerator == "auto",
         ),
-        xtf=lambda checkout, progress, jobs: build_xtf(
-            checkout, store=Store(), progress=progress, jobs=jobs
-        ),
+        xtf=_build_xtf,
         kunit=lambda request, progress, kind: build_kernel(
             kind,
             store=Store(),
@@ -93,3 +90,10 @@ def real_backends() -> Backends:
         hold=hold,
         store_in_use=lambda progress: Store().in_use(say=progress.say),
     )
+
+
+def _build_xtf(request: RunRequest, progress: Progress) -> Artifact:
+    from harness.build.xtf import build
+
+    assert request.selection.xtf is not None
+    return build(request.selection.xtf, store=Store(), progress=progress, jobs=request.jobs)

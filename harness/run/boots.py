@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Boots bare guests and XTF tests for a run. Each bare guest is booted once and recorded in run.json."""
+"""Boots bare guests for a run. Each is booted once and recorded in run.json."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from harness.core.records import Accelerator, Built
 from harness.machine import bare
 from harness.machine.bare import BareRun, BareSpec
 from harness.machine.rescue import Rescue
-from harness.machine.xtf import XtfRun, boot
 from harness.monitor.gcov import measure, write_listing
 from harness.monitor.knownissues import KnownIssues
 from harness.plan.flavours import FLAVOURS
@@ -115,34 +114,6 @@ class BareBoots:
         record.consoles.append(ConsoleRecord(layer=name, file=file, bytes=run.console.stat().st_size))
         self._recorder.save()
         return run, number
-
-    def xtf(self, test: str, kernels: Path) -> XtfRun:
-        """Boot one of XTF's tests.
-
-        Args:
-            kernels: folder with XTF's built kernels.
-
-        Raises:
-            InfraError: QEMU cannot be started.
-        """
-        run_dir = self._recorder.run_dir
-        run = boot(
-            test,
-            kernels=kernels,
-            xen=self._built.xen,
-            accelerator=self._accelerator,
-            run_dir=run_dir,
-            known=self._known,
-        )
-        self._recorder.record.consoles.append(
-            ConsoleRecord(
-                layer=f"xtf-{test}",
-                file=run.console.name,
-                bytes=run.console.stat().st_size,
-                time_scale=run.time_scale,
-            )
-        )
-        return run
 
     def close(self) -> None:
         """Turn the counters that the boots left into coverage metrics, and remove the files.

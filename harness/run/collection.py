@@ -104,16 +104,16 @@ def seeded(item: pytest.Item) -> Any:
 
 
 def components_of(items: Iterable[pytest.Item]) -> frozenset[str]:
-    """The components that these tests need: Linux if a test uses a machine, and the components that
-    its guest and its ``needs`` and ``machine`` markers name."""
+    """The components that these tests need: those that their ``needs`` markers name, and for a test
+    that uses a machine Linux, and those that its guest and its ``machine`` markers name."""
     components: set[str] = set()
     for item in items:
+        for marker in item.iter_markers("needs"):
+            components.update(marker.args)
         if "machine" not in getattr(item, "fixturenames", ()):
             continue
         kind = KINDS.get(guest_of(item))
         components |= kind.components if kind else {LINUX}
-        for marker in item.iter_markers("needs"):
-            components.update(marker.args)
         for marker in item.iter_markers("machine"):
             components.update(filter(None, map(marker.kwargs.get, ("dom0_kernel", "dom0_image", "xen"))))
     return frozenset(components)

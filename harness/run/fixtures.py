@@ -16,14 +16,13 @@ import pytest
 
 from harness.core.deprecated import warn_renamed
 from harness.core.errors import UserError
-from harness.core.records import GuestSpec, Verdict
-from harness.core.text import tail
+from harness.core.records import GuestSpec
 from harness.guest import kmemleak
 from harness.guest.leaks import Leaks
 from harness.run.collection import abi_word, spec_of
 from harness.run.kunit import skip_if_skipped
 from harness.run.record import Row
-from harness.run.session import EVIDENCE_LINES, SESSION, running_of, session_of
+from harness.run.session import SESSION, running_of, session_of
 
 if TYPE_CHECKING:
     from harness.guest.guest import Guest
@@ -155,27 +154,6 @@ def bare(request: pytest.FixtureRequest) -> Callable[..., BareRun]:
             raise UserError(f"{kind} is not built", hint="Run this test with `evh run`.")
         running.bare, running.result.boot = session.bare.get(kind, **words)
         return replace(running.bare, heard=note)
-
-    return run
-
-
-@pytest.fixture
-def xtf(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Boot an XTF test by its name; the result becomes that of this test."""
-    from harness.machine.xtf import XtfFailed
-
-    session = session_of(request)
-    running = running_of(request)
-
-    def run(test: str) -> None:
-        assert session.bare is not None and session.xtf is not None
-        got = session.bare.xtf(test, session.xtf)
-        if got.verdict is not Verdict.PASS:
-            running.result.evidence = tail(got.console, lines=EVIDENCE_LINES)
-        if got.verdict is Verdict.SKIP:
-            pytest.skip(got.reason)
-        if got.verdict is not Verdict.PASS:
-            raise XtfFailed(got.verdict, got.layer, got.reason, got.console)
 
     return run
 

@@ -19,9 +19,10 @@ from harness.machine.bare import BareRun
 from harness.machine.kunit import boot
 from harness.monitor.knownissues import KnownIssues
 from harness.monitor.ktap import Case
-from harness.run.record import ConsoleRecord
+from harness.run.record import ArtifactRecord, ConsoleRecord
 from harness.run.recorder import Recorder
 from harness.run.session import SESSION
+from harness.store.artifacts import Artifact
 
 
 def skip_if_skipped(case: Case) -> None:
@@ -34,7 +35,7 @@ class KUnitCells:
     """The pytest plugin object with the fixture ``kunit``.
 
     Args:
-        build: builds the bzImage of a kind.
+        build: builds the kernel of a kind.
         known: crashes to pass over.
     """
 
@@ -43,7 +44,7 @@ class KUnitCells:
         *,
         recorder: Recorder,
         progress: Progress,
-        build: Callable[[str], Path],
+        build: Callable[[str], Artifact],
         known: KnownIssues | None = None,
     ) -> None:
         self._recorder = recorder
@@ -77,7 +78,11 @@ class KUnitCells:
         self._accelerator = accelerator
         for kind in self.wanted:
             with self._recorder.doing(f"build {kind}"):
-                self._kernels[kind] = self._build(kind)
+                kernel = self._build(kind)
+            self._kernels[kind] = kernel.path / "bzImage"
+            self._recorder.record.artifacts.append(
+                ArtifactRecord(name=kind, key=kernel.key, hit=kernel.hit)
+            )
 
     @pytest.fixture
     def kunit(self, request: pytest.FixtureRequest) -> Callable[[str], BareRun]:

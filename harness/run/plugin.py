@@ -49,12 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Parametrize ``seed`` with the requested seeds and ``xtf_test`` with XTF's tests."""
-    if "xtf_test" in metafunc.fixturenames:
-        from harness.build.xtf import tests_in
-
-        session = metafunc.config.stash.get(SESSION, None)
-        metafunc.parametrize("xtf_test", tests_in(session.xtf) if session and session.xtf else [])
+    """Parametrize ``seed`` with the requested seeds."""
     if "seed" in metafunc.fixturenames:
         session = metafunc.config.stash.get(SESSION, None)
         seeds = (session.selection.seeds if session else ()) or (1,)
@@ -178,7 +173,7 @@ def _judge(running: Running) -> judge.Judgement:
     result.verdict, result.layer, result.reason = (
         judgement.verdict,
         judgement.layer,
-        judgement.reason,
+        judgement.reason or running.remark,
     )
     result.seconds = round(time.monotonic() - running.started, 3)
     return judgement
@@ -201,10 +196,9 @@ def _say(session: Session, result: TestResult) -> None:
     seed = f" seed {result.seed}" if result.seed != 1 else ""
     cell = f"{result.suite}::{result.test}  {result.abi} {result.guest}{seed}"
     session.progress.say(f"{result.verdict}{whose}: {cell}  {result.seconds:.1f} s")
-    if result.verdict is Verdict.PASS:
-        return
-    session.progress.say(f"  {result.reason}")
-    if result.verdict is Verdict.SKIP:
+    if result.reason:
+        session.progress.say(f"  {result.reason}")
+    if result.verdict in (Verdict.PASS, Verdict.SKIP):
         return
     for text in result.evidence.splitlines()[-8:]:
         session.progress.say(f"  | {text}")

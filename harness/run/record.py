@@ -70,6 +70,7 @@ class TestResult(msgspec.Struct, kw_only=True):
     evidence: str = ""  # last console lines of the responsible layer
     known_issues: int = 0  # crash reports that were passed over while it ran
     reproduce: str = ""
+    baseline: str = ""  # what the same test did on Xen without the series; empty: it was not compared
     seed: int = 1
     boot: int | None = None  # number of the bare guest's boot
     metrics: dict[str, int] = msgspec.field(default_factory=dict)  # reported by the test or the bare guest

@@ -42,7 +42,9 @@ from harness.run.record import (
 from harness.run.recorder import Recorder, now
 from harness.run.request import RunRequest, again, options, reproduce
 from harness.run.session import Session, SessionPlugin
+from harness.run.xtf import XtfCells
 from harness.source import bases
+from harness.store.artifacts import Store
 
 if TYPE_CHECKING:
     from harness.core.progress import Progress
@@ -188,9 +190,12 @@ def _steps(
         build=lambda kind: backends.kunit(request, progress, kind),
         known=known,
     )
+    xtf = XtfCells(
+        recorder=recorder, progress=progress, store=Store(), known=known
+    )
 
     def pytest_pass(*, collect_only: bool) -> None:
-        code = run_pytest(session, targets=targets, plugins=[kunit], collect_only=collect_only)
+        code = run_pytest(session, targets=targets, plugins=[kunit, xtf], collect_only=collect_only)
         if came:  # pytest ends the session and returns
             raise Interrupted(came[0])
         if problem := pytest_problem(code, session):
@@ -199,10 +204,11 @@ def _steps(
     if request.selection.xtf is not None:
         # Before collection, because the built kernels determine which XTF tests exist.
         with recorder.doing("build XTF"):
-            session.xtf = backends.xtf(request.selection.xtf, progress, request.jobs)
+            xtf.found(backends.xtf(request, progress))
     # Collect first, so that a misspelled -k or a broken test file shows before twenty minutes of building.
     with recorder.doing("collect tests"):
         pytest_pass(collect_only=True)
+    xtf.check_selected(session.planned)
     if not record.planned:
         return
     with recorder.doing("build"):
@@ -216,6 +222,7 @@ def _steps(
         progress.say(accelerator.line)
     machines.accelerator = accelerator
     kunit.prepare(accelerator)
+    xtf.prepare(built, accelerator)
     session.bare = BareBoots(
         built=built,
         accelerator=accelerator,
@@ -232,6 +239,7 @@ def _steps(
         session.bare.close()
         note_known(record, known)
         record.notes += known.complaints()
+        xtf.close()
         bad = any(test.verdict not in (Verdict.PASS, Verdict.SKIP) for test in record.tests)
         if request.keep and bad and machines.current is not None:
             with recorder.doing("machine kept running until Ctrl-C"):
@@ -371,7 +379,7 @@ def note_build(record: RunRecord, built: Built) -> None:
         SourceRecord(name=s.name, version=s.version, origin=s.origin, sha256=s.sha256, note=s.note)
         for s in built.sources.values()
     ]
-    record.artifacts = [
+    record.artifacts += [
         ArtifactRecord(name=name, key=key, hit=built.hits.get(name)) for name, key in built.keys.items()
     ]
 

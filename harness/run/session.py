@@ -76,7 +76,6 @@ class Session:
         self.known = known or KnownIssues()
         self.bare: BareBoots | None = None
         self.components: frozenset[str] = frozenset()  # components that a selected test needs
-        self.xtf: Path | None = None  # folder of XTF's kernels, with --xtf
         self.xen_syms: Path | None = None  # None until Xen is built
         self.collect_errors: list[str] = []
         self.planned: tuple[str, ...] = ()  # cells, as they were first collected
@@ -115,6 +114,7 @@ class Running:
         self.crash: judge.CrashLike | None = None
         self.rows: list[Row] = []
         self.guests: list[str] = []
+        self.remark = ""  # on a pass
         self.bare: BareRun | None = None
         self.started = time.monotonic()
         self.within = False  # whether the test's own function runs

@@ -46,8 +46,9 @@ from harness.store.files import (
 from harness.store.hashes import FORMAT, key_of, sha256_of, short
 
 # Of each kind, the KEEP most recently used artifacts are kept, and all that were used in the last LATELY
-# seconds.
+# seconds. Artifacts of a few KiB, of which each run uses many, are kept longer.
 KEEP = 4
+KEEP_MANY = {"xtf-baseline": 1000}
 LATELY = 24 * 3600.0
 
 
@@ -98,6 +99,7 @@ class Store:
         progress: Progress,
         *,
         taken: Collection[str] = (),
+        announce: bool = True,
     ) -> Artifact:
         """The artifact of ``kind`` for ``inputs``; made now if the store does not have it.
 
@@ -110,6 +112,7 @@ class Store:
                 its files named ``*.log`` are copied to ``root/logs``. It raises InputsChanged
                 if an input is no longer what ``inputs`` said.
             taken: inputs of which ``make`` takes a copy, so that they may change while it works.
+            announce: say that it is made, and why; False where that takes a second and happens often.
 
         Raises:
             InfraError: no space, or no permission to write.
@@ -130,7 +133,7 @@ class Store:
                 check(without=taken)
 
             try:
-                return self._get(kind, known, checked, progress, check)
+                return self._get(kind, known, checked, progress, check, announce=announce)
             except InputsChanged as error:
                 change = error
                 progress.say(f"{kind}: {error.message}; beginning again")
@@ -145,6 +148,8 @@ class Store:
         make: Callable[[Path], None],
         progress: Progress,
         check: Callable[[], None],
+        *,
+        announce: bool,
     ) -> Artifact:
         key = key_of(kind, inputs)
         home = self.root / kind / key
@@ -158,7 +163,8 @@ class Store:
                 return found
             check()
             reason = self.reason(kind, inputs)
-            progress.say(f"{kind}: building ({reason})")
+            if announce:
+                progress.say(f"{kind}: building ({reason})")
             try:
                 return self._make(kind, key, inputs, make, reason)
             except OSError as error:
@@ -281,14 +287,14 @@ class Store:
         )
 
     def _prune(self, kind: str) -> None:
-        """Delete artifacts of ``kind`` that exceed KEEP and have not been used for LATELY seconds."""
+        """Delete artifacts of ``kind`` that exceed its KEEP and have not been used for LATELY seconds."""
         uses: list[tuple[float, Path]] = []
         for home in (self.root / kind).glob("[!.]*"):
             try:
                 uses.append((self._stamp_path(home).stat().st_mtime, home))
             except OSError:
                 uses.append((home.stat().st_mtime, home))
-        for used, home in sorted(uses, reverse=True)[KEEP:]:
+        for used, home in sorted(uses, reverse=True)[KEEP_MANY.get(kind, KEEP) :]:
             if time.time() - used > LATELY:
                 discard(home)
                 self._stamp_path(home).unlink(missing_ok=True)

@@ -41,7 +41,7 @@ from harness.run.record import (
 )
 from harness.run.recorder import Recorder, now
 from harness.source import bases
-from harness.store.artifacts import Store
+from harness.store.artifacts import Artifact, Store
 
 BOOT = b"(XEN) Xen version 4.20\n(XEN) *** Serial input to DOM0\nLinux version 6.12\nevh: dom0 ready\n"
 PANIC = (
@@ -136,6 +136,10 @@ def fake_built() -> Built:
     )
 
 
+def fake_artifact(path: Path) -> Artifact:
+    return Artifact(path=path, key="c" * 32, hit=False, reason="first build", files={})
+
+
 def fake_backends(
     log: list[str], *, at_boot: bytes = BOOT, build: Callable[[], Built] = fake_built
 ) -> Backends:
@@ -146,8 +150,8 @@ def fake_backends(
         machine=lambda request, built, spec, folder, accelerator, progress: FakeMachine(
             spec, folder, log, accelerator=accelerator, at_boot=at_boot
         ),  # type: ignore[arg-type,return-value]
-        xtf=lambda checkout, progress, jobs: checkout,
-        kunit=lambda request, progress, kind: Path(kind),
+        xtf=lambda request, progress: fake_artifact(request.selection.xtf or Path()),
+        kunit=lambda request, progress, kind: fake_artifact(Path(kind)),
         guest=lambda machine, spec: machine.start_guest(spec),
         hold=lambda machine, folder: log.append("hold"),
         store_in_use=lambda progress: nullcontext(),

@@ -3,16 +3,25 @@
 
 from __future__ import annotations
 
+import io
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fakes import fake_backends
 
 from harness.core.errors import UserError
+from harness.core.progress import Progress
 from harness.core.records import Verdict
 from harness.dev import repro
 from harness.plan.cells import EXAMPLE_CELL, Cell
+from harness.plan.selection import select
+from harness.run.backends import Backends
 from harness.run.record import ArtifactRecord, BootRecord, RunRecord, TestResult
 from harness.run.recorder import Recorder
+from harness.run.request import RunRequest
+from harness.store.artifacts import Artifact, Store
 
 CELL = Cell(base="b", flavour="debug", guest="bare-pv64", abi="3l", suite="smoke", test="t", seed=3)
 BOOT = BootRecord(
@@ -127,3 +136,53 @@ def test_gdb_wants_a_bare_guest(tmp_path: Path) -> None:
     run_in(tmp_path / "a", started="2026-01-01T00:00:02+00:00", boots=[])
     with pytest.raises(UserError, match="no bare guest"):
         repro.repro_in_gdb(CELL.id, where=tmp_path / "a", progress=None)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return Store()
+
+
+def made(store: Store, kind: str, content: str) -> Artifact:
+    return store.get(kind, {"content": content}, lambda dest: None, Progress(io.StringIO()))
+
+
+def asked(backends: Backends, kind: str, progress: Progress) -> Artifact:
+    request = RunRequest(selection=select(suites=["kunit"]))
+    if kind == "xtf":
+        return backends.xtf(request, progress)
+    return backends.kunit(request, progress, kind)
+
+
+@pytest.mark.parametrize("kind", ["xtf", "kunit64", "kunit32"])
+def test_same_xtf_and_kunit_kernels_as_in_the_earlier_run(tmp_path: Path, store: Store, kind: str) -> None:
+    before, now = made(store, kind, "before"), made(store, kind, "now")
+    out = io.StringIO()
+    progress = Progress(out)
+    backends = replace(
+        fake_backends([]), xtf=lambda request, progress: now, kunit=lambda request, progress, kind: now
+    )
+
+    def again(name: str, *keys: str) -> Artifact:
+        artifacts = [ArtifactRecord(name=kind, key=key) for key in keys]
+        earlier = run_in(tmp_path / name, started="2026-01-01T00:00:02+00:00", artifacts=artifacts)
+        return asked(repro.same_builds(earlier, backends, progress=progress), kind, progress)
+
+    assert again("a", before.key).key == before.key, "from the store, not built from what is there now"
+    assert again("b").key == now.key
+    assert f"b did not record its {kind}" in out.getvalue()
+    shutil.rmtree(before.path)
+    assert again("c", before.key).key == now.key
+    assert f"the {kind} of c is gone from the store; the rebuilt one differs" in out.getvalue()
+
+
+def test_builds_are_found_though_the_xtf_of_the_run_is_gone(tmp_path: Path, store: Store) -> None:
+    keys = {kind: made(store, kind, "before").key for kind in ("xen", "bare")}
+    artifacts = [ArtifactRecord(name=name, key=key) for name, key in (keys | {"xtf": "gone"}).items()]
+    earlier = run_in(tmp_path / "a", started="2026-01-01T00:00:02+00:00", artifacts=artifacts)
+    said: list[str] = []
+    request = RunRequest(selection=select(suites=["kunit"]))
+    built = repro.same_inputs(earlier, say=said.append)(request, Progress(io.StringIO()), frozenset())
+    assert built.keys == keys
+    assert said == ["using the artifacts of a from the store"]

@@ -14,7 +14,7 @@ from harness.run.backends import real_backends
 from harness.run.request import RunRequest
 
 REQUEST = RunRequest(
-    selection=select(suites=["smoke"], flavour="linux-debug"),
+    selection=select(suites=["smoke"], flavour="linux-debug", xtf=Path("c")),
     xen_tree=Path("x"),
     linux_tree=Path("l"),
     jobs=3,
@@ -34,7 +34,7 @@ REQUEST = RunRequest(
             lambda backends: backends.kunit(REQUEST, None, "kunit32"),
             {"linux_tree": Path("l"), "flavour": "linux-debug"},
         ),
-        ("harness.build.xtf.build", lambda backends: backends.xtf(Path("c"), None, 3), {}),
+        ("harness.build.xtf.build", lambda backends: backends.xtf(REQUEST, None), {}),
     ],
     ids=["build", "kunit", "xtf"],
 )

@@ -79,6 +79,7 @@ def test_flavour_is_in_the_cell(evh) -> None:
 I386 = '@pytest.mark.parametrize("guest", ["pvh32"])\ndef test_a(guest, dom0): pass'
 OTHER_XEN = '@pytest.mark.machine(xen="xen-without-3l")\ndef test_a(dom0): pass'
 NEEDS = '@pytest.mark.needs("i386")\ndef test_a(dom0): pass'
+BASE = '@pytest.mark.needs("xen-base")\ndef test_a(): pass'
 
 
 @pytest.mark.parametrize(
@@ -89,6 +90,7 @@ NEEDS = '@pytest.mark.needs("i386")\ndef test_a(dom0): pass'
         (I386, {"linux", "i386"}),
         (NEEDS, {"linux", "i386"}),
         (OTHER_XEN, {"linux", "xen-without-3l"}),
+        (BASE, {"xen-base"}),
     ],
 )
 def test_what_a_test_wants_is_built(evh, text: str, parts: set[str]) -> None:

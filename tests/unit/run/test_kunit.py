@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import fake_backends
+from fakes import fake_artifact, fake_backends
 
+from harness.core.progress import Progress
 from harness.core.records import Verdict
 from harness.machine.bare import BareRun
 from harness.monitor import ktap
 from harness.run import kunit
+from harness.run.request import RunRequest
+from harness.store.artifacts import Artifact
 
 LOG = "KTAP version 1\n1..3\nok 1 order\nnot ok 2 scan\nok 3 smp # SKIP needs two CPUs\n"
 TEST = """
@@ -46,11 +49,15 @@ def booted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 def test_kernel_of_the_selected_tests_is_built_and_booted_once(evh, booted: list[Path]) -> None:
     built: list[str] = []
     log: list[str] = []
-    backends = replace(
-        fake_backends(log), kunit=lambda request, progress, kind: built.append(kind) or Path("/k") / kind
-    )
-    got = evh(TEST, backends=backends)
-    assert (built, booted) == (["kunit64"], [Path("/k/kunit64")])
+
+    def build(request: RunRequest, progress: Progress, kind: str) -> Artifact:
+        built.append(kind)
+        return fake_artifact(Path("/k") / kind)
+
+    got = evh(TEST, backends=replace(fake_backends(log), kunit=build))
+    assert (built, booted) == (["kunit64"], [Path("/k/kunit64/bzImage")])
+    artifacts = {artifact.name: (artifact.key, artifact.hit) for artifact in got.record.artifacts}
+    assert artifacts["kunit64"] == ("c" * 32, False)
     assert got.verdicts == {
         "test_k[order-kunit64]": Verdict.PASS,
         "test_k[scan-kunit64]": Verdict.FAIL,

@@ -16,7 +16,7 @@ import pytest
 
 from harness.core.errors import InfraError, UserError
 from harness.core.progress import Progress
-from harness.store.artifacts import Store
+from harness.store.artifacts import KEEP, Store
 from harness.store.hashes import key_of
 
 
@@ -69,6 +69,25 @@ def test_reason_compares_with_the_newest(store: Store, progress: Progress) -> No
     store.get("thing", {"a": "1"}, write("x"), progress)
     store.get("thing", {"a": "2"}, write("x"), progress)
     assert store.reason("thing", {"a": "3"}) == "a changed: 2 -> 3"
+
+
+@pytest.mark.parametrize(("kind", "left"), [("thing", KEEP), ("xtf-baseline", KEEP + 3)])
+def test_old_artifacts_go_but_small_ones_stay_longer(
+    store: Store, progress: Progress, kind: str, left: int
+) -> None:
+    for number in range(KEEP + 2):
+        store.get(kind, {"a": str(number)}, write("x"), progress)
+    for stamp in (store.root / "stamps").iterdir():
+        os.utime(stamp, (1, 1))
+    store.get(kind, {"a": "new"}, write("x"), progress)
+    assert len(list((store.root / kind).iterdir())) == left
+
+
+def test_what_is_made_often_is_made_in_silence(store: Store, progress: Progress, said: io.StringIO) -> None:
+    store.get("thing", {"a": "1"}, write("x"), progress, announce=False)
+    assert said.getvalue() == ""
+    store.get("thing", {"a": "2"}, write("x"), progress)
+    assert said.getvalue().endswith("thing: building (a changed: 1 -> 2)\n")
 
 
 @pytest.mark.parametrize("harm", ["byte", "truncated", "missing", "manifest", "other manifest"])
