@@ -249,14 +249,16 @@ def pytest_runtest_makereport(
     ):
         running.crash = crash
         _fail(report, f"crash in {crash.layer}: {crash.line.strip()}\n\n{crash.excerpt}")
-    elif (
-        report.outcome == "passed"
+    if (
+        running.crash is None
+        and not running.faulty
         and running.result.machine is not None
-        and (loss := session.machines.loss()) is not None
+        and (fault := session.machines.find_fault())
     ):
-        # Such as a console that is not recorded any more, noticed by nobody who waits.
-        running.endings.append(judge.classify(loss))
-        _fail(report, loss.message)
+        # Before what the test made of it: a machine that this host has stopped gives no right answer.
+        running.faulty = True
+        running.endings.insert(0, judge.classify(fault))
+        _fail(report, f"the machine is lost: {fault}")
     if report.outcome == "failed" and running.result.machine is not None:
         _attach_consoles(session, running, report)
     elif report.outcome == "failed" and running.bare is not None and not running.result.evidence:

@@ -105,17 +105,22 @@ class Machines:
         if self.current is None:
             return None
         crash = self.current.consoles.find_crash()
-        if crash is None and (loss := self.loss()) is not None and loss.verdict is Verdict.CRASH:
+        loss = None if crash else self._loss()
+        if loss is not None and loss.verdict is Verdict.CRASH:
             crash = Crash(layer=loss.layer or "qemu", line=loss.message, seconds=0.0, excerpt=loss.hint)
         return crash
 
-    def loss(self) -> MachineLost | None:
-        """Why the current machine is lost; None if it is not."""
+    def find_fault(self) -> MachineLost | None:
+        """Why the current machine is lost if not by a crash: a console or its disk cannot be written."""
+        loss = self._loss()
+        return None if loss is None or loss.verdict is Verdict.CRASH else loss
+
+    def _loss(self) -> MachineLost | None:
         if self.current is not None and self.current.watchdog.lost:
             try:
                 self.current.watchdog.check()
-            except MachineLost as e:
-                return e
+            except MachineLost as loss:
+                return loss
         return None
 
     def excerpt(self) -> str:

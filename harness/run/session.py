@@ -118,6 +118,7 @@ class Running:
         self.bare: BareRun | None = None
         self.started = time.monotonic()
         self.within = False  # whether the test's own function runs
+        self.faulty = False  # whether a fault of this host has taken its machine
         self.known_before = 0  # crash reports that were passed over before this test
 
     @property

@@ -414,14 +414,17 @@ def test_a_log_of_pytest_that_cannot_be_written_changes_no_verdict(
     assert any("/dev/full is incomplete: No space left on device" in note for note in got.record.notes)
 
 
-def test_a_console_that_is_lost_while_nobody_waits_is_an_error_and_no_crash(evh) -> None:
-    got = evh("""
-        from harness.monitor.waits import ConsoleLost
-        def test_a(machine): machine.watchdog.lose(lambda: ConsoleLost("dom0", "No space left on device"))
+@pytest.mark.parametrize("body", ["pass", "assert 0", "dom0.watchdog.check()"], ids=["pass", "fail", "seen"])
+def test_a_machine_that_this_host_has_stopped_is_an_error_and_no_crash(evh, body: str) -> None:
+    """Whatever the test made of it, and though nobody waited for the machine since."""
+    got = evh(f"""
+        from harness.monitor.waits import DiskLost
+        def test_a(machine, dom0):
+            machine.watchdog.lose(lambda: DiskLost("/run/x.qcow2", "no space is left there"))
+            dom0.watchdog = machine.watchdog
+            {body}
         def test_b(machine): pass
-    """)
+    """)  # fmt: skip
     assert got.verdicts == {"test_a": Verdict.ERROR, "test_b": Verdict.PASS}
-    test = got.test("test_a")
-    assert test.layer == "dom0" and "No space left" in test.reason
-    assert got.log.count("boot 3l 4096") == 2
-
+    assert got.test("test_a").reason.startswith("dom0's disk, /run/x.qcow2 on this host, cannot be written")
+    assert got.log.count("close") == 2, "the next test has another machine"
