@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import shutil
@@ -17,7 +18,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from harness.core.environment import environment
-from harness.core.errors import EvhError, InfraError
+from harness.core.errors import EvhError, InfraError, UserError
 
 TAIL_LINES = 15
 # Seconds between SIGTERM and SIGKILL, and between SIGKILL and giving up.
@@ -236,6 +237,9 @@ def run(
         raise Cancelled(f"did not {what}: another step failed first")
     if returncode:
         lines = "".join(said)
+        if os.strerror(errno.ENOSPC) in lines and issubclass(error, UserError):
+            # A compiler on a full disk: nothing is wrong with what it was given.
+            error, hint = InfraError, "free some space: `evh clean` shows what the store and the runs use."
         raise error(
             f"could not {what}: {command[0]} {ended(returncode)}\n{excerpt(lines)}".rstrip(),
             hint=hint,

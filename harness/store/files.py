@@ -94,5 +94,7 @@ def discard(path: Path) -> None:
         path.rename(trash)
     except FileNotFoundError:
         return
+    except OSError:  # a full disk: a new name may need space
+        trash = path
     shutil.rmtree(trash, ignore_errors=True)
 

@@ -164,3 +164,12 @@ def test_a_program_with_nothing_to_tidy_up_is_killed_with_the_harness(tmp_path: 
     harness.send_signal(signal.SIGKILL)
     harness.wait()
     wait_for(lambda: not alive(int(pid.read_text())))
+
+
+def test_a_compiler_on_a_full_disk_is_no_fault_of_the_user() -> None:
+    with pytest.raises(InfraError) as caught:
+        process.run(
+            ["sh", "-c", "cat /proc/version > /dev/full"], what="compile", error=UserError, hint="correct the file."
+        )
+    assert "No space left on device" in caught.value.message and "evh clean" in caught.value.hint
+
