@@ -72,34 +72,39 @@ static uint32_t fifo_words[NR_FIFO_PORTS] __attribute__((aligned(PAGE_SIZE)));
 static uint32_t fifo_control[MAX_VCPUS][PAGE_SIZE / 4]
     __attribute__((aligned(PAGE_SIZE)));
 
+long fifo_init_control(unsigned int vcpu, const void *page)
+{
+    struct fifo_control op = { .gfn = gfn_of(page), .vcpu = vcpu };
+
+    return evtchn_op(EVTCHNOP_init_control, &op);
+}
+
+long fifo_expand(const void *page)
+{
+    uint64_t gfn = gfn_of(page);
+
+    return evtchn_op(EVTCHNOP_expand_array, &gfn);
+}
+
 static bool enter_fifo(uint32_t ports)
 {
     fresh();
     memset(fifo_words, 0, sizeof(fifo_words));
     memset(fifo_control, 0, sizeof(fifo_control));
     for ( unsigned int i = 0; i < nr_vcpus; i++ )
-    {
-        struct fifo_control op = { .gfn = gfn_of(fifo_control[i]), .vcpu = i };
-
-        if ( evtchn_op(EVTCHNOP_init_control, &op) )
+        if ( fifo_init_control(i, fifo_control[i]) )
             return false;
-    }
     for ( uint32_t i = 0; i < NR_FIFO_PORTS && i < ports; i += PAGE_SIZE / 4 )
-    {
-        uint64_t gfn = gfn_of(&fifo_words[i]);
-
-        if ( evtchn_op(EVTCHNOP_expand_array, &gfn) )
+        if ( fifo_expand(&fifo_words[i]) )
             return false;
-    }
     return true;
 }
 
 void fifo_unlink(uint32_t port)
 {
     fifo_words[port] = 0;
-    /* The ready word, and the head of the queue of the default priority, 7. */
-    fifo_control[0][0] = 0;
-    fifo_control[0][2 + 7] = 0;
+    fifo_control[0][FIFO_READY] = 0;
+    fifo_control[0][FIFO_HEAD(FIFO_DEFAULT_PRIORITY)] = 0;
 }
 
 static enum abi current_abi;
@@ -124,7 +129,7 @@ bool enter(enum abi abi, uint32_t ports)
 
 bool take(uint32_t port)
 {
-    uint32_t bit = 1U << 31;
+    uint32_t bit = FIFO_PENDING;
 
     switch ( current_abi )
     {
@@ -193,26 +198,27 @@ static uint32_t consume_3l(unsigned long sel, unsigned long *l2)
 /* All ports have the default priority, so only its queue can have any. */
 static uint32_t consume_fifo(uint32_t *control)
 {
+    uint32_t *head = &control[FIFO_HEAD(FIFO_DEFAULT_PRIORITY)];
     uint32_t nr = 0, port = 0;
 
-    while ( __atomic_exchange_n(&control[0], 0, __ATOMIC_SEQ_CST) )
-        for ( port = control[2 + 7]; port; )
+    while ( __atomic_exchange_n(&control[FIFO_READY], 0, __ATOMIC_SEQ_CST) )
+        for ( port = *head; port; )
         {
             uint32_t *word = &fifo_words[port], old = *word, bits;
 
             /* Unlink the port: clear the linked bit and the link. */
             do
-                bits = old & ~((1U << 29) | ((1U << 17) - 1));
+                bits = old & ~(FIFO_LINKED | (NR_FIFO_PORTS - 1));
             while ( !__atomic_compare_exchange_n(word, &old, bits, false,
                                                  __ATOMIC_SEQ_CST,
                                                  __ATOMIC_SEQ_CST) );
-            if ( bits >> 30 == 2 )
+            if ( (bits & (FIFO_PENDING | FIFO_MASKED)) == FIFO_PENDING )
             {
-                __atomic_and_fetch(word, ~(1U << 31), __ATOMIC_SEQ_CST);
+                __atomic_and_fetch(word, ~FIFO_PENDING, __ATOMIC_SEQ_CST);
                 nr++;
             }
-            port = old & ((1U << 17) - 1);
-            control[2 + 7] = port;
+            port = old & (NR_FIFO_PORTS - 1);
+            *head = port;
         }
     return nr;
 }
@@ -242,7 +248,7 @@ static void set_bit_to(unsigned long *map, uint32_t port, bool set)
 
 void set_masked(uint32_t port, bool masked)
 {
-    uint32_t bit = 1U << 30;
+    uint32_t bit = FIFO_MASKED;
 
     if ( current_abi == ABI_2L )
         set_bit_to(shared->evtchn_mask, port, masked);

@@ -131,6 +131,13 @@ long bind_vcpu(uint32_t port, uint32_t vcpu)
     return evtchn_op(EVTCHNOP_bind_vcpu, &op);
 }
 
+long set_priority(uint32_t port, uint32_t priority)
+{
+    struct { uint32_t port, priority; } op = { port, priority };
+
+    return evtchn_op(EVTCHNOP_set_priority, &op);
+}
+
 long status(uint32_t port, struct evtchn_status *st)
 {
     *st = (struct evtchn_status){ .dom = DOMID_SELF, .port = port };

@@ -28,6 +28,8 @@ long close_port(uint32_t port);
 long send(uint32_t port);
 long unmask(uint32_t port);
 long bind_vcpu(uint32_t port, uint32_t vcpu);
+/* Only FIFO has priorities, 0 to 15. */
+long set_priority(uint32_t port, uint32_t priority);
 long status(uint32_t port, struct evtchn_status *st);
 /* 1 if an event has ended the wait, 0 if the timeout has. */
 long poll(uint32_t port, uint64_t timeout_ns);
@@ -57,6 +59,22 @@ long register_vcpu(unsigned int vcpu, const void *page, uint32_t offset);
 long register_pair(unsigned int pair, uint32_t *nr_ports);
 /* The number of ports that Xen returned to the last register_pair(). */
 extern uint32_t nr_ports_told;
+
+/*
+ * FIFO's operations on the calling domain: give Xen the control block of a vCPU,
+ * at the start of a page, or the next page of event words.
+ */
+long fifo_init_control(unsigned int vcpu, const void *page);
+long fifo_expand(const void *page);
+/* The bits of an event word, above the link to the next port of the queue. */
+#define FIFO_PENDING (1U << 31)
+#define FIFO_MASKED (1U << 30)
+#define FIFO_LINKED (1U << 29)
+/* The words of a control block: the ready word, and the head of each queue. */
+#define FIFO_READY 0
+#define FIFO_HEAD(priority) (2 + (priority))
+#define NR_FIFO_QUEUES 16U
+#define FIFO_DEFAULT_PRIORITY 7U
 
 /* Return to the state at boot: 2-level, no open port, pages and selectors zero. */
 void fresh(void);

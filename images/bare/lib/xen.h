@@ -19,8 +19,8 @@ typedef uint64_t __attribute__((aligned(8))) u64_aligned;
 /* errno.h: a hypercall that fails returns the negative of one of these. */
 enum {
     EPERM = 1, ENOENT = 2, ESRCH = 3, ENXIO = 6, EAGAIN = 11, ENOMEM = 12,
-    EFAULT = 14, EBUSY = 16, EEXIST = 17, EINVAL = 22, ENOSPC = 28,
-    ENOSYS = 38, EOPNOTSUPP = 95,
+    EACCES = 13, EFAULT = 14, EBUSY = 16, EEXIST = 17, EINVAL = 22,
+    ENOSPC = 28, ENOSYS = 38, EOPNOTSUPP = 95,
 };
 
 /* xen.h */

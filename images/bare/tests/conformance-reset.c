@@ -93,12 +93,10 @@ TEST(a_kexeced_kernel_registers_frames_of_its_own)
 
 TEST(reset_before_the_switch_drops_registrations_too)
 {
-    struct fifo_control ctl = { .gfn = gfn_of(l2_page[1]) };
-
     check_eq(register_vcpu(0, l2_page[0], 0), 0);
     check_eq(register_vcpu(0, l2_page[0], 0), -EBUSY);
     /* The guest may still choose FIFO; the registration then has no effect. */
-    check_eq(evtchn_op(EVTCHNOP_init_control, &ctl), 0);
+    check_eq(fifo_init_control(0, l2_page[1]), 0);
     check_eq(register_pair(0, NULL), -EBUSY);
     check_eq(reset(), 0);
     check_eq(register_vcpu(0, l2_page[1], 0), 0);

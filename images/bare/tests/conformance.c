@@ -125,15 +125,11 @@ TEST(nr_ports_grows_by_a_page_of_bits)
 
 TEST(fifo_and_3l_exclude_each_other)
 {
-    struct fifo_control ctl = { .gfn = gfn_of(l2_page[1]) };
-    struct { uint32_t port, priority; } prio = { 0, 0 };
-
     check(enter_3l(1));
-    check_eq(evtchn_op(EVTCHNOP_init_control, &ctl), -EBUSY);
-    prio.port = open_unbound();
-    check_eq(evtchn_op(EVTCHNOP_set_priority, &prio), -ENOSYS);
+    check_eq(fifo_init_control(0, l2_page[1]), -EBUSY);
+    check_eq(set_priority(open_unbound(), 0), -ENOSYS);
     check_eq(reset(), 0);
-    check_eq(evtchn_op(EVTCHNOP_init_control, &ctl), 0);
+    check_eq(fifo_init_control(0, l2_page[1]), 0);
     check_eq(register_vcpu(0, l2_page[0], 0), -EBUSY);
     check_eq(register_pair(0, NULL), -EBUSY);
 }

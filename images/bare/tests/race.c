@@ -4,18 +4,10 @@
  * times, with delays that the seed determines. The result of a round must be
  * right whichever comes first.
  */
-#include "lib/test.h"
+#include "tests/race.h"
 
-static long results[5], other_result;
+long results[5], other_result;
 static uint32_t rx, tx;
-
-struct race {
-    void (*setup)(void);        /* on vCPU 0, before each round */
-    void (*mine)(void);         /* on vCPU 0, while ... */
-    void (*other)(void);        /* ... vCPU 1 does this */
-    bool (*good)(void);         /* on vCPU 0: is the result right? */
-    uint32_t rounds;
-};
 
 static void other_side(void *arg)
 {
@@ -30,12 +22,12 @@ static void other_side(void *arg)
     }
 }
 
-static void race(struct race r)
+void race(struct race r)
 {
     uint32_t bad = 0, first = 0;
     long seen[6];
 
-    r.rounds = arg_number("rounds", 1000);
+    r.rounds = arg_number("rounds", r.rounds ?: 1000);
     start(1, other_side, &r);
     for ( uint32_t i = 0; i < r.rounds; i++ )
     {
@@ -57,11 +49,6 @@ static void race(struct race r)
         printk("# first bad round %u: %ld %ld %ld %ld %ld beside %ld\n", first,
                seen[0], seen[1], seen[2], seen[3], seen[4], seen[5]);
     check_eq(bad, 0);
-}
-
-static bool one_of(long rc, long a, long b, long c)
-{
-    return rc == a || rc == b || rc == c;
 }
 
 static bool raised(unsigned int n, uint32_t port)
@@ -148,9 +135,7 @@ TEST(registration_against_registration)
 
 static void choose_fifo(void)
 {
-    struct fifo_control op = { .gfn = gfn_of(l2_page[1]) };
-
-    other_result = evtchn_op(EVTCHNOP_init_control, &op);
+    other_result = fifo_init_control(0, l2_page[1]);
 }
 
 TEST(registration_against_fifo)
