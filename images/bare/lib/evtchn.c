@@ -90,21 +90,21 @@ long open_virq(unsigned int virq, unsigned int vcpu)
     return rc ? rc : (long)op.port;
 }
 
-long open_keyboard_pirq(void)
+long open_pirq(unsigned int gsi)
 {
     /* physdev.h */
     enum { PHYSDEVOP_map_pirq = 13, PHYSDEVOP_setup_gsi = 21, MAP_PIRQ_TYPE_GSI = 1 };
-    struct { int gsi; uint8_t triggering, polarity; } gsi = { 1, 0, 0 };
+    struct { int gsi; uint8_t triggering, polarity; } setup = { gsi, 0, 0 };
     struct {
         uint16_t dom;
         int type, index, pirq, bus, devfn, entry;
         uint64_t table;
-    } map = { DOMID_SELF, MAP_PIRQ_TYPE_GSI, 1, 1, 0, 0, 0, 0 };
-    struct { uint32_t pirq, flags, port; } bind = { 1, 0, 0 };
+    } map = { DOMID_SELF, MAP_PIRQ_TYPE_GSI, gsi, gsi, 0, 0, 0, 0 };
+    struct { uint32_t pirq, flags, port; } bind = { gsi, 0, 0 };
     long rc;
 
     /* Xen refuses to set it up a second time, which does no harm. */
-    hypercall(HYPERVISOR_physdev_op, PHYSDEVOP_setup_gsi, &gsi);
+    hypercall(HYPERVISOR_physdev_op, PHYSDEVOP_setup_gsi, &setup);
     rc = hypercall(HYPERVISOR_physdev_op, PHYSDEVOP_map_pirq, &map);
     return rc ?: evtchn_op(EVTCHNOP_bind_pirq, &bind) ?: (long)bind.port;
 }

@@ -22,8 +22,11 @@ long open_unbound(void);
 long open_loopback(uint32_t remote_port);
 long open_ipi(unsigned int vcpu);
 long open_virq(unsigned int virq, unsigned int vcpu);
-/* The keyboard's interrupt, GSI 1. Only dom0 may bind it. */
-long open_keyboard_pirq(void);
+/* A PIRQ for an interrupt of the machine. Only dom0 may bind these. */
+long open_pirq(unsigned int gsi);
+#define KEYBOARD_GSI 1
+/* Taken by Xen: the input that the second interrupt controller has on the first. */
+#define CASCADE_GSI 2
 long close_port(uint32_t port);
 long send(uint32_t port);
 long unmask(uint32_t port);

@@ -56,7 +56,7 @@ TEST(pirq_arrives)
 
     check_eq(hypercall(HYPERVISOR_physdev_op, PHYSDEVOP_set_iopl, &iopl), 0);
     check(enter(ABI_3L, PORTS_PER_PAGE));
-    port = open_keyboard_pirq();
+    port = open_pirq(KEYBOARD_GSI);
     if ( !is_dom0 )
     {
         check_eq(port, -EPERM);
@@ -95,6 +95,22 @@ TEST(pirq_arrives)
     check(shared->vcpu[1].upcall_pending && shared->vcpu[1].pending_sel);
     check(test_bit(l2_page[1], L2_BIT(port)));
     check_eq(close_port(port), 0);
+}
+
+/* Xen finds out that it cannot have the PIRQ after it has allocated a port. */
+TEST(a_refused_pirq_leaves_no_port)
+{
+    if ( !is_dom0 )
+    {
+        check_eq(open_pirq(CASCADE_GSI), -EPERM);
+        return;
+    }
+    check(enter(ABI_3L, PORTS_PER_PAGE));
+    check_eq(open_ipi(0), 1);
+    check_eq(open_pirq(CASCADE_GSI), -EBUSY);
+    check_eq(open_ipi(0), 2);
+    check_eq(open_pirq(CASCADE_GSI), -EBUSY);
+    check_eq(open_ipi(0), 3);
 }
 
 /*

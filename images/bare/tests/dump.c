@@ -150,7 +150,7 @@ TEST(dump_has_a_line_for_each_run_of_channels)
     check_eq(open_loopback(7), 9);
     check_eq(open_loopback(8), 10);
     check_eq(open_virq(VIRQ_DEBUG, 3), 11);
-    check_eq(open_keyboard_pirq(), 12);
+    check_eq(open_pirq(KEYBOARD_GSI), 12);
     check_eq(open_ipis(88, 3, &rc), 88);
     for ( uint32_t port = 13; port <= 50; port++ )
         set_masked(port, true);
