@@ -17,7 +17,7 @@ PACKAGES := \
 	libvirt-daemon-driver-qemu libvirt-daemon-system libvirt-dev pkg-config \
 	python3 python3-dev python3-venv libfaketime
 
-.PHONY: help run test unit system faults lint setup packages clean distclean
+.PHONY: help run test unit system faults mutate lint setup packages clean distclean
 .DEFAULT_GOAL := help
 
 help: ## print this list
@@ -42,6 +42,9 @@ system: setup ## run the system tests, which boot nested Xen
 faults: setup ## inject faults of the host into runs, and write docs/faults.md
 	$(BIN)/evh build
 	$(BIN)/pytest -v tests/faults --faults-table docs/faults.md $(ARGS)
+
+mutate: setup ## make deliberate bugs, and see which tests notice (docs/mutations.md)
+	$(BIN)/evh mutate $(ARGS)
 
 lint: $(VENV)/.lint ## run ruff, mypy and the import rules
 	$(BIN)/ruff check .

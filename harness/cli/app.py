@@ -16,7 +16,7 @@ from typing import Any, TextIO
 import typer
 from typer.core import TyperGroup
 
-from harness.cli import build, host, read, run
+from harness.cli import build, host, mutate, read, run
 from harness.cli.options import BUG, tell
 from harness.core.errors import EvhError
 from harness.core.records import Verdict
@@ -71,6 +71,7 @@ app = typer.Typer(
 app.command(epilog=run.SUITE_LIST)(run.run)
 for command in (
     run.repro, build.build, build.boot, build.shell, host.doctor, host.clean, run.report, read.read,
+    mutate.mutate,
 ):  # fmt: skip
     app.command()(command)
 

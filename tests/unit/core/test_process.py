@@ -169,7 +169,7 @@ def test_a_program_with_nothing_to_tidy_up_is_killed_with_the_harness(tmp_path: 
 def test_a_compiler_on_a_full_disk_is_no_fault_of_the_user() -> None:
     with pytest.raises(InfraError) as caught:
         process.run(
-            ["sh", "-c", "cat /proc/version > /dev/full"], what="compile", error=UserError, hint="correct the file."
+            ["sh", "-c", "cat /proc/version > /dev/full"], what="compile", error=UserError, hint="correct it."
         )
     assert "No space left on device" in caught.value.message and "evh clean" in caught.value.hint
 

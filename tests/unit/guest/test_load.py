@@ -32,6 +32,11 @@ def test_a_loopback_is_both_ends() -> None:
     assert (tally(both, both).sent, tally(both, both).exact) == (100, True)
 
 
+def test_what_a_loopback_did_not_expect_counts_once() -> None:
+    both = end(pings_sent=50, pings_seen=50, answers_sent=50, answers_seen=50, unexpected=1)
+    assert (tally(both, both).lost, tally(both, both).duplicated) == (0, 1)
+
+
 @pytest.mark.parametrize(
     ("ping", "echo", "lost", "duplicated"),
     [
