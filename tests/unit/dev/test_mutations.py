@@ -136,4 +136,5 @@ def test_the_page_is_what_the_results_say_of_the_mutations_there_are() -> None:
     digests = {one.name: one.patch_digest for one in mutations}
     stale = [name for name, result in results.items() if digests.get(name) != result.patch]
     assert stale == [], "run `make mutate`"
-    assert [one.name for one in mutations if one.name in results and not results[one.name].findings and not one.unseen] == []
+    tried = [one for one in mutations if one.name in results]
+    assert [one.name for one in tried if not results[one.name].findings and not one.unseen] == []
