@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +15,14 @@ from harness.core.errors import UserError
 from harness.core.records import Verdict
 from harness.core.text import printable
 from harness.monitor import ktap
+from harness.monitor.crashlines import is_xen, recognize
 from harness.monitor.crashreports import CrashReports, Report
 from harness.monitor.knownissues import KnownIssues
 from harness.monitor.serial import SerialSplitter
 from harness.run.judge import judge_run
 
+# gzip, xz, zstd, and UTF-16's byte order marks.
+_NO_TEXT = (b"\x1f\x8b", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"\xff\xfe", b"\xfe\xff")
 LAYERS = ("serial", "xen", "dom0", "guest")
 # A line of the harness' own consoles.log: time, layer, text.
 _MERGED = re.compile(r"\[ *\d+\.\d{3}\] (xen|qemu|dom\d+|guest:[^:]+): ")
@@ -30,7 +35,7 @@ class CrashRead:
     Attributes:
         layer: the layer that crashed.
         severity: ``warning``, ``oops`` or ``panic``.
-        number: of its first line in the file, from 1.
+        number: of its first line, from 1; lines of a shared serial port count in the order of their ends.
         known: whether it is a known issue, which does not count.
         lines: of the report.
     """
@@ -78,17 +83,25 @@ def read_files(names: Sequence[str], *, layer: str = "", known: KnownIssues | No
 
 
 def worst(readings: Iterable[Reading]) -> Verdict:
-    """The verdict of several files."""
-    return judge_run(reading.verdict for reading in readings)
+    """The verdict of several files; one that shows nothing is not made good by the others."""
+    verdicts = [reading.verdict for reading in readings]
+    worst_of_all = judge_run(verdicts)
+    return Verdict.SKIP if worst_of_all is Verdict.PASS and Verdict.SKIP in verdicts else worst_of_all
 
 
 def _bytes_of(name: str) -> bytes:
-    if name == "-":
-        return sys.stdin.buffer.read()
     try:
-        return Path(name).read_bytes()
+        if name == "-" and sys.stdin is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {name}: {error.strerror}", hint="Name a console file, or -.") from error
+    if data.startswith(_NO_TEXT) or data.count(b"\0") * 4 > len(data) > 0:
+        raise UserError(
+            f"{name} is not a console's text: it is compressed, or in another encoding than UTF-8",
+            hint="Unpack or convert it first, for example with zcat or iconv.",
+        )
+    return data
 
 
 def judge(name: str, data: bytes, *, layer: str, known: KnownIssues) -> Reading:
@@ -105,7 +118,8 @@ def judge(name: str, data: bytes, *, layer: str, known: KnownIssues) -> Reading:
     documents = tuple(document for part in texts.values() for document in ktap.documents(part))
     verdict, reason = _verdict(len(lines), crashes, documents)
     return Reading(
-        file=name, layers=layers, crashes=crashes, ktap=documents, verdict=verdict, reason=reason
+        file=os.fsencode(name).decode("utf-8", "replace"), layers=layers, crashes=crashes, ktap=documents,
+        verdict=verdict, reason=reason,
     )  # fmt: skip
 
 
@@ -126,10 +140,17 @@ def _lines_of(data: bytes, *, layer: str) -> Iterable[tuple[str, str]]:
     for printer, piece in (*splitter.feed(data), *splitter.flush()):
         *whole, partial[printer] = (partial.get(printer, b"") + piece).split(b"\n")
         for raw in whole:
-            yield printer, raw.decode("utf-8", "replace").replace("\r", "")
+            yield _of_a_late_start(printer, raw)
     for printer, raw in partial.items():
         if raw:
-            yield printer, raw.decode("utf-8", "replace").replace("\r", "")
+            yield _of_a_late_start(printer, raw)
+
+
+def _of_a_late_start(printer: str, raw: bytes) -> tuple[str, str]:
+    """A line with its layer; a recording that starts late may have dom0's lines before Xen's first one."""
+    text = raw.decode("utf-8", "replace").replace("\r", "")
+    late = printer == "xen" and not is_xen(text) and recognize("dom0", text) is not None
+    return "dom0" if late else printer, text
 
 
 def _crash(report: Report, lines: Sequence[tuple[str, str]]) -> CrashRead:
@@ -149,9 +170,11 @@ def _verdict(
     for document in documents:
         if document.problem:
             return Verdict.CRASH, f"the tests ended early: {document.problem}"
-    failed = [case.name for document in documents for case in document.cases if not case.ok]
-    if failed:
+    cases = [case for document in documents for case in _all(document.cases)]
+    if failed := [case.name for case in cases if not case.ok]:
         return Verdict.FAIL, f"failed: {', '.join(failed)}"
+    if cases and all(case.skipped for case in cases):
+        return Verdict.SKIP, f"all tests were skipped, such as {cases[0].name}: {cases[0].skipped}"
     if not count:
         return Verdict.SKIP, "there is nothing in it"
     return Verdict.PASS, ""
@@ -181,6 +204,13 @@ def text_of(readings: Sequence[Reading], *, most: int = 40) -> str:
                 out += _tree(document.unfinished.cases, "      ")
         out.append(f"  {reading.verdict}" + (f": {printable(reading.reason)}" if reading.reason else ""))
     return "\n".join(out)
+
+
+def _all(cases: Sequence[ktap.Case]) -> Iterator[ktap.Case]:
+    """The cases and those below them."""
+    for case in cases:
+        yield case
+        yield from _all(case.children)
 
 
 def _tree(cases: Sequence[ktap.Case], indent: str) -> list[str]:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 import threading
 from collections.abc import Callable
@@ -71,8 +70,11 @@ class Follower:
             return
         self._stopping.set()
         if drain:
-            with contextlib.suppress(EvhError, OSError):
+            try:
                 self._drain()
+            except (EvhError, OSError) as error:
+                if not self._machine.watchdog.lost:
+                    self._failed(reason_of(error))
         self._stream.close()
         self._thread.join(timeout=2.0)
         self._ended()

@@ -20,7 +20,6 @@ from harness.machine import direct
 from harness.machine.bundle import write_bundle
 from harness.machine.rescue import Rescue
 from harness.monitor import ktap
-from harness.monitor.crashlines import printer_of
 from harness.monitor.crashreports import first_crash
 from harness.monitor.knownissues import KnownIssues
 from harness.monitor.waits import MachineLost
@@ -341,11 +340,6 @@ def boot_spec(
         )
 
 
-def _printer(line: str) -> str:
-    # A bare domU prints through Xen ("(d1) ..."); it belongs to the guest under test.
-    return "xen" if printer_of(line, otherwise="bare") == "xen" else "bare"
-
-
 def _judge(
     lines: list[str],
     results: ktap.Results,
@@ -357,7 +351,7 @@ def _judge(
 ) -> tuple[Verdict, str, str]:
     """Verdict, layer at fault and reason. The worst is checked first: a crash explains a missing result."""
     passes = (known or KnownIssues()).passes
-    if crash := first_crash(lines, printer=_printer, passes=passes):
+    if crash := first_crash(lines, other="bare", passes=passes):
         return Verdict.CRASH, crash.layer, crash.line
     if problem:
         return Verdict.ERROR, "qemu", problem

@@ -106,7 +106,7 @@ def judge(
 ) -> tuple[Verdict, str, str]:
     """Verdict, layer at fault and reason. The worst is checked first: a crash explains a missing result."""
     passes = (known or KnownIssues()).passes
-    if crash := first_crash(lines, printer=lambda line: LAYER, passes=passes):
+    if crash := first_crash(lines, other=LAYER, passes=passes):
         return Verdict.CRASH, LAYER, crash.line
     if problem:
         return Verdict.ERROR, "qemu", problem

@@ -126,7 +126,7 @@ def read(
     said = tuple(line for line in lines[begin + 1 :] if line and not is_xen(line) and not _QEMU.match(line))
     last = f"last line: {said[-1].strip()}" if said else "it printed nothing"
     passes = (known or KnownIssues()).passes
-    if crash := first_crash(lines, printer=lambda line: "xen" if is_xen(line) else "xtf", passes=passes):
+    if crash := first_crash(lines, other="xtf", passes=passes):
         # A test that gives up says why; of that, Xen only says that its dom0 has crashed.
         reason = (_panic(said) if crash.layer == "dom0" else "") or crash.line
         return Outcome(

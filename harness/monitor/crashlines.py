@@ -74,6 +74,19 @@ def printer_of(line: str, *, otherwise: str) -> str:
     return f"dom{prefix['domain']}" if prefix["domain"] else "xen"
 
 
+def pieces(line: str, *, other: str) -> list[tuple[str, str]]:
+    """The parts of one line of a console that Xen shares with one other layer, with the layer of each.
+
+    Xen may print in the middle of a line that the other has not ended (see serial.py). What it prints for
+    a domain ("(d1) ...") belongs to the other layer, too.
+    """
+    marks = [mark for mark in _PREFIX.finditer(line) if not mark["domain"]]
+    if not marks:
+        return [(other, line)]
+    at = marks[0].start()
+    return [*([(other, line[:at])] if at else []), ("xen", line[at:])]
+
+
 def is_xen(line: str) -> bool:
     """Whether a line of the shared serial console was printed by Xen."""
     return printer_of(line, otherwise="") == "xen"

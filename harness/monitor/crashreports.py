@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from harness.monitor.crashlines import Recognized, recognize
+from harness.monitor.crashlines import Recognized, pieces, recognize
 from harness.monitor.crashtable import CrashLine, Severity
 
 # Lines. A report whose end does not come, since the machine stopped or the line was lost, ends here.
@@ -101,8 +101,13 @@ class CrashReports:
         """Attribute reports about ``domain`` (``dom3``), past and future, to ``layer``."""
         self._names[domain] = layer
         self._reports = [
-            replace(report, layer=layer) if report.layer == domain else report for report in self._reports
+            self._renamed(report, layer) if report.layer == domain else report for report in self._reports
         ]
+
+    def _renamed(self, report: Report, layer: str) -> Report:
+        """A report of a layer whose name is known only now; whether to pass over it is asked again."""
+        passed = report.passed or self._passes(layer, report.line, report.severity)
+        return replace(report, layer=layer, passed=passed)
 
     @property
     def reports(self) -> list[Report]:
@@ -117,7 +122,10 @@ class CrashReports:
             return True  # "---[ end Kernel panic" repeats the words of the panic
         if report.passed and found.row.severity > report.severity:
             return False  # what is known or expected must not hide something worse
-        return found.row.follows or (found.row.severity is Severity.PANIC and not report.passed)
+        if report.passed:
+            # At most the one line that the first one announces: another oops is another crash.
+            return found.row.follows and opened.row.leads
+        return found.row.follows or found.row.severity is Severity.PANIC
 
     def _extend(self, printer: str, number: int, line: str, found: Recognized | None) -> None:
         opened = self._open[printer]
@@ -163,18 +171,19 @@ def _goes_on(report: Report, row: CrashLine) -> bool:
 def first_crash(
     lines: Iterable[str],
     *,
-    printer: Callable[[str], str],
+    other: str,
     passes: Callable[[str, str, Severity], bool] = lambda *_: False,
 ) -> Report | None:
     """The first crash on a recorded console that is not passed over.
 
     Args:
         lines: with or without line ends.
-        printer: the layer that printed a line.
+        other: the layer of what Xen did not print.
         passes: as for ``CrashReports``.
     """
     reports = CrashReports(passes=passes)
     for number, line in enumerate(lines):
-        if report := reports.take(number, printer(line), line.strip()):
-            return report
+        for printer, text in pieces(line, other=other):
+            if report := reports.take(number, printer, text.strip()):
+                return report
     return None

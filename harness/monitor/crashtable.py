@@ -57,6 +57,7 @@ class CrashLine:
         end: regular expression for the last line of the report; empty: the report is this line.
         follows: the line may be part of a report that has begun already, as "Oops:" after "BUG:";
             a PANIC always may.
+        leads: it announces an oops, so that a line that ``follows`` says more about the same crash.
         layer: the layer that it is about, if that is not its printer; empty: see ``pattern``.
         meaning: what happened, where the line alone does not say it.
     """
@@ -70,6 +71,7 @@ class CrashLine:
     until: str = ""
     end: str = ""
     follows: bool = False
+    leads: bool = False
     layer: str = ""
     meaning: str = ""
 
@@ -86,11 +88,11 @@ def _xen(
 
 def _linux(
     pattern: str, file: str, statement: str, *, severity: Severity = Severity.WARNING, since: str = "",
-    until: str = "", end: str = _END_STACK, follows: bool = False,
+    until: str = "", end: str = _END_STACK, follows: bool = False, leads: bool = False,
 ) -> CrashLine:  # fmt: skip
     return CrashLine(
         pattern=re.compile(pattern), printer=Printer.LINUX, severity=severity, file=file,
-        statement=statement, since=since, until=until, end=end, follows=follows,
+        statement=statement, since=since, until=until, end=end, follows=follows, leads=leads,
     )  # fmt: skip
 
 
@@ -154,12 +156,15 @@ _LOCKDEP = "kernel/locking/lockdep.c"
 LINUX = (
     _linux(r"\bKernel panic - not syncing\b", "kernel/panic.c", "Kernel panic - not syncing: %s",
            severity=_PANIC, end=_END_TRACE),
-    _linux(r"\bkernel BUG at\b", "lib/bug.c", "kernel BUG at %s:%u!", severity=_OOPS, end=_END_TRACE),
+    _linux(r"\bkernel BUG at\b", "lib/bug.c", "kernel BUG at %s:%u!", severity=_OOPS, end=_END_TRACE,
+           leads=True),
     # Before the row for every other "BUG: ": these reports have an end of their own.
     _linux(r"\bBUG: K(?:ASAN|CSAN|FENCE|MSAN): ", "mm/kasan/report.c", "BUG: KASAN: %s in %pS",
            severity=_OOPS, end=_END_KASAN),
     _linux(r"\bBUG: (?:kernel NULL pointer|unable to handle) ", "arch/x86/mm/fault.c",
-           "BUG: unable to handle page fault for address: %px", severity=_OOPS, end=_END_TRACE),
+           "BUG: unable to handle page fault for address: %px", severity=_OOPS, end=_END_TRACE, leads=True),
+    _linux(r"\bPANIC: double fault\b", "arch/x86/kernel/traps.c", "PANIC: double fault, error_code: 0x%lx",
+           severity=_OOPS, end=_END_TRACE, leads=True),
     _linux(r"\bBUG: soft lockup\b", "kernel/watchdog.c", "BUG: soft lockup - CPU#%d stuck for %us! [%s:%d]"),
     _linux(r"\bBUG: \S", "kernel/sched/core.c", "BUG: scheduling while atomic: %s/%d/0x%08x"),
     _linux(r"\bBUG \S+ \(.*\): ", "mm/slub.c", "BUG %s (%s): %pV", severity=_OOPS),  # SLUB's own checks
@@ -169,10 +174,10 @@ LINUX = (
     _linux(r": [0-9a-f]{4} \[#\d+\]", "arch/x86/kernel/dumpstack.c", "%s: %04lx [#%d]%s%s%s%s",
            severity=_OOPS, end=_END_TRACE, follows=True),
     _linux(r"\bUnable to handle kernel\b", "arch/arm64/mm/fault.c", "Unable to handle kernel %s at virtual",
-           severity=_OOPS, end=_END_TRACE),
+           severity=_OOPS, end=_END_TRACE, leads=True),
     _linux(r"\bWARNING: CPU: \d+ PID: \d+ at\b", "kernel/panic.c", "WARNING: CPU: %d PID: %d at %s:%d %pS",
            until="6.18", end=_END_TRACE),
-    _linux(r"\bWARNING: (?:\S+:\d+ )?at .+, CPU#\d+:", "kernel/panic.c", "at %pS, CPU#%d: %s/%d",
+    _linux(r"\bWARNING: (?:.*:\d+ )?at .+, CPU#\d+:", "kernel/panic.c", "at %pS, CPU#%d: %s/%d",
            since="6.19", end=_END_TRACE),
     _linux(r"\bWARNING: possible (?:circular|recursive|irq lock)", _LOCKDEP,
            "WARNING: possible circular locking dependency detected"),

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 
 _PLAN = re.compile(r"1\.\.(\d+)$")
 # "ok 2 name", "ok 2 - a name of several words", "ok 2 name # SKIP why" (ktap.rst, "Test case result lines").
-_RESULT = re.compile(r"(not )?ok (\d+) (?:- )?(.+?)(?:\s+#\s*([A-Z]+)\b\s*(.*))?$")
+_RESULT = re.compile(r"(not )?ok (\d+)(?:\s+(?:- )?(?!#)(.+?))?(?:\s+#\s*([A-Z]+)\b\s*(.*))?$")
 # Bare guests in older stores print "figure".
 _METRIC = re.compile(r"(?:metric|figure) (\S+) (-?\d+)$")
 _SEED = re.compile(r"# seed (\d+)$")
+# TAP is what kselftest and older kernels' KUnit print.
+_VERSION = re.compile(r"K?TAP version \d+")
 _SUBTEST = re.compile(r"# Subtest: (.+)$")
 # printk's prefix: level, time, and the task or CPU that printed.
 _STAMP = re.compile(r"^(?:<\d+>)?\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? ")
@@ -116,7 +118,7 @@ def parse(lines: Iterable[str]) -> Results:
         line = _STAMP.sub("", raw.rstrip().replace("\r", ""), count=1)
         text = line.lstrip(" ")
         indent = len(line) - len(text)
-        if text.startswith("KTAP version ") and indent > levels[-1].indent:
+        if _VERSION.match(text) and indent > levels[-1].indent:
             levels.append(_Level(indent=indent))
         elif "(XEN) " not in line and (result := _RESULT.match(text)):
             at = next((n for n, level in enumerate(levels) if level.indent == indent), None)
@@ -141,7 +143,7 @@ def documents(lines: Iterable[str]) -> list[Results]:
     """Parse a console that may hold several documents, each of which begins with ``KTAP version``."""
     parts: list[list[str]] = []
     for line in lines:
-        if _STAMP.sub("", line, count=1).startswith("KTAP version "):
+        if _VERSION.match(_STAMP.sub("", line, count=1)):
             parts.append([])
         if parts:
             parts[-1].append(line)
@@ -153,7 +155,7 @@ def _add(level: _Level, result: re.Match[str], below: _Level | None) -> None:
     skipped = (result[5] or "no reason given") if result[4] == "SKIP" else ""
     level.cases.append(
         Case(
-            name=result[3], ok=not result[1], skipped=skipped,
+            name=result[3] or f"test {result[2]}", ok=not result[1], skipped=skipped,
             diagnostics=(*(below.diagnostics if below else ()), *level.diagnostics), metrics=level.metrics,
             planned=below.planned if below else None, children=tuple(below.cases) if below else (),
         )

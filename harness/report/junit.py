@@ -35,10 +35,12 @@ def write_junit(run_dir: Path, record: RunRecord) -> Path:
     ):
         suite.add_property(name, printable(str(value or "")))
     suite.add_testcases([_case(record, test) for test in record.tests])
-    if record.error is not None:
+    missing = record.planned - sum(test.verdict is not None for test in record.tests)
+    if record.error is not None or record.state != "finished" or missing > 0:
         # Cells that did not run have no case, so a reader of this file alone must see that some are missing.
         case = TestCase(name="the run itself", classname=NAME, time=0)
-        case.result = Error(message=printable(headline(record)), type_=record.error.kind)
+        kind = record.error.kind if record.error else record.state
+        case.result = Error(message=printable(headline(record)), type_=kind)
         suite.add_testcase(case)
     document = JUnitXml(NAME)
     document.add_testsuite(suite)

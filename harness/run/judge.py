@@ -45,11 +45,13 @@ class Ending:
         verdict: the verdict that the kind of exception implies.
         layer: the layer that crashed, if the exception names it.
         reason: one line.
+        expected: it is the failure that the test's xfail mark announces.
     """
 
     verdict: Verdict
     layer: str = ""
     reason: str = ""
+    expected: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,14 +83,17 @@ def classify(error: BaseException) -> Ending:
     Args:
         error: the exception that pytest caught.
     """
-    if isinstance(error, pytest.skip.Exception):
-        return Ending(verdict=Verdict.SKIP, reason=_one_line(error))
+    skipped = isinstance(error, pytest.skip.Exception)
     for at in _chain(error):
         verdict = getattr(at, "verdict", None)
+        if skipped and verdict not in (Verdict.HANG, Verdict.CRASH, Verdict.ERROR):
+            continue  # a test may skip itself because of a failure, but a lost machine is lost
         if isinstance(verdict, Verdict) and verdict is not Verdict.PASS:
             crash = getattr(at, "crash", None)
             layer = getattr(crash, "layer", "") or getattr(at, "layer", "") or ""
             return Ending(verdict=verdict, layer=layer, reason=_one_line(at))
+    if skipped:
+        return Ending(verdict=Verdict.SKIP, reason=_one_line(error))
     if isinstance(error, pytest.fail.Exception):
         # pytest-timeout has no exception class of its own; this matches its message.
         if re.match(r"Timeout \(?>", str(error)):
@@ -102,6 +107,11 @@ def classify(error: BaseException) -> Ending:
         tested = error.exit_code == EXIT_CODES[Verdict.FAIL]
         return Ending(verdict=Verdict.FAIL if tested else Verdict.ERROR, reason=_one_line(error))
     return Ending(verdict=Verdict.ERROR, reason=f"{type(error).__name__}: {_one_line(error)}")
+
+
+def is_of_the_harness(error: BaseException) -> bool:
+    """Whether an error of the harness or the host is in the chain, as opposed to one of the test's own."""
+    return any(isinstance(at, EvhError) for at in _chain(error))
 
 
 def _one_line(error: BaseException) -> str:
@@ -162,6 +172,11 @@ def judge_cell(
                 )
             ) or worst.verdict is Verdict.SKIP:
                 worst = ending
+        if worst.verdict is not Verdict.SKIP or worst.expected:
+            rows = ()
+        for row in rows:
+            if problem := row_problem(row):
+                return Judgement(verdict=Verdict.FAIL, reason=problem)
         return Judgement(verdict=worst.verdict, layer=worst.layer, reason=worst.reason)
     for row in rows:
         if problem := row_problem(row):

@@ -169,6 +169,8 @@ def pytest_runtest_protocol(
 
 def _judge(running: Running) -> judge.Judgement:
     result = running.result
+    if running.subtests and all(running.subtests) and not running.endings:
+        running.endings.append(judge.Ending(verdict=Verdict.SKIP, reason=running.subtests[0]))
     judgement = judge.judge_cell(endings=running.endings, crash=running.crash, rows=running.rows)
     result.verdict, result.layer, result.reason = (
         judgement.verdict,
@@ -228,13 +230,17 @@ def pytest_runtest_makereport(
     if session is None or session.running is None:
         return report
     running = session.running
+    if running.within:
+        running.subtests.append(_skip_reason(report) if report.outcome == "skipped" else "")
     if report.outcome == "skipped" and (worse := _worse_than_expected(report, call)):
         running.endings.append(worse)
         _fail(report, f"this test is expected to fail, but it ended in a {worse.verdict}: {worse.reason}")
     elif report.outcome == "skipped":
         # A skipped subtest says nothing about the rest of its test, which ends by itself.
         if not running.within:
-            running.endings.append(judge.Ending(verdict=Verdict.SKIP, reason=_skip_reason(report)))
+            expected = hasattr(report, "wasxfail")
+            reason = _skip_reason(report)
+            running.endings.append(judge.Ending(verdict=Verdict.SKIP, reason=reason, expected=expected))
     elif report.outcome == "failed" and call.excinfo is not None:
         running.endings.append(judge.classify(call.excinfo.value))
     elif report.outcome == "failed":  # a strict xfail that passed has no exception
@@ -280,7 +286,10 @@ def _worse_than_expected(report: pytest.TestReport, call: pytest.CallInfo[None])
     if not hasattr(report, "wasxfail") or call.excinfo is None:
         return None
     ending = judge.classify(call.excinfo.value)
-    return ending if ending.verdict in (Verdict.HANG, Verdict.CRASH) else None
+    # pytest applies the mark to set-up and clean-up, too, and to errors that no test can mean.
+    unmeant = call.when != "call" or judge.is_of_the_harness(call.excinfo.value)
+    lost = ending.verdict in (Verdict.HANG, Verdict.CRASH)
+    return ending if lost or (ending.verdict is Verdict.ERROR and unmeant) else None
 
 
 def _skip_reason(report: pytest.TestReport) -> str:

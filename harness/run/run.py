@@ -234,13 +234,14 @@ def _steps(
     try:
         with recorder.doing("tests"):
             pytest_pass(collect_only=False)
-            if not request.keep and (problem := unjudged(session)):
+            bad = any(test.verdict not in (Verdict.PASS, Verdict.SKIP) for test in record.tests)
+            # With --keep, the first bad test ends the run on purpose.
+            if not (request.keep and bad) and (problem := unjudged(session)):
                 raise problem
         session.bare.close()
         note_known(record, known)
         record.notes += known.complaints()
         xtf.close()
-        bad = any(test.verdict not in (Verdict.PASS, Verdict.SKIP) for test in record.tests)
         if request.keep and bad and machines.current is not None:
             with recorder.doing("machine kept running until Ctrl-C"):
                 backends.hold(machines.current, recorder.run_dir)

@@ -117,6 +117,7 @@ class Running:
         self.remark = ""  # on a pass
         self.bare: BareRun | None = None
         self.started = time.monotonic()
+        self.subtests: list[str] = []  # of each, why it was skipped; empty if it was not
         self.within = False  # whether the test's own function runs
         self.faulty = False  # whether a fault of this host has taken its machine
         self.known_before = 0  # crash reports that were passed over before this test

@@ -10,6 +10,8 @@ lock is held.
 
 from __future__ import annotations
 
+import email
+import email.policy
 import re
 import shutil
 import tempfile
@@ -18,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness.core import process
-from harness.core.errors import EvhError, InfraError, UserError
+from harness.core.errors import EvhError, InfraError, UserError, reason_of
 from harness.core.progress import Progress
 from harness.core.records import Source, Tree
 from harness.source.trees import content_of, git_dir, is_git, write_tree
@@ -193,7 +195,12 @@ def apply_file(path: Path, patch: Path) -> str:
         UserError: no mail in it holds a patch. InfraError: git refuses it.
     """
     what = f"apply {patch.name}"
-    data = patch.read_bytes()
+    try:
+        data = patch.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"cannot read the patch {patch}: {reason_of(error)}", hint="was it removed meanwhile?"
+        ) from error
     # A mail that was saved with CRLF line ends; a tree's own files with such lines are told by the others.
     mailed = data.count(b"\n") == data.count(b"\r\n") > 0
     before = git(path, "rev-parse", "HEAD", what=what).strip()
@@ -214,12 +221,37 @@ def apply_file(path: Path, patch: Path) -> str:
         raise misfit(patch, "Patch is empty")
     with tempfile.TemporaryDirectory(prefix="mails-") as folder:
         mails = int(git(path, "mailsplit", f"-o{folder}", "--", patch.resolve(), what=what))
+        refuse_damaged(patch, [mail.read_bytes() for mail in sorted(Path(folder).iterdir())])
     said = []
     if mails > applied:
         said.append(f"{mails - applied} of its {mails} mails hold no patch (a cover letter?)")
     if mailed:
         said.append("its CRLF line ends were taken for the mail program's")
     return f"{patch.name}: {'; '.join(said)}" if said else ""
+
+
+_NUMBER = re.compile(r"^\s*\[[^\]]*?(\d+)/\d+[^\]]*\]")
+
+
+def refuse_damaged(patch: Path, mails: Sequence[bytes]) -> None:
+    """Refuse a numbered patch whose mail holds no diff: it is not a cover letter, but cut or reformatted.
+
+    Raises:
+        UserError: there is one; the message names it.
+    """
+    for mail in mails:
+        message = email.message_from_bytes(mail, policy=email.policy.default)
+        number = _NUMBER.match(str(message["Subject"] or ""))
+        bodies = [part.get_payload(decode=True) or b"" for part in message.walk() if not part.is_multipart()]
+        if number and int(number[1]) and not any(_HUNK.search(_text(body)) for body in bodies):
+            raise UserError(
+                f"the mail {message['Subject']!r} in {patch} holds no patch",
+                hint="a mail program may have quoted or reformatted it: save it as it was sent.",
+            )
+
+
+def _text(body: object) -> str:
+    return body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body)
 
 
 # What each patch has and no cover letter.

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`evh read` on consoles recorded from real machines."""
 
+import gzip
 import io
+import os
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from harness.cli.app import app
 from harness.core.errors import UserError
 from harness.core.records import Verdict
 from harness.dev.read import Reading, judge, read_files, text_of, worst
@@ -91,3 +95,47 @@ def test_escapes_do_not_reach_the_terminal() -> None:
 def test_a_file_that_cannot_be_read() -> None:
     with pytest.raises(UserError, match="Is a directory"):
         read_files([str(LOGS)])
+
+
+def verdict_of(text: bytes, layer: str = "") -> Verdict:
+    return judge("a", text, layer=layer, known=KnownIssues()).verdict
+
+
+def test_a_recording_of_the_serial_port_that_starts_late() -> None:
+    one = judge("a", b"Kernel panic - not syncing: x\n(XEN) hello\n", layer="", known=KnownIssues())
+    assert (one.verdict, one.crashes[0].layer) == (Verdict.CRASH, "dom0")
+
+
+def test_a_failure_below_a_result_that_is_ok_and_tests_that_were_all_skipped() -> None:
+    nested = b"KTAP version 1\n1..1\n  KTAP version 1\n  1..1\n  not ok 1 x\nok 1 s\n"
+    assert verdict_of(nested) is Verdict.FAIL
+    assert verdict_of(b"KTAP version 1\n1..1\nok 1 a # SKIP no CPU\n") is Verdict.SKIP
+
+
+def test_a_good_file_does_not_make_an_empty_one_good(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    (tmp_path / "good").write_text("Linux version 6\n")
+    assert worst(read_files([str(tmp_path / "good"), str(tmp_path / "empty")])) is Verdict.SKIP
+
+
+@pytest.mark.parametrize(
+    "data",
+    [gzip.compress(b"Kernel panic"), "Kernel panic\n".encode("utf-16"), b"\0" * 64],
+    ids=["gzip", "utf-16", "zeros"],
+)
+def test_what_is_no_text_is_refused(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "log").write_bytes(data)
+    with pytest.raises(UserError, match="not a console's text"):
+        read_files([str(tmp_path / "log")])
+
+
+def test_no_standard_input_and_a_name_that_is_no_utf_8(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(UserError, match="cannot read -"):
+        read_files(["-"])
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/a\xff.log")
+    Path(name).write_text("Linux version 6\n")
+    done = CliRunner().invoke(app, ["read", "--json", name])
+    assert done.exit_code == 0, done.output

@@ -33,6 +33,7 @@ LINUX = """
 [    1.0] kernel BUG at drivers/xen/events/events_3l.c:99!
 [    1.0] BUG: kernel NULL pointer dereference, address: 0000000000000000
 [    1.0] BUG: workqueue lockup - pool cpus=0
+[    1.0] PANIC: double fault, error_code: 0x0
 [    1.0] Oops: Oops: 0000 [#1] PREEMPT SMP NOPTI
 [    1.0] invalid opcode: 0000 [#1] SMP
 [    1.0] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [evtchn-dev:99]
@@ -40,6 +41,7 @@ LINUX = """
 [    1.0] WARNING: drivers/xen/events/events_base.c:812 at bind+0x1a/0x60, CPU#1: tool/77
 [    1.0] WARNING: drivers/xen/evtchn.c:9 at bind+0x1a/0x60 [xen_evtchn], CPU#0: tool of mine/77
 [    1.0] WARNING: at bind+0x1a/0x60, CPU#1: tool/77
+[    1.0] WARNING: [!port && irq] drivers/xen/evtchn.c:9 at bind+0x1a/0x60, CPU#1: tool/77
 [    1.0] WARNING: possible circular locking dependency detected
 [    1.0] WARNING: possible recursive locking detected
 [    1.0] WARNING: possible irq lock inversion dependency detected

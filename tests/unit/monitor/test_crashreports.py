@@ -147,10 +147,44 @@ def test_dom0_that_ends_the_machine_is_a_crash_only_where_it_must_stay() -> None
 
 def test_first_crash_passes_over_what_is_known() -> None:
     lines = [*WARN, *OOPS]
-    first = first_crash(lines, printer=lambda line: "bare")
+    first = first_crash(lines, other="bare")
     assert first is not None and first.line == WARN[0]
-    first = first_crash(lines, printer=lambda line: "bare", passes=lambda _, line, __: "WARNING" in line)
+    first = first_crash(lines, other="bare", passes=lambda _, line, __: "WARNING" in line)
     assert first is not None and first.line == OOPS[0]
+
+
+OOPSES = """
+[    5.1] kernel BUG at known.c:1!
+[    5.1] Oops: invalid opcode: 0000 [#1] SMP
+[    5.1] RIP: 0010:x+0x1/0x2
+""".strip().splitlines()
+
+
+@pytest.mark.parametrize(
+    "known",
+    [OOPSES, ["BUG: KASAN: slab-out-of-bounds in x+0x1/0x2", "Read of size 8"]],
+    ids=["an oops", "KASAN"],
+)
+def test_another_oops_within_a_known_one_is_another_crash(known: list[str]) -> None:
+    second = "[    5.2] Oops: general protection fault, 0000 [#2] SMP"
+    found = reports(
+        ("dom0", [*known, second, "---[ end trace 0 ]---"]), passes=lambda _, line, __: line == known[0]
+    )
+    assert [report.passed for report in found] == [True, False]
+
+
+def test_what_is_known_of_a_guest_is_passed_over_though_its_name_came_later() -> None:
+    tracker = CrashReports(passes=lambda layer, line, severity: layer == "guest:a")
+    assert tracker.take(0, "dom3", WARN[0]) is not None
+    tracker.name("dom3", "guest:a")
+    assert [report.passed for report in tracker.reports] == [True]
+
+
+@pytest.mark.parametrize("said", ["(XEN) Xen WARN at common/event.c:10", "(XEN) Panic on CPU 0:"])
+def test_a_crash_of_xen_in_the_middle_of_a_line_of_the_other(said: str) -> None:
+    crash = first_crash([f"# half a line{said}"], other="bare")
+    assert crash is not None and crash.layer == "xen"
+    assert first_crash(["(d1) BUG: of a bare domU"], other="bare") is not None
 
 
 RECORDED = Path(__file__).parents[1] / "logs" / "crashes"

@@ -152,3 +152,15 @@ def test_each_document_on_a_console() -> None:
     assert [case.name for case in one.cases] == ["first", "second"]
     assert [case.name for case in two.cases] == ["a"]
     assert ktap.documents(["no KTAP"]) == []
+
+
+def test_a_result_without_a_name() -> None:
+    results = ktap.parse(["KTAP version 1", "1..2", "ok 1 # SKIP no such CPU", "not ok 2"])
+    assert [(case.name, case.ok, case.skipped) for case in results.cases] == [
+        ("test 1", True, "no such CPU"), ("test 2", False, ""),
+    ]  # fmt: skip
+
+
+def test_tap_of_kselftest_is_a_document_too() -> None:
+    (document,) = ktap.documents(["noise", "TAP version 13", "1..1", "not ok 1 a"])
+    assert [case.ok for case in document.cases] == [False]

@@ -23,7 +23,7 @@ def result(number: int, verdict: Verdict | None, **words: object) -> TestResult:
 def written(folder: Path, *tests: TestResult, **words: object) -> ET.Element:
     record = RunRecord(
         id="r", command=["evh"], reproduce="evh run", started="2026-01-01T00:00:00+00:00",
-        tests=list(tests), **words,
+        tests=list(tests), **({"state": "finished"} | words),
     )  # type: ignore[arg-type]  # fmt: skip
     return ET.parse(write_junit(folder, record)).getroot()
 
@@ -81,3 +81,10 @@ def test_what_a_guest_prints_cannot_break_the_file(tmp_path: Path) -> None:
     root = written(tmp_path, test)
     said = root.find(".//system-out")
     assert said is not None and said.text is not None and "<b> & ]]>" in said.text and "\x1b" not in said.text
+
+
+def test_a_run_that_was_killed_or_lacks_cells_is_not_green(tmp_path: Path) -> None:
+    for words in ({"state": "killed"}, {"state": "finished", "planned": 2}):
+        root = written(tmp_path, result(1, Verdict.PASS), **words)
+        assert root.attrib["errors"] == "1", words
+    assert written(tmp_path, result(1, Verdict.PASS), state="finished", planned=1).attrib["errors"] == "0"

@@ -161,3 +161,21 @@ def test_every_exit_code_is_documented() -> None:
     text = (CHECKOUT / "docs" / "verdicts.md").read_text()
     for verdict, code in EXIT_CODES.items():
         assert f"| `{verdict}` | {code} |" in text
+
+
+def test_a_lost_event_is_a_failure_though_the_test_skips_itself() -> None:
+    skipped = judge.Ending(verdict=Verdict.SKIP, reason="x")
+    lost = row(lost=5, seen=5)
+    assert judge.judge_cell(endings=[skipped], rows=[lost]).verdict is Verdict.FAIL
+    expected = judge.Ending(verdict=Verdict.SKIP, reason="expected failure", expected=True)
+    assert judge.judge_cell(endings=[expected], rows=[lost]).verdict is Verdict.SKIP
+
+
+def test_a_hang_behind_a_skip_is_a_hang() -> None:
+    try:
+        try:
+            raise TimedOut("no answer")
+        except TimedOut:
+            pytest.skip("slow")
+    except pytest.skip.Exception as error:
+        assert judge.classify(error).verdict is Verdict.HANG

@@ -181,7 +181,7 @@ SKIPPED_AND_FAILED = "with subtests.test('a'): pytest.skip('x')\n    with subtes
 @pytest.mark.parametrize(
     ("body", "verdict", "reason"),
     [
-        ("with subtests.test('a'): pytest.skip('no such CPU')", Verdict.PASS, ""),
+        ("with subtests.test('a'): pytest.skip('x')\n    with subtests.test('b'): pass", Verdict.PASS, ""),
         ("with subtests.test('a'): assert 1 == 2", Verdict.FAIL, "1 == 2"),
         (SKIPPED_AND_FAILED, Verdict.FAIL, "1 == 2"),
         ("with subtests.test('a'): assert 1 == 2\n    with subtests.test('b'): pass", Verdict.FAIL, "1 == 2"),
@@ -428,3 +428,57 @@ def test_a_machine_that_this_host_has_stopped_is_an_error_and_no_crash(evh, body
     assert got.verdicts == {"test_a": Verdict.ERROR, "test_b": Verdict.PASS}
     assert got.test("test_a").reason.startswith("dom0's disk, /run/x.qcow2 on this host, cannot be written")
     assert got.log.count("close") == 2, "the next test has another machine"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "raise InfraError('no space')",
+        "request.getfixturevalue('cleans_up_badly')",
+    ],
+    ids=["an error of the harness", "a lost console in the clean-up"],
+)
+def test_an_xfail_mark_hides_no_error(evh, body: str) -> None:
+    got = evh(f"""
+        from harness.core.errors import InfraError
+        from harness.monitor.waits import ConsoleLost
+        @pytest.fixture
+        def cleans_up_badly():
+            yield
+            raise ConsoleLost("dom0", "gone")
+        @pytest.mark.xfail
+        def test_a(machine, request):
+            {body}
+            assert False
+        def test_b(machine): pass
+    """)
+    assert got.verdicts == {"test_a": Verdict.ERROR, "test_b": Verdict.PASS}
+    assert got.log.count("boot 3l 4096") == 2
+
+
+def test_an_exception_that_the_mark_may_mean_is_an_expected_failure(evh) -> None:
+    got = evh("@pytest.mark.xfail\ndef test_a(): raise KeyError('x')\ndef test_b(): pass")
+    assert got.verdicts == {"test_a": Verdict.SKIP, "test_b": Verdict.PASS}
+
+
+def test_keep_does_not_hide_cells_that_were_not_run(evh) -> None:
+    got = evh(
+        """
+        def test_a(request): request.session.shouldstop = "x"
+        def test_b(): pass
+    """,
+        keep=True,
+    )
+    assert (got.record.verdict, got.record.exit_code) == (Verdict.ERROR, 4)
+    assert "test_b" in got.record.error.message
+
+
+def test_a_test_whose_subtests_were_all_skipped_is_a_skip(evh) -> None:
+    got = evh("""
+        def test_a(subtests):
+            for name in "ab":
+                with subtests.test(name): pytest.skip(f"no {name}")
+        def test_b(): pass
+    """)
+    assert got.verdicts == {"test_a": Verdict.SKIP, "test_b": Verdict.PASS}
+    assert got.test("test_a").reason == "no a"

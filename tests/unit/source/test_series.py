@@ -199,3 +199,23 @@ def test_a_cover_letter_alone_is_no_patch(
         series.prepared(source, files, store=store, progress=progress),
     ):
         pass
+
+
+def test_a_numbered_mail_without_a_diff_is_damaged_and_no_cover_letter(
+    source: Source, store: Store, progress: Progress, tmp_path: Path
+) -> None:
+    head, _, body = SECOND.partition("diff --git")
+    quoted = head + "".join(f"> {line}\n" for line in ("diff --git" + body).splitlines())
+    with (
+        pytest.raises(UserError, match=r"2/2.*holds no patch"),
+        series.prepared(source, patches(tmp_path, FIRST + quoted), store=store, progress=progress),
+    ):
+        pass
+
+
+def test_a_patch_that_was_removed_meanwhile(
+    source: Source, store: Store, progress: Progress, tmp_path: Path
+) -> None:
+    (file,) = patches(tmp_path, FIRST)
+    with pytest.raises(UserError, match="cannot read the patch"):
+        series.apply_file(tmp_path, file.with_name("0002-gone.patch"))
