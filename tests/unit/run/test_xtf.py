@@ -52,6 +52,7 @@ class Host:
     """A host whose QEMU boots a test on ``ours`` and ``base`` as ``says`` has it."""
 
     root: Path
+    tests: tuple[XtfTest, ...] = TESTS
 
     def says(self, xen: str, kernel: str, text: str) -> None:
         folder = self.root / f"{xen}.d"
@@ -64,6 +65,10 @@ class Host:
 
     def run(self, **words: object) -> tuple[Path, RunRecord, str]:
         kernels = self.root / "kernels"
+        kernels.mkdir(exist_ok=True)
+        (kernels / LIST).write_bytes(msgspec.json.encode(self.tests))
+        for name in ("ours", "base", *(f"kernels/{test.kernel}" for test in self.tests)):
+            (self.root / name).touch()
         built = replace(
             fake_built(),
             xen=self.root / "ours",
@@ -73,7 +78,11 @@ class Host:
         backends = replace(
             fake_backends([], build=lambda: built),
             xtf=lambda request, progress: Artifact(
-                path=kernels, key="x" * 32, hit=True, reason="", files={test.kernel: "1" for test in TESTS}
+                path=kernels,
+                key="x" * 32,
+                hit=True,
+                reason="",
+                files={test.kernel: "1" for test in self.tests},
             ),
         )
         request = RunRequest(selection=select(xtf=kernels, **words))  # type: ignore[arg-type]
@@ -91,10 +100,6 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "kernels").mkdir()
-    (tmp_path / "kernels" / LIST).write_bytes(msgspec.json.encode(TESTS))
-    for name in ("ours", "base", *(f"kernels/{test.kernel}" for test in TESTS)):
-        (tmp_path / name).touch()
     host = Host(tmp_path)
     for xen in ("ours", "base"):
         for test in TESTS:
@@ -154,27 +159,29 @@ def test_a_fix_is_a_pass_that_says_so(host: Host) -> None:
     assert "better than on the base" in said
 
 
-@pytest.mark.parametrize(
-    ("ours", "base", "verdict", "layer"),
-    [
-        (console("FAILURE", "Fail: x"), console("SUCCESS"), Verdict.FAIL, "xen"),
-        (console("ERROR", "Error: x"), console("SUCCESS"), Verdict.FAIL, "xen"),
-        (console("SKIP", "Skip: x"), console("SUCCESS"), Verdict.FAIL, "xen"),
-        (console("FAILURE", "Fail: x"), console("FAILURE", "Fail: y"), Verdict.FAIL, "xen"),
-        (CRASH, console("FAILURE", "Fail: x"), Verdict.CRASH, "dom0"),
-        (PANIC, CRASH, Verdict.CRASH, "xen"),
-        ("--- Xen Test Framework ---\n", console("SUCCESS"), Verdict.CRASH, "xtf"),
-    ],
+# What a test says here and on the base, and the verdict that this makes.
+WORSE = (
+    (console("FAILURE", "Fail: x"), console("SUCCESS"), Verdict.FAIL, "xen"),
+    (console("ERROR", "Error: x"), console("SUCCESS"), Verdict.FAIL, "xen"),
+    (console("SKIP", "Skip: x"), console("SUCCESS"), Verdict.FAIL, "xen"),
+    (console("FAILURE", "Fail: x"), console("FAILURE", "Fail: y"), Verdict.FAIL, "xen"),
+    (CRASH, console("FAILURE", "Fail: x"), Verdict.CRASH, "dom0"),
+    (PANIC, CRASH, Verdict.CRASH, "xen"),
+    ("--- Xen Test Framework ---\n", console("SUCCESS"), Verdict.CRASH, "xtf"),
 )
-def test_worse_is_red(host: Host, ours: str, base: str, verdict: Verdict, layer: str) -> None:
-    host.says("ours", "test-pv64-a", ours)
-    host.says("base", "test-pv64-a", base)
+
+
+def test_worse_is_red(host: Host) -> None:
+    host.tests = tuple(XtfTest(name=f"pv64-{number}", category="xsa") for number in range(len(WORSE)))
+    for test, (ours, base, _, _) in zip(host.tests, WORSE, strict=True):
+        host.says("ours", test.kernel, ours)
+        host.says("base", test.kernel, base)
     _, record, _ = host.run()
-    assert verdicts(record) == {A: verdict, B: Verdict.PASS}
-    assert record.tests[0].layer == layer
-    assert record.tests[0].reason.startswith("worse than on the base: ")
-    assert record.tests[0].evidence
-    assert record.verdict is verdict
+    assert [(test.verdict, test.layer) for test in record.tests] == [case[2:] for case in WORSE]
+    for test in record.tests:
+        assert test.reason.startswith("worse than on the base: ")
+        assert test.evidence
+    assert record.verdict is Verdict.CRASH
 
 
 def test_a_failure_by_chance_on_the_base_excuses_nothing(host: Host) -> None:
