@@ -62,6 +62,8 @@ def copied(store: Path, cache: Path) -> None:
             if subprocess.run(command, capture_output=True).returncode:
                 shutil.rmtree(home / kind, ignore_errors=True)
                 shutil.copytree(store / kind, home / kind, symlinks=True)
+    for half in home.glob("*/.*-*"):  # of a build that was killed, or is under way
+        shutil.rmtree(half, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
