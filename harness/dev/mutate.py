@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -42,16 +43,18 @@ from harness.dev.mutations import (
     read_all,
     save_results,
 )
+from harness.plan.suites import SUITES
 from harness.run.record import RUN_JSON, RunRecord, load
 from harness.source.series import digest_of, export, git, prepared
 from harness.store.artifacts import Store
 from harness.store.hashes import digest, sha256_of
 
-# Folders of this checkout that decide a result besides the mutation and the series, by the table it belongs
-# to. The harness counts only where it is mutated; elsewhere every change of it would mean hours.
+# Folders of this checkout that decide a result besides the mutation, the series and the suites that its
+# command names, by the table it belongs to. The harness counts only where it is mutated; elsewhere every
+# change of it would mean hours.
 DECIDES = {
-    "hypervisor": ("images/bare", "tests/suites"),
-    "guest": ("images", "tests/suites"),
+    "hypervisor": ("images/bare",),
+    "guest": ("images",),
     "unit": (),
     "harness": ("harness", "tests/unit"),
 }
@@ -164,14 +167,17 @@ def key_of(mutation: Mutation, trees: Trees) -> str:
 
 def _key_of_green(mutation: Mutation, trees: Trees) -> str:
     parts = [mutation.command, trees.digest(mutation.where)]
-    for folder in DECIDES[mutation.section]:
-        files = sorted(path for path in (trees.checkout / folder).rglob("*") if path.is_file())
-        parts += [
-            f"{path.relative_to(trees.checkout)} {sha256_of(path)}"
-            for path in files
-            if "__pycache__" not in path.parts
-        ]
+    parts += [f"{path.relative_to(trees.checkout)} {sha256_of(path)}" for path in _deciding(mutation, trees)]
     return digest("\n".join(parts))
+
+
+def _deciding(mutation: Mutation, trees: Trees) -> list[Path]:
+    """The files of this checkout that decide the result."""
+    folders = [trees.checkout / folder for folder in DECIDES[mutation.section]]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    named = [word for option, word in pairwise(mutation.run) if option == "--suite" and word in SUITES]
+    files += [trees.checkout / "tests/suites" / SUITES[suite].file for suite in named]
+    return sorted(path for path in files if "__pycache__" not in path.parts)
 
 
 def by_evh(mutation: Mutation, tree: Path, trees: Trees) -> Judged:
@@ -389,7 +395,10 @@ def mutate(
         )
     trees = Trees(store=store, progress=progress, checkout=checkout)
     counts: Counter[str] = Counter()
-    with store.lock("mutations", what="mutations: another run is trying them", say=progress.say):
+    with (
+        store.in_use(say=progress.say),
+        store.lock("mutations", what="mutations: another run is trying them", say=progress.say),
+    ):
         results = load_results(folder)
         for gone in results.mutations.keys() - {one.name for one in everything}:
             del results.mutations[gone]

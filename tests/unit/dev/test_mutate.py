@@ -19,6 +19,7 @@ from harness.dev.mutate import (
     is_known,
     judged_report,
     judged_run,
+    key_of,
     message_of,
     mutate,
     try_one,
@@ -144,6 +145,31 @@ def test_another_test_or_another_patch_makes_a_result_unknown(
     with (checkout / "tests/unit/test_add.py").open("a") as file:
         file.write("\n# more\n")
     assert not is_known(one, trees, results)
+
+
+@pytest.mark.parametrize(
+    ("file", "counts"),
+    [
+        ("tests/suites/test_race.py", True),
+        ("images/bare/lib/test.c", True),
+        ("tests/suites/test_abuse.py", False),
+        ("images/tools/load.c", False),
+        ("harness/add.py", False),
+    ],
+)
+def test_what_a_suite_uses_decides_and_nothing_else(
+    tmp_path: Path, trees: Trees, checkout: Path, file: str, counts: bool
+) -> None:
+    for name in ("test_race.py", "test_abuse.py"):
+        (checkout / "tests/suites" / name).parent.mkdir(exist_ok=True)
+        (checkout / "tests/suites" / name).write_text("")
+    one = mutation(
+        tmp_path, file="t/add.c", before=ADD_C, new="a - b", run="evh run --suite race", where="xen"
+    )
+    before = key_of(one, trees)
+    (checkout / file).parent.mkdir(parents=True, exist_ok=True)
+    (checkout / file).write_text("changed")
+    assert (key_of(one, trees) != before) is counts
 
 
 def test_a_mutation_that_makes_no_difference_is_not_seen(tmp_path: Path, trees: Trees) -> None:
