@@ -43,8 +43,9 @@ from harness.dev.mutations import (
     read_all,
     save_results,
 )
+from harness.monitor import ktap
 from harness.plan.suites import SUITES
-from harness.run.record import RUN_JSON, RunRecord, load
+from harness.run.record import RUN_JSON, BootRecord, RunRecord, load
 from harness.source.series import digest_of, export, git, prepared
 from harness.store.artifacts import Store
 from harness.store.hashes import digest, sha256_of
@@ -199,10 +200,10 @@ def by_evh(mutation: Mutation, tree: Path, trees: Trees) -> Judged:
         said = error.message
     if not (folder / RUN_JSON).exists():
         raise InfraError(f"`{mutation.command}` made no run: {said}", hint="Correct the line Run:.")
-    return judged_run(load(folder)[1])
+    return judged_run(*load(folder))
 
 
-def judged_run(record: RunRecord) -> Judged:
+def judged_run(folder: Path, record: RunRecord) -> Judged:
     """What a run says of a mutation.
 
     Raises:
@@ -211,18 +212,39 @@ def judged_run(record: RunRecord) -> Judged:
     if record.state != "finished" or record.error is not None:
         why = record.error.message if record.error else record.state
         raise InfraError(f"the run did not come to its end: {why}", hint="Look at its log.")
-    findings = tuple(
-        Finding(test=case_of(one.test, one.guest), guest=one.guest, verdict=one.verdict, layer=one.layer)
-        for one in record.tests
-        if one.verdict in NOTICED
-    )
+    findings: list[Finding] = []
+    told: list[BootRecord] = []
+    lost = {boot.number: boot for boot in record.boots if boot.verdict in (Verdict.CRASH, Verdict.HANG)}
+    for one in record.tests:
+        if one.verdict not in NOTICED:
+            continue
+        if (boot := lost.get(one.boot or 0)) is None:
+            name = case_of(one.test, one.guest)
+            findings.append(Finding(test=name, guest=one.guest, verdict=one.verdict, layer=one.layer))
+        elif boot not in told:
+            told.append(boot)
+            findings += of_lost_boot(folder, boot, layer=one.layer)
     errors = [one for one in record.tests if one.verdict not in (*NOTICED, Verdict.PASS, Verdict.SKIP)]
     if errors and not findings:
         raise InfraError(
             f"{len(errors)} tests ended in an error, the first is {errors[0].test}: {errors[0].reason}",
             hint="An error says nothing about the mutation.",
         )
-    return Judged(passed=sum(one.verdict is Verdict.PASS for one in record.tests), findings=findings)
+    passed = sum(one.verdict is Verdict.PASS for one in record.tests)
+    return Judged(passed=passed, findings=tuple(findings))
+
+
+def of_lost_boot(folder: Path, boot: BootRecord, *, layer: str) -> list[Finding]:
+    """The findings of a bare guest that crashed or hung: what failed before, and the last test that ended.
+
+    All tests of such a boot have its verdict, also those that ended before, so the console is asked.
+    """
+    cases = ktap.parse((folder / boot.console).read_text(errors="replace").splitlines()).cases
+    last = cases[-1].name if cases else ""
+    return [
+        *(Finding(test=case.name, guest=boot.kind) for case in cases if not case.ok),
+        Finding(test=last, guest=boot.kind, verdict=boot.verdict, layer=layer, after=True),
+    ]
 
 
 def case_of(test: str, guest: str) -> str:

@@ -129,16 +129,18 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A test that noticed a mutation.
 
     Attributes:
-        test: its name; of Xen's unit test, the message.
+        test: its name; of Xen's unit test, the message; empty: none had ended when the machine was lost.
         guest: the guest it ran in; empty: it does not run in one.
         verdict: ``fail``, ``crash`` or ``hang``.
         layer: what crashed or hung.
+        after: the machine was lost after this test had ended.
     """
 
     test: str
     guest: str = ""
     verdict: str = "fail"
     layer: str = ""
+    after: bool = False
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,13 +201,13 @@ def names_of(findings: Sequence[Finding]) -> str:
     parts = [f"`{test}`" for test in failed[:NAMED]]
     if len(failed) > NAMED:
         parts.append(f"{len(failed) - NAMED} more")
-    lost: dict[tuple[str, str], list[str]] = {}
+    lost: dict[tuple[str, str], Finding] = {}
     for one in findings:
         if one.verdict != "fail":
-            lost.setdefault((one.verdict, one.layer), []).append(one.test)
-    for (verdict, layer), tests in lost.items():
-        # The tests after it had no machine to run on.
-        parts.append(f"{verdict} of {layer or 'the machine'} in `{tests[0]}`")
+            lost.setdefault((one.verdict, one.layer), one)  # what came later had no machine to run on
+    for (verdict, layer), one in lost.items():
+        where = f"{'after' if one.after else 'in'} `{one.test}`" if one.test else "before the first test"
+        parts.append(f"{verdict} of {layer or 'the machine'} {where}")
     return ", ".join(parts)
 
 

@@ -8,6 +8,7 @@ import io
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from harness.core.errors import EvhError, InfraError, UserError
@@ -25,7 +26,7 @@ from harness.dev.mutate import (
     try_one,
 )
 from harness.dev.mutations import SECTIONS, Finding, Mutation, Results, read
-from harness.run.record import ErrorRecord, RunRecord, TestResult
+from harness.run.record import BootRecord, ErrorRecord, RunRecord, TestResult
 from harness.store.artifacts import Store
 
 ADD = "def add(a, b):\n    return a + b\n"
@@ -277,8 +278,9 @@ def record(*tests: tuple[str, Verdict, str], state: str = "finished") -> RunReco
     )  # fmt: skip
 
 
-def test_a_run_sees_by_fail_crash_and_hang_and_not_by_error_or_skip() -> None:
+def test_a_run_sees_by_fail_crash_and_hang_and_not_by_error_or_skip(tmp_path: Path) -> None:
     got = judged_run(
+        tmp_path,
         record(
             ("a", Verdict.PASS, ""), ("b", Verdict.FAIL, ""), ("c", Verdict.CRASH, "xen"),
             ("d", Verdict.HANG, "bare"), ("e", Verdict.SKIP, ""), ("f", Verdict.ERROR, ""),
@@ -292,15 +294,37 @@ def test_a_run_sees_by_fail_crash_and_hang_and_not_by_error_or_skip() -> None:
     )
 
 
-def test_a_run_that_ends_in_an_error_sees_nothing() -> None:
+def test_a_boot_that_was_lost_is_judged_by_its_console(tmp_path: Path) -> None:
+    """All cells of such a boot hang, also those of tests that had passed."""
+    (tmp_path / "console.log").write_text(
+        "KTAP version 1\n1..4\nok 1 a\n# line 7: x\nnot ok 2 b\nok 3 c\n(XEN) hello\n"
+    )
+    got = record(*((name, Verdict.HANG, "bare") for name in "dcba"), ("other", Verdict.FAIL, ""))
+    for test in got.tests[:4]:
+        test.boot = 3
+    got.tests[4].boot = 4
+    words = {
+        "kind": "bare-pv64", "args": "", "seed": None, "deterministic": False, "vcpus": 2, "memory_mib": 1,
+        "xen_args": "", "reason": "", "seconds": 1.0, "console": "console.log",
+    }  # fmt: skip
+    verdicts = {3: Verdict.HANG, 4: Verdict.FAIL}
+    got.boots = [BootRecord(number=number, verdict=verdict, **words) for number, verdict in verdicts.items()]
+    lost = Finding(test="c", guest="bare-pv64", verdict="hang", layer="bare", after=True)
+    failed = [Finding(test=name, guest="bare-pv64") for name in ("b", "other")]
+    assert judged_run(tmp_path, got).findings == (failed[0], lost, failed[1])
+    (tmp_path / "console.log").write_text("(XEN) hello\n")
+    assert judged_run(tmp_path, got).findings[0] == msgspec.structs.replace(lost, test="")
+
+
+def test_a_run_that_ends_in_an_error_sees_nothing(tmp_path: Path) -> None:
     with pytest.raises(InfraError, match="1 tests ended in an error"):
-        judged_run(record(("a", Verdict.PASS, ""), ("b", Verdict.ERROR, "")))
+        judged_run(tmp_path, record(("a", Verdict.PASS, ""), ("b", Verdict.ERROR, "")))
     with pytest.raises(InfraError, match="did not come to its end: killed"):
-        judged_run(record(("a", Verdict.FAIL, ""), state="killed"))
+        judged_run(tmp_path, record(("a", Verdict.FAIL, ""), state="killed"))
     failed = record(("a", Verdict.FAIL, ""))
     failed.error = ErrorRecord(kind="UserError", message="does not compile")
     with pytest.raises(InfraError, match="does not compile"):
-        judged_run(failed)
+        judged_run(tmp_path, failed)
 
 
 def test_names_of_tests() -> None:

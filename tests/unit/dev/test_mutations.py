@@ -88,6 +88,11 @@ def test_tests_are_named_once_and_what_followed_a_crash_is_not_blamed() -> None:
     assert names_of(failed) == "`t0`, `t1`, `t2`, `t3`, 2 more"
     lost = [Finding(test=name, verdict="crash", layer="xen") for name in ("first", "second")]
     assert names_of([failed[0], *lost]) == "`t0`, crash of xen in `first`"
+    after = Finding(test="last", verdict="hang", after=True)
+    assert names_of([after]) == "hang of the machine after `last`"
+    assert names_of([Finding(test="", verdict="crash", layer="xen", after=True)]) == (
+        "crash of xen before the first test"
+    )
     assert names_of([]) == ""
 
 
