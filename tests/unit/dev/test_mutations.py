@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from harness.dev.mutations import (
     PAGE,
     SECTIONS,
     Finding,
+    Mutation,
     Result,
     Results,
     filled_in,
@@ -143,3 +145,15 @@ def test_the_page_is_what_the_results_say_of_the_mutations_there_are() -> None:
     assert stale == [], "run `make mutate`"
     tried = [one for one in mutations if one.name in results]
     assert [one.name for one in tried if not results[one.name].findings and not one.unseen] == []
+
+
+@pytest.mark.parametrize(
+    "mutation",
+    [one for one in read_all(CHECKOUT / FOLDER) if one.where == "harness"],
+    ids=lambda one: one.name,
+)
+def test_the_harness_s_mutations_fit_its_code(mutation: Mutation) -> None:
+    """The other trees are not at hand; `make mutate` tells of a patch that does not fit them."""
+    path = CHECKOUT / FOLDER / f"{mutation.name}.patch"
+    got = subprocess.run(["git", "apply", "--check", path], cwd=CHECKOUT, capture_output=True, text=True)
+    assert got.returncode == 0, f"make {path.name} again for the changed code: {got.stderr}"
