@@ -8,14 +8,14 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 # Arguments for pytest: make unit ARGS="-k store"
 
-# Grouped by purpose: building Xen and Linux; images; the machine and gdb; Python and its tests.
+# Grouped by purpose: building Xen and Linux; images; the machine and gdb; Python.
 PACKAGES := \
 	build-essential gcc libc6-dev gcc-i686-linux-gnu libc6-dev-i386-cross binutils make flex bison bc libelf-dev libssl-dev \
 	ccache git rsync xz-utils cpio gzip \
 	mmdebstrap uidmap e2fsprogs debian-archive-keyring ca-certificates util-linux \
 	qemu-system-x86 qemu-utils seabios ipxe-qemu gdb \
 	libvirt-daemon-driver-qemu libvirt-daemon-system libvirt-dev pkg-config \
-	python3 python3-dev python3-venv libfaketime
+	python3 python3-dev python3-venv
 
 .PHONY: help run test unit system faults mutate lint setup packages clean distclean
 .DEFAULT_GOAL := help
