@@ -245,7 +245,7 @@ def table(rows: list[Row]) -> str:
     """The rows as a table for docs/faults.md."""
     lines = ["| fault | verdict | seconds | left behind | the reason, as given |", "|---|---|---|---|---|"]
     for row in rows:
-        why = " ".join(row.why.split()).replace("|", "\\|")
+        why = re.sub(r"/\S+/", ".../", " ".join(row.why.split())).replace("|", "\\|")  # folders of this run
         why = why if len(why) <= 160 else f"{why[:157]}..."
         lines.append(
             f"| {row.fault} | {row.verdict} | {row.seconds:.1f} | {row.left or 'nothing'} | {why} |"
