@@ -78,7 +78,7 @@ def build(
     makers = (one.make for name, one in COMPONENTS.items() if name in components and one.make)
     for make in dict.fromkeys(makers):
         make(builder)
-    return told(builder)
+    return report(builder)
 
 
 def _with_linux(builder: Builder) -> None:
@@ -116,7 +116,7 @@ def _with_linux(builder: Builder) -> None:
     builder.dom0()
 
 
-def told(builder: Builder) -> Built:
+def report(builder: Builder) -> Built:
     """The result of the build; reports which artifacts were made."""
     made = [kind for kind, artifact in builder.artifacts.items() if not artifact.hit]
     builder.progress.say(

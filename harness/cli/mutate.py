@@ -22,7 +22,7 @@ def mutate(
     """Make deliberate bugs, see which tests notice them, and write docs/mutations.md.
 
     Each patch in tests/mutations is applied to the tree that it is for, built, and judged by the
-    tests that must notice it. Results are recorded one by one: an interrupted run goes on where it was.
+    tests that must notice it. Results are recorded one by one: an interrupted run resumes.
 
     [bold]evh mutate[/bold]                           all that are not recorded yet
     [bold]evh mutate --again words-of-64-bits[/bold]  one, whatever is recorded

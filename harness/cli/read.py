@@ -21,7 +21,7 @@ def read(
             "--layer",
             metavar="serial|xen|dom0|guest",
             help="Who printed it; [bold]serial[/bold] is the port that Xen and dom0 share "
-            "(default: serial if Xen has printed a line of it, else guest).",
+            "(default: serial if a line has the (XEN) prefix, else guest).",
         ),
     ] = "",
     known: KnownIssuesOption = None,

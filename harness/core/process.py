@@ -163,7 +163,7 @@ def run(
     on_bytes: Callable[[bytes], object] | None = None,
     error: type[EvhError] = InfraError,
     hint: str = "",
-    at_our_death: str = "TERM",
+    death_signal: str = "TERM",
 ) -> str:
     """Run ``argv`` to completion and return its output (stdout and stderr together).
 
@@ -180,7 +180,7 @@ def run(
         on_bytes: called with each line as it arrives, not decoded.
         error: class of the error that is raised, with the last lines of output, when the program fails.
         hint: the error's hint.
-        at_our_death: the signal for a harness that dies: KILL for a program that has nothing to tidy up.
+        death_signal: the signal for a harness that dies: KILL for a program that has nothing to tidy up.
 
     Raises:
         Cancelled: the scope was stopped (see :func:`children`).
@@ -198,7 +198,7 @@ def run(
             out.write(f"$ {' '.join(command)}\n")
             out.flush()
         child = subprocess.Popen(
-            [guard, "--pdeathsig", at_our_death, *command] if guard else command,
+            [guard, "--pdeathsig", death_signal, *command] if guard else command,
             cwd=cwd,
             env=environment(env),
             stdin=subprocess.DEVNULL,

@@ -198,7 +198,7 @@ class Accelerator:
     Attributes:
         kind: ``kvm`` or ``tcg``.
         reason: one line for the user, starting with the kind in capitals.
-        proven: False if only a trial boot (harness/machine/proof.py) can tell whether it works.
+        proven: False if only a trial boot (harness/machine/kvm_proof.py) can tell whether it works.
     """
 
     kind: str

@@ -60,8 +60,8 @@ def booted(
     from harness.build.graph import build
     from harness.guest.guest import Guest
     from harness.machine.accelerator import choose_accelerator
+    from harness.machine.kvm_proof import prove
     from harness.machine.machine import Machine
-    from harness.machine.proof import prove
     from harness.run.folder import run_folder
     from harness.store.artifacts import Store
 

@@ -213,7 +213,7 @@ def judged_run(folder: Path, record: RunRecord) -> Judged:
         why = record.error.message if record.error else record.state
         raise InfraError(f"the run did not come to its end: {why}", hint="Look at its log.")
     findings: list[Finding] = []
-    told: list[BootRecord] = []
+    counted: list[BootRecord] = []
     lost = {boot.number: boot for boot in record.boots if boot.verdict in (Verdict.CRASH, Verdict.HANG)}
     for one in record.tests:
         if one.verdict not in NOTICED:
@@ -221,8 +221,8 @@ def judged_run(folder: Path, record: RunRecord) -> Judged:
         if (boot := lost.get(one.boot or 0)) is None:
             name = case_of(one.test, one.guest)
             findings.append(Finding(test=name, guest=one.guest, verdict=one.verdict, layer=one.layer))
-        elif boot not in told:
-            told.append(boot)
+        elif boot not in counted:
+            counted.append(boot)
             findings += of_lost_boot(folder, boot, layer=one.layer)
     errors = [one for one in record.tests if one.verdict not in (*NOTICED, Verdict.PASS, Verdict.SKIP)]
     if errors and not findings:
@@ -427,19 +427,19 @@ def mutate(
         for one in everything:
             if names and one.name not in names:
                 continue
-            word, told = "tried before", ""
+            note, seen = " (tried before)", ""
             try:
                 if again or not is_known(one, trees, results):
-                    word = ""
+                    note = ""
                     try_one(one, trees, results, progress=progress)
                 findings = results.mutations[one.name].findings
-                told = names_of(findings) or one.unseen
+                seen = names_of(findings) or one.unseen
                 outcome = "seen" if findings else "not seen, as expected" if one.unseen else "NOT SEEN"
             except EvhError as error:
                 results.mutations.pop(one.name, None)  # what it has is out of date
-                outcome, told = "ERROR", f"{error.message}\n    log: {trees.log(one)}"
+                outcome, seen = "ERROR", f"{error.message}\n    log: {trees.log(one)}"
             counts[outcome] += 1
-            say(f"{outcome:<9} {one.name}{f' ({word})' if word else ''}: {told}")
+            say(f"{outcome:<9} {one.name}{note}: {seen}")
             save_results(results, folder)
             page.write_text(filled_in(page.read_text(), everything, results.mutations))
     say(", ".join(f"{number} {outcome}" for outcome, number in counts.items()) or "no mutation")

@@ -213,10 +213,10 @@ def names_of(findings: Sequence[Finding]) -> str:
 
 def row(mutation: Mutation, result: Result) -> str:
     """One line of a table."""
-    told = names_of(result.findings) or f"**not seen**: {mutation.unseen or 'no reason known'}"
+    seen = names_of(result.findings) or f"**not seen**: {mutation.unseen or 'no reason known'}"
     what = f"[{mutation.what}](../tests/mutations/{mutation.name}.patch)"
-    told += f". {mutation.note}" if mutation.note else ""
-    return f"| {what} | `{mutation.command}` | {told} |"
+    seen += f". {mutation.note}" if mutation.note else ""
+    return f"| {what} | `{mutation.command}` | {seen} |"
 
 
 def table(mutations: Iterable[Mutation], results: Mapping[str, Result]) -> str:

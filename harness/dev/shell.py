@@ -38,7 +38,7 @@ def command(ssh: SSH, text: str) -> int:
         MachineLost; BrokenPipeError: nobody reads the output any more.
     """
     with ssh.stream(text, timeout=LONGEST) as stream:
-        stream.heard_err = lambda data: _write(STDERR, data)
+        stream.on_stderr = lambda data: _write(STDERR, data)
         # It may wait for input that never comes, so nobody waits for it.
         threading.Thread(target=_send_input, args=(stream,), name="stdin", daemon=True).start()
         while data := stream.read():

@@ -21,7 +21,7 @@ _START_SECONDS = 60.0
 
 
 class Follower:
-    """Passes everything written to a file in dom0 to `heard`, from the first byte.
+    """Passes everything written to a file in dom0 to `on_data`, from the first byte.
 
     An existing file is removed first. stop() also fetches what was written
     since the last read, and then calls `ended`. If it cannot go on before that,
@@ -32,13 +32,13 @@ class Follower:
         self,
         machine: Machine,
         path: str,
-        heard: Callable[[bytes], None],
+        on_data: Callable[[bytes], None],
         ended: Callable[[], None],
         failed: Callable[[str], None],
     ) -> None:
         self._machine = machine
         self._path = path
-        self._heard = heard
+        self._on_data = on_data
         self._ended = ended
         self._failed = failed
         quoted = shlex.quote(path)
@@ -58,7 +58,7 @@ class Follower:
         try:
             while data := self._stream.read():
                 self._seen += len(data)
-                self._heard(data)
+                self._on_data(data)
         except Exception as error:
             why = reason_of(error)
         if not self._stopping.is_set() and not self._machine.watchdog.lost:
@@ -90,5 +90,5 @@ class Follower:
         with rest:
             while data := rest.read():
                 self._seen += len(data)
-                self._heard(data)
+                self._on_data(data)
 

@@ -179,35 +179,35 @@ class Guest:
         log = f"{XL_LOGS}/xl-{name}.log"
         self._followers += [
             # xenconsoled and xl append to files left by an earlier guest with this name.
-            Follower(self.machine, console, self._heard, self._heard_last, self._unheard),
-            Follower(self.machine, log, self._heard_xl, lambda: None, self._unheard),
+            Follower(self.machine, console, self._on_console, self._on_console_end, self._on_console_lost),
+            Follower(self.machine, log, self._on_xl_log, lambda: None, self._on_console_lost),
         ]
 
-    def _heard(self, data: bytes) -> None:
+    def _on_console(self, data: bytes) -> None:
         self.machine.consoles.feed(self.layer, data)
 
-    def _heard_last(self) -> None:
+    def _on_console_end(self) -> None:
         self.machine.consoles.end(self.layer)
 
-    def _unheard(self, why: str) -> None:
+    def _on_console_lost(self, why: str) -> None:
         # Nobody waits for a guest that is closing, so its last lines are missed by the machine's next waits.
         watchdog = self.machine.watchdog if self._closing else self.watchdog
         watchdog.lose(lambda: ConsoleLost(self.layer, why))
 
     _xl_text = b""
 
-    def _heard_xl(self, data: bytes) -> None:
+    def _on_xl_log(self, data: bytes) -> None:
         *lines, self._xl_text = (self._xl_text + data).split(b"\n")
         for raw in lines:
             line = raw.decode("utf-8", "replace")
             # xl's own waiter (tools/xl/xl_vmcontrol.c): "Domain 3 has shut
             # down, reason code 0 0x0"; 3 is SHUTDOWN_crash.
-            told = re.search(r"Domain \d+ has shut down, reason code (\d+)", line)
+            ending = re.search(r"Domain \d+ has shut down, reason code (\d+)", line)
             # Expected: a suspend (2) is always requested and the guest goes on, here or in a new domain;
             # so it does after a soft reset (5, kexec), and after a reboot (1) with on_reboot=restart.
-            meant = {2, 5, 1} if self.spec.on_reboot == "restart" else {2, 5}
-            if told and not self._closing and int(told.group(1)) not in meant:
-                self._ended(int(told.group(1)), line)
+            expected = {2, 5, 1} if self.spec.on_reboot == "restart" else {2, 5}
+            if ending and not self._closing and int(ending.group(1)) not in expected:
+                self._ended(int(ending.group(1)), line)
 
     # The guest's end.
 

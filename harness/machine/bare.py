@@ -130,7 +130,7 @@ def milestone(*, vcpus: int, deterministic: bool = False) -> direct.Milestone:
 
 
 def ignore(case: ktap.Case) -> None:
-    """Do nothing; the default of ``BareRun.heard``."""
+    """Do nothing; the default of ``BareRun.on_result``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +145,7 @@ class BareRun:
         console: file that the console was recorded in.
         seconds: from QEMU's start to its end.
         time_scale: how many times slower than the reference host this one was (machine/direct.py).
-        heard: called with each result that a test asks for.
+        on_result: called with each result that a test asks for.
     """
 
     verdict: Verdict
@@ -155,7 +155,7 @@ class BareRun:
     console: Path
     seconds: float
     time_scale: float = 1.0
-    heard: Callable[[ktap.Case], None] = field(default=ignore, compare=False, repr=False)
+    on_result: Callable[[ktap.Case], None] = field(default=ignore, compare=False, repr=False)
 
     def case(self, name: str) -> ktap.Case:
         """The result of one test.
@@ -167,7 +167,7 @@ class BareRun:
         found = next((case for case in self.results.cases if case.name == name), None)
         if found is None or self.verdict not in (Verdict.PASS, Verdict.FAIL):
             raise BareLost(self)
-        self.heard(found)
+        self.on_result(found)
         return found
 
 

@@ -145,7 +145,7 @@ def watch(
                 raise ConsoleLost(layer, f"cannot write {console}: {reason_of(error)}") from error
 
         def on_line(line: str) -> None:
-            limit.heard(line)
+            limit.note(line)
             lines.append(line)
             if until and line.startswith(until):
                 scope.stop()
@@ -153,7 +153,7 @@ def watch(
         try:
             process.run(
                 argv, what="boot the machine", cwd=folder, on_line=on_line, on_bytes=on_bytes,
-                at_our_death="KILL",
+                death_signal="KILL",
             )  # fmt: skip
         except process.Cancelled:
             pass
@@ -191,7 +191,7 @@ class _Limit:
         """Since the start."""
         return round(time.monotonic() - self._started, 3)
 
-    def heard(self, line: str) -> None:
+    def note(self, line: str) -> None:
         """A line has arrived; at the milestone, the deadline becomes the one that is scaled."""
         if self._sought is None or not self._sought.match(line):
             return

@@ -243,7 +243,7 @@ class Machine:
         serial = self._links / "serial"
         feed = functools.partial(self._consoles.feed, Consoles.SERIAL)
         self._serial = SerialPort(
-            serial, heard=feed, ended=self._serial_ended, failed=self._serial_failed
+            serial, on_data=feed, ended=self._serial_ended, failed=self._serial_failed
         )
         self._stack.callback(self._serial.close)
         xml = render_domain(
@@ -377,7 +377,7 @@ class Machine:
             libvirt.VIR_DOMAIN_EVENT_STOPPED_FAILED: "its process died",
         }
 
-        def heard(_: Any, domain: Any, event: int, detail: int, __: Any) -> None:
+        def on_lifecycle(_: Any, domain: Any, event: int, detail: int, __: Any) -> None:
             if event == libvirt.VIR_DOMAIN_EVENT_STOPPED and domain.name() == self.name:
                 self._end(details.get(detail, f"libvirt reports: stopped, detail {detail}"), final=True)
 
@@ -389,7 +389,7 @@ class Machine:
 
         connection = hypervisor.connection
         events = {
-            libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE: heard,
+            libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE: on_lifecycle,
             libvirt.VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON: disk,
         }
         tokens = [connection.domainEventRegisterAny(None, *event, None) for event in events.items()]

@@ -21,20 +21,20 @@ class SerialPort:
 
     Args:
         path: where to create the socket; at most 107 bytes long.
-        heard: called, on a thread of this object, with each piece of output.
+        on_data: called, on a thread of this object, with each piece of output.
         ended: called, on the same thread, once QEMU has closed the connection or `close` has ended it;
             not called if QEMU never connected.
-        failed: called, on the same thread, if `heard` fails, for example because the disk is full;
+        failed: called, on the same thread, if `on_data` fails, for example because the disk is full;
             nothing is passed on after that, and `ended` is not called.
 
     Raises: OSError: the socket cannot be created.
     """
 
     def __init__(
-        self, path: Path, *, heard: Callable[[bytes], object], ended: Callable[[], object],
+        self, path: Path, *, on_data: Callable[[bytes], object], ended: Callable[[], object],
         failed: Callable[[Exception], object],
     ) -> None:  # fmt: skip
-        self._heard = heard
+        self._on_data = on_data
         self._ended = ended
         self._failed = failed
         self._peer: socket.socket | None = None
@@ -87,7 +87,7 @@ class SerialPort:
                 if not data:
                     break
                 try:
-                    self._heard(data)
+                    self._on_data(data)
                 except Exception as error:
                     self._peer = None
                     self._failed(error)

@@ -41,7 +41,7 @@ class Stream:
 
     Attributes:
         unended: whether the last line had no line end.
-        heard_err: if set, called with what the command prints to stderr, which ``err`` then lacks.
+        on_stderr: if set, called with what the command prints to stderr, which ``err`` then lacks.
     """
 
     def __init__(
@@ -61,12 +61,12 @@ class Stream:
         self._clock = ssh.watchdog.clock
         self._started = self._clock()
         self._timeout = timeout
-        self._heard = self._started
+        self._last_output = self._started
         self._buffer = b""
         self._stderr = bytearray()
         self._ended = False
         self.unended = False
-        self.heard_err: Callable[[bytes], object] | None = None
+        self.on_stderr: Callable[[bytes], object] | None = None
         channel.settimeout(0.0)
         # The first call of fileno() opens the pipe that becomes readable with new data.
         self._descriptor = channel.fileno()
@@ -173,7 +173,7 @@ class Stream:
             what=f"`{self._cmd[:120]}` in {self._ssh.name}",
             total=min(self._left(), within),
             silence=self._silence,
-            last_sound=lambda: self._heard,
+            last_output=lambda: self._last_output,
             hint="see the last lines of its console in the run folder",
         )
 
@@ -181,13 +181,13 @@ class Stream:
         channel = self._channel
         while channel.recv_stderr_ready():
             data = channel.recv_stderr(_CHUNK)
-            if self.heard_err is None:
+            if self.on_stderr is None:
                 self._stderr += data
             else:
-                self.heard_err(data)
-            self._heard = self._clock()
+                self.on_stderr(data)
+            self._last_output = self._clock()
         if channel.recv_ready():
-            self._heard = self._clock()
+            self._last_output = self._clock()
             return channel.recv(_CHUNK)
         if not (channel.eof_received or channel.closed) or not channel.exit_status_ready():
             return None

@@ -69,7 +69,7 @@ class Consoles:
     ) -> None:
         self.run_dir = run_dir
         self.started = clock()
-        self.last_sound = self.started
+        self.last_output = self.started
         self._clock = clock
         self._on_crash = on_crash
         self._news = threading.Condition()
@@ -108,7 +108,7 @@ class Consoles:
             if self._closed:
                 return
             now = self._clock()
-            self.last_sound = now
+            self.last_output = now
             crashes: list[Crash] = []
             if source == self.SERIAL:
                 self._write(self._serial, data)
@@ -305,7 +305,7 @@ class Consoles:
                 what=what,
                 total=total,
                 silence=silence,
-                last_sound=lambda: self.last_sound,
+                last_output=lambda: self.last_output,
                 hint=hint,
             )
 

@@ -331,7 +331,7 @@ def wait(
     what: str,
     total: float,
     silence: float | None = None,
-    last_sound: Callable[[], float] | None = None,
+    last_output: Callable[[], float] | None = None,
     hint: str = "",
 ) -> T:
     """Wait for `answer`, a loss, or a deadline, whichever comes first.
@@ -344,7 +344,7 @@ def wait(
         total: seconds at reference speed.
         silence: seconds at reference speed without any output; None for no
             such deadline.
-        last_sound: returns the time of the last output, on the watchdog's clock.
+        last_output: returns the time of the last output, on the watchdog's clock.
         hint: the user's next step, for the message of a missed deadline.
     Returns: the answer.
     Raises: MachineDied, MachineCrashed, GuestEnded: the machine or guest was lost.
@@ -359,8 +359,8 @@ def wait(
         if left <= 0:
             raise no_answer(what, watchdog=watchdog, total=total, hint=hint)
         if silence is not None:
-            heard = max(start, last_sound() if last_sound else start)
-            quiet_left = heard + silence * scale - now
+            last = max(start, last_output() if last_output else start)
+            quiet_left = last + silence * scale - now
             if quiet_left <= 0:
                 raise _blamed(Silence(_late("no output", what, silence, scale), hint=hint), watchdog)
             left = min(left, quiet_left)

@@ -53,8 +53,8 @@ def real_backends() -> Backends:
     from harness.guest.guest import Guest
     from harness.machine.accelerator import choose_accelerator
     from harness.machine.attach import hold
+    from harness.machine.kvm_proof import prove
     from harness.machine.machine import Machine
-    from harness.machine.proof import prove
 
     return Backends(
         choose=lambda want: choose_accelerator(want=want),

@@ -49,55 +49,54 @@ def best(boots: Sequence[Outcome]) -> Outcome:
     return min(boots, key=lambda outcome: _ORDER.index(outcome.result))
 
 
-def compare(ours: Outcome, base: Sequence[Outcome]) -> Comparison:
+def compare(outcome: Outcome, base: Sequence[Outcome]) -> Comparison:
     """Compare an outcome with those of the same test on the base.
 
     Args:
         base: at least one boot, and more than one if the first was no success.
     """
-    theirs = best(base)
-    if ours.result is Result.SUCCESS and theirs.result is Result.SUCCESS:
+    best_of_base = best(base)
+    if outcome.result is Result.SUCCESS and best_of_base.result is Result.SUCCESS:
         return Comparison(against=Against.AS_GOOD, verdict=Verdict.PASS)
-    if ours.result is theirs.result:
-        if not (differs := difference(ours, base)):
-            return _told(Against.SAME, Verdict.SKIP, ours.text)
-        return _worse(ours, f"the base has the same result, but {differs}")
-    there = f"there it was {theirs.text}"
-    if _worse_result(ours.result, theirs.result):
-        return _worse(ours, there)
-    verdict = Verdict.PASS if ours.result is Result.SUCCESS else Verdict.SKIP
-    return _told(Against.BETTER, verdict, f"{ours.text}; {there}")
+    if outcome.result is best_of_base.result:
+        if not (differs := difference(outcome, base)):
+            return _comparison(Against.SAME, Verdict.SKIP, outcome.text)
+        return _worse(outcome, f"the base has the same result, but {differs}")
+    there = f"there it was {best_of_base.text}"
+    if _worse_result(outcome.result, best_of_base.result):
+        return _worse(outcome, there)
+    verdict = Verdict.PASS if outcome.result is Result.SUCCESS else Verdict.SKIP
+    return _comparison(Against.BETTER, verdict, f"{outcome.text}; {there}")
 
 
-def _worse_result(ours: Result, theirs: Result) -> bool:
-    both = (ours, theirs)
-    return all(result in _NO_RESULT for result in both) or _ORDER.index(ours) > _ORDER.index(theirs)
+def _worse_result(outcome: Result, on_base: Result) -> bool:
+    both = (outcome, on_base)
+    return all(result in _NO_RESULT for result in both) or _ORDER.index(outcome) > _ORDER.index(on_base)
 
 
-def _worse(ours: Outcome, there: str) -> Comparison:
+def _worse(outcome: Outcome, there: str) -> Comparison:
     # XTF's ERROR means that the test could not do its work. On the base it could, so Xen is to blame.
     verdicts = {Result.HANG: Verdict.HANG, Result.CRASH: Verdict.CRASH}
-    return _told(
-        Against.WORSE, verdicts.get(ours.result, Verdict.FAIL), f"{ours.text}; {there}", ours.layer or "xen"
-    )
+    verdict = verdicts.get(outcome.result, Verdict.FAIL)
+    return _comparison(Against.WORSE, verdict, f"{outcome.text}; {there}", outcome.layer or "xen")
 
 
-def _told(against: Against, verdict: Verdict, text: str, layer: str = "") -> Comparison:
+def _comparison(against: Against, verdict: Verdict, text: str, layer: str = "") -> Comparison:
     return Comparison(against=against, verdict=verdict, layer=layer, reason=f"{against}: {text}")
 
 
-def difference(ours: Outcome, base: Sequence[Outcome]) -> str:
+def difference(outcome: Outcome, base: Sequence[Outcome]) -> str:
     """How an outcome differs from one of the base's boots; empty if it is like each of them.
 
     A test that printed other numbers in each boot of the base is compared without its numbers.
     """
     steady = all(boot.said == base[0].said for boot in base)
     for boot in base:
-        if (ours.layer, ours.crash) != (boot.layer, boot.crash):
+        if (outcome.layer, outcome.crash) != (boot.layer, boot.crash):
             return f"another crash ({boot.layer}): {boot.reason}"
-        mine, theirs = (said if steady else _blank(said) for said in (ours.said, boot.said))
-        if mine != theirs:
-            one, two = _first_difference(mine, theirs)
+        here, there = (said if steady else _blank(said) for said in (outcome.said, boot.said))
+        if here != there:
+            one, two = _first_difference(here, there)
             return f"its output differs: {one!r} here, {two!r} there"
     return ""
 
@@ -108,5 +107,5 @@ def _blank(said: Sequence[str]) -> tuple[str, ...]:
 
 def _first_difference(one: Sequence[str], two: Sequence[str]) -> tuple[str, str]:
     length = max(len(one), len(two))
-    mine, theirs = ([*said, *[""] * (length - len(said))] for said in (one, two))
-    return next((a.strip(), b.strip()) for a, b in zip(mine, theirs, strict=True) if a != b)
+    here, there = ([*said, *[""] * (length - len(said))] for said in (one, two))
+    return next((a.strip(), b.strip()) for a, b in zip(here, there, strict=True) if a != b)

@@ -68,8 +68,8 @@ def _param(item: pytest.Item, *names: str) -> str:
 def guest_of(item: pytest.Item) -> str:
     """The kind of guest that a test exercises: from its ``cell`` marker or parameters, else ``dom0``."""
     marker = item.get_closest_marker("cell")
-    told = str(marker.kwargs.get("guest", "")) if marker else ""
-    return told or _param(item, "guest", "kind", "guest_kind") or "dom0"
+    marked = str(marker.kwargs.get("guest", "")) if marker else ""
+    return marked or _param(item, "guest", "kind", "guest_kind") or "dom0"
 
 
 # The seed in a test's id, before, between or after other parameters; a cell has a separate field for it.

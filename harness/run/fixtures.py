@@ -153,7 +153,7 @@ def bare(request: pytest.FixtureRequest) -> Callable[..., BareRun]:
         if session.bare is None:
             raise UserError(f"{kind} is not built", hint="Run this test with `evh run`.")
         running.bare, running.result.boot = session.bare.get(kind, **words)
-        return replace(running.bare, heard=note)
+        return replace(running.bare, on_result=note)
 
     return run
 

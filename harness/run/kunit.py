@@ -96,7 +96,7 @@ class KUnitCells:
             running = request.config.stash[SESSION].running
             assert running is not None
             running.bare = self._runs[kind]
-            return replace(self._runs[kind], heard=skip_if_skipped)
+            return replace(self._runs[kind], on_result=skip_if_skipped)
 
         return run
 

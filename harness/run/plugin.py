@@ -27,6 +27,7 @@ from harness.monitor.symbols import with_places
 from harness.plan.selection import in_selected_suite
 from harness.run import judge
 from harness.run.collection import components_of, seeded, spec_of
+from harness.run.endings import classify, is_of_the_harness
 from harness.run.record import TestResult
 from harness.run.session import EVIDENCE_LINES, SESSION, Running, Session
 
@@ -152,7 +153,7 @@ def pytest_runtest_protocol(
         return out
     except InfraError as error:
         # run.json cannot be written: no later cell can be recorded, but this one is judged.
-        running.endings.append(judge.classify(error))
+        running.endings.append(classify(error))
         _judge(running)
         _say(session, result)
         raise
@@ -242,7 +243,7 @@ def pytest_runtest_makereport(
             reason = _skip_reason(report)
             running.endings.append(judge.Ending(verdict=Verdict.SKIP, reason=reason, expected=expected))
     elif report.outcome == "failed" and call.excinfo is not None:
-        running.endings.append(judge.classify(call.excinfo.value))
+        running.endings.append(classify(call.excinfo.value))
     elif report.outcome == "failed":  # a strict xfail that passed has no exception
         running.endings.append(judge.Ending(verdict=Verdict.FAIL, reason=report.longreprtext.strip()[:300]))
     elif report.when == "call" and (problem := next(filter(None, map(judge.row_problem, running.rows)), "")):
@@ -263,7 +264,7 @@ def pytest_runtest_makereport(
     ):
         # Before what the test made of it: a machine that this host has stopped gives no right answer.
         running.faulty = True
-        running.endings.insert(0, judge.classify(fault))
+        running.endings.insert(0, classify(fault))
         _fail(report, f"the machine is lost: {fault}")
     if report.outcome == "failed" and running.result.machine is not None:
         _attach_consoles(session, running, report)
@@ -285,9 +286,9 @@ def _worse_than_expected(report: pytest.TestReport, call: pytest.CallInfo[None])
     """How a test with an xfail mark ended, if worse than by a failure: the mark must not hide a hang."""
     if not hasattr(report, "wasxfail") or call.excinfo is None:
         return None
-    ending = judge.classify(call.excinfo.value)
+    ending = classify(call.excinfo.value)
     # pytest applies the mark to set-up and clean-up, too, and to errors that no test can mean.
-    unmeant = call.when != "call" or judge.is_of_the_harness(call.excinfo.value)
+    unmeant = call.when != "call" or is_of_the_harness(call.excinfo.value)
     lost = ending.verdict in (Verdict.HANG, Verdict.CRASH)
     return ending if lost or (ending.verdict is Verdict.ERROR and unmeant) else None
 
@@ -303,16 +304,17 @@ def _skip_reason(report: pytest.TestReport) -> str:
 def _attach_consoles(session: Session, running: Running, report: pytest.TestReport) -> None:
     """Add the last console lines to the report, and those of the responsible layer to run.json."""
     tails = session.machines.tails(lines=EVIDENCE_LINES)
-    guilty = running.crash.layer if running.crash else next((e.layer for e in running.endings if e.layer), "")
-    guilty = guilty or (f"guest:{running.guests[-1]}" if running.guests else "dom0")
-    for layer in sorted(tails, key=lambda layer: layer != guilty):
+    named = (ending.layer for ending in running.endings if ending.layer)
+    at_fault = running.crash.layer if running.crash else next(named, "")
+    at_fault = at_fault or (f"guest:{running.guests[-1]}" if running.guests else "dom0")
+    for layer in sorted(tails, key=lambda layer: layer != at_fault):
         report.sections.append((f"console of {layer}, last {EVIDENCE_LINES} lines", tails[layer]))
     if not running.result.evidence:
-        running.result.evidence = _evidence(session, tails, guilty)
+        running.result.evidence = _evidence(session, tails, at_fault)
 
 
-def _evidence(session: Session, tails: dict[str, str], guilty: str) -> str:
-    text = session.machines.excerpt() or tails.get(guilty) or tails.get("dom0", "")
+def _evidence(session: Session, tails: dict[str, str], at_fault: str) -> str:
+    text = session.machines.excerpt() or tails.get(at_fault) or tails.get("dom0", "")
     spec = session.machines.spec
     syms = session.xen_syms if spec is None or not spec.xen else None
     return with_places(text, syms=syms) if syms else text

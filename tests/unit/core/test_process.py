@@ -157,7 +157,7 @@ def test_a_program_with_nothing_to_tidy_up_is_killed_with_the_harness(tmp_path: 
     code = (
         "from harness.core import process as proc; "
         f"proc.run(['sh', '-c', 'trap \"\" TERM; echo $$ > {pid}; while :; do sleep 0.1; done'], what='x',"
-        " at_our_death='KILL')"
+        " death_signal='KILL')"
     )
     harness = subprocess.Popen([sys.executable, "-c", code])
     wait_for(lambda: pid.exists() and pid.read_text().strip())

@@ -83,12 +83,12 @@ class Stream:
     "A local command in the place of one over SSH."
     def __init__(self, text):
         self.child = subprocess.Popen(["sh", "-c", text], stdin=-1, stdout=-1, stderr=-1, bufsize=0)
-        self.heard_err = None
+        self.on_stderr = None
     def stdin_write(self, data): self.child.stdin.write(data)
     def stdin_close(self): self.child.stdin.close()
     def read(self):
         data = self.child.stdout.read(1000)
-        if not data: self.heard_err(self.child.stderr.read())
+        if not data: self.on_stderr(self.child.stderr.read())
         return data
     @property
     def rc(self): return self.child.wait()

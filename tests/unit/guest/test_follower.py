@@ -123,7 +123,7 @@ def test_a_recording_that_fails_is_told(followed: Followed, tmp_path: Path) -> N
     def full(data: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    followed.follower._heard = full
+    followed.follower._on_data = full
     (tmp_path / "a b.log").write_text("first\n")
     assert followed.failures.get(timeout=10) == "No space left on device"
 

@@ -75,8 +75,8 @@ def test_end_of_a_guest_is_in_xls_log(
 ) -> None:
     its = guest(machine, on_reboot=on_reboot)
     text = SHUT_DOWN % (reason, reason)
-    its._heard_xl(text[:30])
-    its._heard_xl(text[30:])
+    its._on_xl_log(text[:30])
+    its._on_xl_log(text[30:])
     assert its.watchdog.lost is (loss is not None)
     if loss:
         with pytest.raises(loss):
@@ -87,7 +87,7 @@ def test_end_of_a_guest_is_in_xls_log(
 def test_end_of_a_guest_that_is_being_destroyed_is_no_loss(machine: Any) -> None:
     its = guest(machine)
     its.destroy()
-    its._heard_xl(SHUT_DOWN % (3, 3))
+    its._on_xl_log(SHUT_DOWN % (3, 3))
     assert not its.watchdog.lost
     assert machine.guests == {}
 

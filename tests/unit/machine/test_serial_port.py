@@ -19,7 +19,7 @@ def port(folder: Path, *, into: Callable[[bytes], object] | None = None) -> Iter
     """A port, and what it passes on: output as bytes, its end as None, a failure as the exception."""
     heard: queue.Queue[bytes | Exception | None] = queue.Queue()
     path = folder / "serial"
-    its = SerialPort(path, heard=into or heard.put, ended=lambda: heard.put(None), failed=heard.put)
+    its = SerialPort(path, on_data=into or heard.put, ended=lambda: heard.put(None), failed=heard.put)
     its_end = SimpleNamespace(port=its, path=path, heard=heard, closed=False)
     try:
         yield its_end

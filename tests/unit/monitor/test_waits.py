@@ -54,7 +54,7 @@ class World:
             what="the answer",
             total=total,
             silence=silence,
-            last_sound=lambda: self.heard,
+            last_output=lambda: self.heard,
         )
 
     def give(self) -> None:
@@ -85,7 +85,7 @@ def test_total_deadline() -> None:
     assert not isinstance(caught.value, Silence)
 
 
-def test_silence_is_counted_from_the_last_sound() -> None:
+def test_silence_is_counted_from_the_last_output() -> None:
     world = World()
     world.events = {2.0: world.sound, 4.0: world.sound}
     with pytest.raises(Silence):

@@ -13,9 +13,9 @@ from fakes import fake_built, make_host
 
 from harness.core.errors import InfraError
 from harness.core.records import Accelerator, Built
-from harness.machine import proof
+from harness.machine import kvm_proof
 from harness.machine.accelerator import choose_accelerator
-from harness.machine.proof import _Trial, prove
+from harness.machine.kvm_proof import _Trial, prove
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def chosen(tmp_path: Path) -> Accelerator:
 
 
 def goes(monkeypatch: pytest.MonkeyPatch, trial: _Trial) -> None:
-    monkeypatch.setattr(proof, "_boot_bare", lambda *words: trial)
+    monkeypatch.setattr(kvm_proof, "_boot_bare", lambda *words: trial)
 
 
 def test_what_is_proven_or_emulated_is_not_booted_again(tmp_path: Path) -> None:
