@@ -55,11 +55,14 @@ def in_use(folder: Path) -> bool:
 
 
 @contextmanager
-def sharing(folder: Path, *, say: Callable[[str], object]) -> Iterator[None]:
+def sharing(
+    folder: Path, *, say: Callable[[str], object], tidy: Callable[[], object] | None = None
+) -> Iterator[None]:
     """Hold the lock of a folder that any number of processes use, and one may remove.
 
     Args:
-        say: is told when this waits for the process that removes it.
+        say: is told when this waits for a process that removes or tidies the folder.
+        tidy: called at the end, with the folder locked, if nobody else uses it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -72,11 +75,22 @@ def sharing(folder: Path, *, say: Callable[[str], object]) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"{folder} is being removed{_by(handle)}, waiting")
+            say(f"{folder} is being removed or tidied up{_by(handle)}, waiting")
             fcntl.flock(handle, fcntl.LOCK_SH)
         yield
+        if tidy is not None and _is_alone(handle):
+            tidy()
     finally:
         os.close(handle)
+
+
+def _is_alone(handle: int) -> bool:
+    """Take the lock of an open file exclusively, if nobody else holds it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager
@@ -88,12 +102,7 @@ def alone(folder: Path) -> Iterator[str]:
     """
     handle = os.open(folder / IN_USE, os.O_RDONLY | os.O_CREAT, 0o644)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield _by(handle) or " by a process that cannot be seen from here"
-        else:
-            yield ""
+        yield "" if _is_alone(handle) else _by(handle) or " by a process that cannot be seen from here"
     finally:
         os.close(handle)
 

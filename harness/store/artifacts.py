@@ -88,8 +88,11 @@ class Store:
         self.root = root or paths.cache()
 
     def in_use(self, *, say: Callable[[str], object]) -> AbstractContextManager[None]:
-        """While the block runs, `evh clean` does not remove the store; this waits while it does."""
-        return locks.sharing(self.root, say=say)
+        """While the block runs, nothing is removed from the store; this waits while somebody does that.
+
+        The last user to leave deletes the artifacts that have not been used for long.
+        """
+        return locks.sharing(self.root, say=say, tidy=self._prune)
 
     def get(
         self,
@@ -277,7 +280,6 @@ class Store:
             if making.exists():
                 discard(making)
         self._remember(home)
-        self._prune(kind)
         return Artifact(
             path=home,
             key=key,
@@ -286,18 +288,19 @@ class Store:
             files={name: str(entry["sha256"]) for name, entry in files.items()},
         )
 
-    def _prune(self, kind: str) -> None:
-        """Delete artifacts of ``kind`` that exceed its KEEP and have not been used for LATELY seconds."""
-        uses: list[tuple[float, Path]] = []
-        for home in (self.root / kind).glob("[!.]*"):
-            try:
-                uses.append((self._stamp_path(home).stat().st_mtime, home))
-            except OSError:
-                uses.append((home.stat().st_mtime, home))
-        for used, home in sorted(uses, reverse=True)[KEEP_MANY.get(kind, KEEP) :]:
-            if time.time() - used > LATELY:
-                discard(home)
-                self._stamp_path(home).unlink(missing_ok=True)
+    def _prune(self) -> None:
+        """Delete artifacts that exceed KEEP of their kind and have not been used for LATELY seconds."""
+        uses: dict[str, list[tuple[float, Path]]] = {}
+        for manifest in self.root.glob(f"[!.]*/[!.]*/{MANIFEST}"):
+            home = manifest.parent
+            stamp = self._stamp_path(home)
+            used = (stamp if stamp.exists() else manifest).stat().st_mtime
+            uses.setdefault(home.parent.name, []).append((used, home))
+        for kind, of_kind in uses.items():
+            for used, home in sorted(of_kind, reverse=True)[KEEP_MANY.get(kind, KEEP) :]:
+                if time.time() - used > LATELY:
+                    discard(home)
+                    self._stamp_path(home).unlink(missing_ok=True)
 
     def _with_log(self, error: EvhError, making: Path, kind: str, key: str) -> EvhError:
         """``error`` with the paths to which the logs of the failed build were saved."""

@@ -75,12 +75,27 @@ def test_reason_compares_with_the_newest(store: Store, progress: Progress) -> No
 def test_old_artifacts_go_but_small_ones_stay_longer(
     store: Store, progress: Progress, kind: str, left: int
 ) -> None:
-    for number in range(KEEP + 2):
-        store.get(kind, {"a": str(number)}, write("x"), progress)
-    for stamp in (store.root / "stamps").iterdir():
-        os.utime(stamp, (1, 1))
-    store.get(kind, {"a": "new"}, write("x"), progress)
+    with store.in_use(say=print):
+        for number in range(KEEP + 2):
+            store.get(kind, {"a": str(number)}, write("x"), progress)
+        for stamp in (store.root / "stamps").iterdir():
+            os.utime(stamp, (1, 1))
+        new = store.get(kind, {"a": "new"}, write("x"), progress)
     assert len(list((store.root / kind).iterdir())) == left
+    assert new.path.is_dir()
+
+
+def test_nothing_goes_while_somebody_uses_the_store(store: Store, progress: Progress) -> None:
+    """A machine that is kept up for days still has its kernel."""
+    with store.in_use(say=print):
+        for number in range(KEEP + 2):
+            store.get("thing", {"a": str(number)}, write("x"), progress)
+        for stamp in (store.root / "stamps").iterdir():
+            os.utime(stamp, (1, 1))
+        with Store(store.root).in_use(say=print):
+            pass
+        assert len(list((store.root / "thing").iterdir())) == KEEP + 2
+    assert len(list((store.root / "thing").iterdir())) == KEEP
 
 
 def test_what_is_made_often_is_made_in_silence(store: Store, progress: Progress, said: io.StringIO) -> None:
@@ -206,16 +221,18 @@ def test_old_and_unused_artifacts_make_room(store: Store, progress: Progress) ->
     long_ago = time.time() - 30 * 24 * 3600
     for stamp in (store.root / "stamps").iterdir():
         os.utime(stamp, (long_ago, long_ago))
-    store.get("thing", {"a": "0"}, never, progress)  # used again
-    store.get("thing", {"a": "new"}, write("x"), progress)
+    with store.in_use(say=print):
+        store.get("thing", {"a": "0"}, never, progress)  # used again
+        store.get("thing", {"a": "new"}, write("x"), progress)
     left = {path.name for path in (store.root / "thing").iterdir()}
     assert len(left) == 4
     assert made[0].key in left
 
 
 def test_nothing_used_lately_is_dropped(store: Store, progress: Progress) -> None:
-    for n in range(8):
-        store.get("thing", {"a": str(n)}, write("x"), progress)
+    with store.in_use(say=print):
+        for n in range(8):
+            store.get("thing", {"a": str(n)}, write("x"), progress)
     assert len(list((store.root / "thing").iterdir())) == 8
 
 
