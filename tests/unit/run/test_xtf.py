@@ -192,6 +192,25 @@ def test_a_failure_by_chance_on_the_base_excuses_nothing(host: Host) -> None:
     assert record.tests[0].baseline == "success"
 
 
+def test_a_kept_hang_of_the_base_excuses_nothing_once_it_is_gone(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.machine.xtf.DEADLINE", 0.5)
+    monkeypatch.setattr("harness.machine.direct.PATIENCE", 0.0)
+    qemu = host.root / "bin/qemu-system-x86_64"
+    qemu.write_text(f'{QEMU}grep -q "hangs" "$folder/$kernel" && exec sleep 60\n')
+    for xen in ("ours", "base"):
+        host.says(xen, "test-pv64-a", "--- Xen Test Framework ---\nhangs\n")
+    for _ in range(2):
+        _, record, _ = host.run(keyword="pv64-a")
+        assert verdicts(record) == {A: Verdict.SKIP}
+    assert host.boots("base") == 3, "two boots that are kept, and one of today"
+    host.says("base", "test-pv64-a", console("SUCCESS"))
+    _, record, _ = host.run(keyword="pv64-a")
+    assert verdicts(record) == {A: Verdict.HANG}
+    assert record.tests[0].baseline == "success"
+
+
 @pytest.mark.parametrize("xen", ["ours", "base"])
 def test_a_qemu_that_fails_is_an_error_and_is_not_kept(host: Host, xen: str) -> None:
     qemu = host.root / "bin/qemu-system-x86_64"
