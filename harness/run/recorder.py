@@ -59,6 +59,7 @@ class Recorder:
         run_dir: this run's folder, which must exist.
         record: the document; change it, then call ``save``.
         timed: source of the finished steps, if any.
+        began: when the run started, on the monotonic clock.
 
     Attributes:
         failure: the error of the last save that failed.
@@ -67,9 +68,9 @@ class Recorder:
     run_dir: Path
     record: RunRecord
     timed: Timed | None = None
+    began: float = field(default_factory=time.monotonic)
     failure: InfraError | None = None
     _under_way: list[_UnderWay] = field(default_factory=list)
-    _began: float = field(default_factory=time.monotonic)
     _spent: float = 0.0
     _journal: BinaryIO | None = None
     _saved: dict[str, int] = field(default_factory=dict)  # length of each list at the last save
@@ -89,11 +90,9 @@ class Recorder:
         """
         record = self.record
         record.updated = now()
-        record.seconds = round(
-            (datetime.fromisoformat(record.updated) - datetime.fromisoformat(record.started)).total_seconds(),
-            3,
-        )
-        due = self._spent <= ALLOWANCE + SHARE * (time.monotonic() - self._began)
+        # Not the difference of the two times: somebody may set the clock.
+        record.seconds = round(time.monotonic() - self.began, 3)
+        due = self._spent <= ALLOWANCE + SHARE * (time.monotonic() - self.began)
         try:
             if whole or due or not self._saved:
                 self._write()

@@ -9,6 +9,7 @@ import platform
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib import metadata
@@ -78,6 +79,7 @@ def run(
 def _run(
     request: RunRequest, run_dir: Path, *, targets: list[str], progress: Progress, backends: Backends
 ) -> RunRecord:
+    began = time.monotonic()
     record = RunRecord(
         id=run_dir.name,
         command=list(request.command),
@@ -90,7 +92,7 @@ def _run(
         host=describe_host(),
         harness=describe_harness(),
     )
-    recorder = Recorder(run_dir=run_dir, record=record, timed=progress)
+    recorder = Recorder(run_dir=run_dir, record=record, timed=progress, began=began)
     recorder.save()
     with signals_end_cleanly(progress.say) as came:
         try:
