@@ -6,6 +6,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # Arguments for evh run: make run ARGS="--suite limits"
 ARGS   ?=
+# Debian or Ubuntu suite for make host-check
+SUITE  ?= trixie
 # Arguments for pytest: make unit ARGS="-k store"
 
 # Grouped by purpose: building Xen and Linux; images; the machine and gdb; Python.
@@ -17,11 +19,11 @@ PACKAGES := \
 	libvirt-daemon-driver-qemu libvirt-daemon-system libvirt-dev pkg-config \
 	python3 python3-dev python3-venv
 
-.PHONY: help run test unit system faults mutate lint setup packages clean distclean
+.PHONY: help run test unit system faults mutate host-check lint setup packages clean distclean
 .DEFAULT_GOAL := help
 
 help: ## print this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 run: setup ## build, boot, test the limits, print the verdicts
 	@echo "$(BIN)/evh run $(ARGS)"; $(BIN)/evh run $(ARGS) || { code=$$?; \
@@ -39,14 +41,17 @@ unit: setup ## run the unit tests
 system: setup ## run the system tests, which boot nested Xen
 	$(BIN)/pytest tests/system $(ARGS)
 
-faults: setup ## inject faults of the host into runs, and write docs/faults.md
+faults: $(VENV)/.dev ## inject faults of the host into runs, and write docs/faults.md
 	$(BIN)/evh build
 	$(BIN)/pytest -v tests/faults --faults-table docs/faults.md $(ARGS)
 
 mutate: setup ## make deliberate bugs, and see which tests notice (docs/mutations.md)
 	$(BIN)/evh mutate $(ARGS)
 
-lint: $(VENV)/.lint ## run ruff, mypy and the import rules
+host-check: ## run the README's commands on a fresh host in a chroot: make host-check SUITE=trixie
+	@setup/host-check.sh $(SUITE) $(ARGS)
+
+lint: $(VENV)/.dev ## run ruff, mypy and the import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
@@ -92,8 +97,8 @@ $(VENV)/.installed: $(VENV)/.packages pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-$(VENV)/.lint: $(VENV)/.installed
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lint]'
+$(VENV)/.dev: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
 clean: ## remove what runs and tests left in this folder
