@@ -15,6 +15,9 @@ from dataclasses import dataclass, replace
 from harness.monitor.crashlines import Recognized, pieces, recognize
 from harness.monitor.crashtable import CrashLine, Severity
 
+# The first line of a boot: whatever the console reported before is over.
+_BOOTS = re.compile(r"^\(XEN\)(?: \[[^]]*\])? Xen version \d|^(?:\[[^]]*\] ?)*Linux version \d")
+
 # Lines. A report whose end does not come, since the machine stopped or the line was lost, ends here.
 MOST_LINES = 150
 
@@ -71,6 +74,8 @@ class CrashReports:
             printer: the layer that printed it.
         Returns: the report that it begins; None if it begins none, or if the report is passed over.
         """
+        if _BOOTS.search(line):
+            self._boots(printer)
         found = recognize(printer, line, dom0_must_stay=self._dom0_must_stay)
         opened = self._open.get(printer)
         if opened is not None:
@@ -96,6 +101,11 @@ class CrashReports:
         """A console has ended: no further line belongs to its latest report."""
         if printer in self._open:
             self._close(printer)
+
+    def _boots(self, printer: str) -> None:
+        """A layer boots again, and with Xen all others."""
+        for layer in list(self._open) if printer == "xen" else [printer]:
+            self.end(layer)
 
     def name(self, domain: str, layer: str) -> None:
         """Attribute reports about ``domain`` (``dom3``), past and future, to ``layer``."""

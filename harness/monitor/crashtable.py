@@ -130,6 +130,8 @@ XEN = (
     _xen(rf"\bHardware Dom{_DOMAIN} crashed:", "common/shutdown.c", "Hardware Dom%u crashed: "),
     _xen(rf"\bHardware Dom{_DOMAIN} shutdown: watchdog rebooting\b", "common/shutdown.c",
          "Hardware Dom%u shutdown: watchdog rebooting machine"),
+    _xen(rf"\bHardware domain {_DOMAIN} did unsupported soft reset\b", "common/shutdown.c",
+         "Hardware domain %d did unsupported soft reset, rebooting."),
     _xen(rf"\bHardware Dom{_DOMAIN} shutdown \(unknown reason", "common/shutdown.c",
          "Hardware Dom%u shutdown (unknown reason %u): "),
     _xen(rf"\bWatchdog timer fired for domain {_DOMAIN}\b", "common/sched/core.c",
