@@ -13,7 +13,7 @@ SUITE  ?= trixie
 # Grouped by purpose: building Xen and Linux; images; the machine and gdb; Python.
 PACKAGES := \
 	build-essential gcc libc6-dev gcc-i686-linux-gnu libc6-dev-i386-cross binutils make flex bison bc libelf-dev libssl-dev \
-	ccache git rsync xz-utils cpio gzip \
+	ccache git rsync xz-utils cpio gzip bubblewrap \
 	mmdebstrap uidmap e2fsprogs debian-archive-keyring ca-certificates util-linux \
 	qemu-system-x86 qemu-utils seabios ipxe-qemu gdb \
 	libvirt-daemon-driver-qemu libvirt-daemon-system libvirt-dev pkg-config \

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 import typer
 from typer.core import TyperGroup
 
-from harness.cli import build, host, mutate, read, run
+from harness.cli import build, host, mutate, read, run, validate
 from harness.cli.options import BUG, tell
 from harness.core.errors import EvhError
 from harness.core.records import Verdict
@@ -74,6 +74,7 @@ for command in (
     mutate.mutate,
 ):  # fmt: skip
     app.command()(command)
+app.add_typer(validate.series, name="series")
 
 
 class UnreadOutput(io.FileIO):
