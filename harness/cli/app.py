@@ -16,7 +16,7 @@ from typing import Any, TextIO
 import typer
 from typer.core import TyperGroup
 
-from harness.cli import build, host, mutate, read, run, validate
+from harness.cli import build, host, mutate, plan, read, run, validate
 from harness.cli.options import BUG, tell
 from harness.core.errors import EvhError
 from harness.core.records import Verdict
@@ -69,9 +69,10 @@ app = typer.Typer(
 
 # In the order of the help text.
 app.command(epilog=run.SUITE_LIST)(run.run)
+app.command(epilog=run.SUITE_LIST)(plan.plan)
 for command in (
-    run.repro, build.build, build.boot, build.shell, host.doctor, host.clean, run.report, read.read,
-    mutate.mutate,
+    plan.merge, run.repro, build.build, build.boot, build.shell, host.doctor, host.clean, run.report,
+    read.read, mutate.mutate,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(validate.series, name="series")

@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 import typer
 
 from harness.core.errors import EvhError, UserError
+from harness.core.records import Abi
 from harness.core.text import printable
 from harness.monitor.knownissues import FILE, KnownIssue, load
+from harness.plan.estimates import Estimates
 from harness.plan.flavours import FLAVOURS
+from harness.plan.guests import GUESTS
+from harness.plan.shards import Shard, parse_shard
 
 if TYPE_CHECKING:
     from harness.core.progress import Progress
@@ -25,6 +29,73 @@ class Accel(enum.StrEnum):
     TCG = "tcg"
 
 
+FilesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="FILE", help="Your own pytest files (docs/writing-tests.md)."),
+]
+SuiteOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--suite",
+        metavar="NAME",
+        help="A named set of cells (see the list below). May be repeated.",
+    ),
+]
+GuestOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--guest",
+        metavar="KIND",
+        help=f"Only cells of this guest: {', '.join(GUESTS)}. May be repeated.",
+    ),
+]
+AbiOption = Annotated[
+    list[str] | None,
+    typer.Option("--abi", metavar="|".join(Abi), help="Only cells of this ABI. May be repeated."),
+]
+SeedsOption = Annotated[
+    str,
+    typer.Option(
+        "--seed",
+        "--seeds",
+        metavar="N|A-B",
+        help="Seeds for randomized tests; each test runs once per seed (default: 1).",
+    ),
+]
+XtfOption = Annotated[
+    Path | None,
+    typer.Option("--xtf", metavar="PATH", help="Also build and run the tests of this XTF checkout."),
+]
+MinutesOption = Annotated[
+    float,
+    typer.Option(
+        "--minutes",
+        min=0,
+        metavar="M",
+        help="Minutes for each storm in the stress suite; 0: a few seconds.",
+    ),
+]
+KeywordOption = Annotated[
+    str,
+    typer.Option("-k", metavar="EXPRESSION", help="Only tests whose names match, as pytest's -k."),
+]
+ShardOption = Annotated[
+    str,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Only part I of N, cut by estimated time. Without --estimates the cut depends on the selection "
+        "alone, so that it is the same on every host.",
+    ),
+]
+EstimatesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--estimates",
+        metavar="PATH",
+        help="Earlier runs to estimate times from: a folder of runs, or a file of `evh plan --json`.",
+    ),
+]
 AccelOption = Annotated[
     Accel,
     typer.Option(
@@ -132,6 +203,22 @@ def checked_trees(xen: Path | None, linux: Path | None) -> Trees:
                 hint="Name the top folder of a source tree.",
             )
     return Trees(xen_tree=xen and xen.resolve(), linux_tree=linux and linux.resolve())
+
+
+def sharding(shard: str, estimates: Path | None) -> tuple[Shard | None, Estimates]:
+    """The part of a plan to run, and the estimates by which it is cut.
+
+    Raises:
+        UserError: the part is not one, estimates are given for nothing, or cannot be read.
+    """
+    if not shard:
+        if estimates is not None:
+            raise UserError("--estimates needs --shard", hint="Estimates decide what is in a shard.")
+        return None, Estimates()
+    from harness.history.estimates import read_estimates
+
+    part = parse_shard(shard)
+    return part, read_estimates(estimates)[0] if estimates else Estimates()
 
 
 BUG = 4  # exit code of errors in the harness or host

@@ -11,23 +11,32 @@ import typer
 
 from harness.cli.options import (
     BUG,
+    AbiOption,
     Accel,
     AccelOption,
     ConnectOption,
+    EstimatesOption,
+    FilesArgument,
     FlavourOption,
+    GuestOption,
     JobsOption,
+    KeywordOption,
     KnownIssuesOption,
     LinuxTreeOption,
+    MinutesOption,
     RunDirOption,
+    SeedsOption,
+    ShardOption,
+    SuiteOption,
     XenTreeOption,
+    XtfOption,
     checked_trees,
     known_issues,
     make_progress,
+    sharding,
     tell,
 )
 from harness.core.errors import EvhError, UserError
-from harness.core.records import Abi
-from harness.plan.guests import GUESTS
 from harness.plan.selection import select
 from harness.plan.suites import SUITES
 
@@ -40,57 +49,15 @@ SUITE_LIST = "\n\n".join(["Suites:", *(f"[bold]{s.name}[/bold]: {s.text}" for s 
 
 
 def run(
-    files: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="FILE", help="Your own pytest files (docs/writing-tests.md)."),
-    ] = None,
-    suite: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--suite",
-            metavar="NAME",
-            help="A named set of cells (see the list below). May be repeated.",
-        ),
-    ] = None,
-    guest: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--guest",
-            metavar="KIND",
-            help=f"Only cells of this guest: {', '.join(GUESTS)}. May be repeated.",
-        ),
-    ] = None,
-    abi: Annotated[
-        list[str] | None,
-        typer.Option("--abi", metavar="|".join(Abi), help="Only cells of this ABI. May be repeated."),
-    ] = None,
-    seeds: Annotated[
-        str,
-        typer.Option(
-            "--seed",
-            "--seeds",
-            metavar="N|A-B",
-            help="Seeds for randomized tests; each test runs once per seed (default: 1).",
-        ),
-    ] = "",
+    files: FilesArgument = None,
+    suite: SuiteOption = None,
+    guest: GuestOption = None,
+    abi: AbiOption = None,
+    seeds: SeedsOption = "",
     flavour: FlavourOption = "",
-    xtf: Annotated[
-        Path | None,
-        typer.Option("--xtf", metavar="PATH", help="Also build and run the tests of this XTF checkout."),
-    ] = None,
-    minutes: Annotated[
-        float,
-        typer.Option(
-            "--minutes",
-            min=0,
-            metavar="M",
-            help="Minutes for each storm in the stress suite; 0: a few seconds.",
-        ),
-    ] = 0,
-    keyword: Annotated[
-        str,
-        typer.Option("-k", metavar="EXPRESSION", help="Only tests whose names match, as pytest's -k."),
-    ] = "",
+    xtf: XtfOption = None,
+    minutes: MinutesOption = 0,
+    keyword: KeywordOption = "",
     cell: Annotated[
         str, typer.Option("--cell", metavar="ID", help="Only the cell with this ID, as a failure prints it.")
     ] = "",
@@ -101,6 +68,8 @@ def run(
     jobs: JobsOption = None,
     run_dir: RunDirOption = None,
     known: KnownIssuesOption = None,
+    shard: ShardOption = "",
+    estimates: EstimatesOption = None,
     keep: Annotated[
         bool,
         typer.Option(
@@ -115,12 +84,14 @@ def run(
     [bold]evh run --suite smoke --abi fifo[/bold]     the smoke suite's FIFO cells
     [bold]evh run --suite race --seeds 1-50[/bold]    the race suite with fifty seeds
     [bold]evh run --flavour ubsan --suite abuse[/bold]   with a Xen that reports undefined behaviour
+    [bold]evh run --suite limits --shard 1/3[/bold]   a third of the suite (docs/ci.md)
     [bold]evh run my_test.py[/bold]                   your own tests
     [bold]evh run --xen-tree ~/xen -k raw[/bold]      the raw tests on your own Xen
     """
     from harness.run.request import RunRequest
     from harness.run.run import run as do_run
 
+    part, known_times = sharding(shard, estimates)
     request = RunRequest(
         selection=select(
             suites=suite or (),
@@ -140,15 +111,18 @@ def run(
         run_dir=run_dir,
         known=known_issues(known),
         keep=keep,
+        shard=part,
+        estimates=known_times,
+        estimates_from=estimates and estimates.resolve(),
         command=("evh", *sys.argv[1:]),
         **checked_trees(xen_tree, linux_tree),
     )
     with make_progress() as progress:
         folder, record = do_run(request, progress=progress)
-    _tell_run(folder, record)
+    tell_run(folder, record)
 
 
-def _tell_run(folder: Path, record: RunRecord) -> NoReturn:
+def tell_run(folder: Path, record: RunRecord) -> NoReturn:
     """Print a run's report and exit with the run's exit code."""
     if record.error is not None:
         tell(EvhError(record.error.message, hint=record.error.hint))
@@ -215,7 +189,7 @@ def repro(
             code = repro_in_gdb(cell, where=where, progress=progress, commands=gdb_command or ())
             raise typer.Exit(code)
         folder, record = do_repro(cell, where=where, progress=progress)
-    _tell_run(folder, record)
+    tell_run(folder, record)
 
 
 def report(

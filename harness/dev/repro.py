@@ -10,8 +10,8 @@ compared with the recorded one, byte for byte.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from harness.build.graph import build
 from harness.core.errors import UserError
 from harness.core.records import Built, Source, Verdict
 from harness.dev import gdb
+from harness.history.same import boot_of, differences, keys_of
 from harness.monitor.knownissues import KnownIssue
 from harness.plan.flavours import RELEASE
 from harness.plan.guests import KUNIT_KERNELS
@@ -53,11 +54,6 @@ class Earlier:
         return boot_of(self.record, self.test)
 
 
-def boot_of(record: RunRecord, test: TestResult) -> BootRecord | None:
-    """The bare guest's boot that a test used; None if it used none."""
-    return next((boot for boot in record.boots if boot.number == test.boot), None)
-
-
 def find(cell: str, *, where: Path | None, runs: Path = Path("runs")) -> Earlier | None:
     """The newest run with a finished test of this cell; None if there is none.
 
@@ -68,7 +64,7 @@ def find(cell: str, *, where: Path | None, runs: Path = Path("runs")) -> Earlier
         UserError: ``where`` is not a run, or does not have that cell.
     """
     folders = [where] if where else [path.parent for path in runs.glob(f"*/{RUN_JSON}")]
-    found = []
+    found: list[Earlier | None] = []
     for folder in folders:
         try:
             path, record = load(folder)
@@ -76,12 +72,21 @@ def find(cell: str, *, where: Path | None, runs: Path = Path("runs")) -> Earlier
             if where:
                 raise
             continue  # incomplete after a full disk, or from another version
-        for test in record.tests:
-            if test.cell == cell and test.verdict is not None:
-                found.append(Earlier(folder=path, record=record, test=test))
-    if where and not found:
+        if record.parts:  # a merged run: its parts say what was built, and with which options
+            for part in record.parts:
+                with suppress(UserError):  # the part was removed
+                    found.append(_in(*load(path / part.folder), cell))
+            continue
+        found.append(_in(path, record, cell))
+    if where and not any(found):
         raise UserError(f"{where} has no cell {cell}", hint="Its run.json and its report list its cells.")
-    return max(found, key=lambda earlier: earlier.record.started, default=None)
+    return max(filter(None, found), key=lambda earlier: earlier.record.started, default=None)
+
+
+def _in(folder: Path, record: RunRecord, cell: str) -> Earlier | None:
+    """The last finished test of a cell in a run; None if there is none."""
+    tests = [test for test in record.tests if test.cell == cell and test.verdict is not None]
+    return Earlier(folder=folder, record=record, test=tests[-1]) if tests else None
 
 
 def request_of(cell: str, earlier: Earlier | None) -> RunRequest:
@@ -124,11 +129,6 @@ def known_of(record: RunRecord) -> tuple[KnownIssue, ...]:
 
 # Artifacts that a run builds one by one, beside what ``build`` makes.
 ON_THEIR_OWN = (XTF, *KUNIT_KERNELS)
-
-
-def keys_of(record: RunRecord) -> dict[str, str]:
-    """Store keys of a run's artifacts, by kind."""
-    return {artifact.name: artifact.key for artifact in record.artifacts}
 
 
 def same_inputs(
@@ -191,29 +191,6 @@ def same_builds(earlier: Earlier, backends: Backends, *, progress: Progress) -> 
             earlier, kind, lambda: backends.kunit(request, progress, kind), progress=progress
         ),
     )
-
-
-def differences(before: bytes, after: bytes, *, cut: bool = False) -> str:
-    """The first difference between two consoles; empty if they are the same, byte for byte.
-
-    Args:
-        cut: a deadline ended one of them, so the shorter one need only be a prefix of the other.
-    """
-    if before == after:
-        return ""
-    one, two = before.split(b"\n"), after.split(b"\n")
-    if cut:
-        # The last line of the shorter one may be incomplete, and have QEMU's last words appended.
-        length = min(len(before.splitlines()), len(after.splitlines())) - 1
-        one, two = one[:length], two[:length]
-    for number, (a, b) in enumerate(zip_longest(one, two), 1):
-        if a != b:
-            return f"line {number}: was {_quoted(a)}, is now {_quoted(b)}"
-    return ""
-
-
-def _quoted(line: bytes | None) -> str:
-    return "absent" if line is None else repr(line)[1:]
 
 
 def compare(earlier: Earlier, folder: Path, record: RunRecord) -> tuple[bool, str]:

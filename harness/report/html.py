@@ -20,6 +20,7 @@ from harness.report.tables import (
     COVERAGE_TXT,
     LIMITS,
     MEANING,
+    PARTS,
     PATHS,
     REPORT_HTML,
     count,
@@ -30,6 +31,7 @@ from harness.report.tables import (
     schedules_line,
     shown,
     time_split,
+    why,
 )
 from harness.run.record import RunRecord
 
@@ -99,6 +101,8 @@ def write_html(run_dir: Path, record: RunRecord) -> Path:
         coverage_columns=COVERAGE,
         uncovered=_text_of(run_dir / COVERAGE_TXT),
         limits_columns=LIMITS,
+        parts_columns=PARTS,
+        why=why,
         paths={p: t for p, t in PATHS.items() if any(row.path == p for row in record.rows)},
         command=shlex.join(record.command),
         time=time_split(record),

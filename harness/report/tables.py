@@ -14,7 +14,7 @@ import msgspec
 
 from harness.core.records import Verdict
 from harness.core.text import duration, each_text, printable, show_seeds
-from harness.run.record import CoverageRecord, Row, RunRecord, TestResult
+from harness.run.record import CoverageRecord, PartRecord, Row, RunRecord, TestResult
 
 REPORT_HTML = "report.html"
 
@@ -183,12 +183,17 @@ def headline(record: RunRecord) -> str:
     if record.error is not None:
         return record.error.message
     counts = {v: sum(test.verdict is v for test in record.tests) for v in Verdict}
+    if not record.tests and record.shard is not None and record.shard.cells:
+        shard, cells = f"{record.shard.number}/{record.shard.of}", record.shard.cells
+        return f"shard {shard} has none of the {cells} cells, so nothing was run"
     if not record.tests:
         return "no test matched the selection, so nothing was run"
     parts = ", ".join(f"{n} {v}" for v, n in counts.items() if n)
     passed_over = sum(issue.count for issue in record.known_issues)
     known = f"; {passed_over} known crash reports passed over" if passed_over else ""
-    return f"{parts}: {MEANING[record.verdict or Verdict.ERROR]}{known}"
+    flaky = sum(test.flaky for test in record.tests)
+    unsteady = f"; {flaky} of them flaky" if flaky else ""
+    return f"{parts}: {MEANING[record.verdict or Verdict.ERROR]}{unsteady}{known}"
 
 
 def known_lines(record: RunRecord) -> list[str]:
@@ -201,6 +206,28 @@ def known_lines(record: RunRecord) -> list[str]:
     ]
 
 
+PARTS: tuple[Column[PartRecord], ...] = (
+    Column(name="part", value=lambda part: part.id),
+    Column(name="shard", value=lambda part: part.shard or "-"),
+    Column(name="flavour", value=lambda part: part.flavour),
+    Column(name="verdict", value=lambda part: str(part.verdict or part.state)),
+    Column(name="cells", value=lambda part: f"{part.judged} of {part.planned}"),
+    Column(name="time", value=lambda part: duration(part.seconds)),
+    Column(name="problem", value=lambda part: part.problem),
+    Column(name="host", value=lambda part: part.host, html_only=True),
+    Column(name="folder", value=lambda part: part.folder, html_only=True),
+)
+
+
+def why(test: TestResult) -> str:
+    """The reason of a verdict; in a merged run with what other parts saw."""
+    said = [test.reason]
+    if test.attempts:
+        verdicts = ", ".join(f"{one.verdict or 'unfinished'} in {one.part}" for one in test.attempts)
+        said.append(f"{'flaky' if test.flaky else 'ran more than once'}: {verdicts}")
+    return "; ".join(filter(None, said))
+
+
 def folded(tests: Sequence[TestResult]) -> list[tuple[TestResult, str, float]]:
     """Lines of the verdict table; passes that differ only in their seed share a line.
 
@@ -209,7 +236,7 @@ def folded(tests: Sequence[TestResult]) -> list[tuple[TestResult, str, float]]:
     """
     lines: dict[tuple[object, ...], list[TestResult]] = {}
     for test in tests:
-        alone = None if test.verdict is Verdict.PASS else test.seed
+        alone = None if test.verdict is Verdict.PASS and not test.attempts else test.seed
         lines.setdefault((test.suite, test.test, test.guest, test.abi, alone), []).append(test)
     out = []
     for alike in lines.values():

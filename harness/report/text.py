@@ -21,6 +21,7 @@ from harness.report.tables import (
     COVERAGE,
     COVERAGE_TXT,
     LIMITS,
+    PARTS,
     REPORT_HTML,
     Column,
     folded,
@@ -31,6 +32,7 @@ from harness.report.tables import (
     schedules_line,
     shown,
     time_split,
+    why,
 )
 from harness.run.record import RunRecord
 
@@ -84,6 +86,9 @@ def print_report(run_dir: Path, record: RunRecord, *, file: TextIO) -> None:
         console.print()
         for line in legend(record):
             console.print(line, markup=False, style="dim")
+    if record.parts:
+        console.print()
+        console.print(_column_table(PARTS, record.parts, style))
     console.print()
     for test in record.tests:
         if test.verdict not in (Verdict.PASS, Verdict.SKIP, None):
@@ -176,7 +181,7 @@ def _verdict_table(record: RunRecord, style: box.Box | None) -> Table:
             test.abi,
             test.guest,
             f"{seconds:.1f}",
-            Text(test.reason),
+            Text(why(test)),
         )
     return table
 

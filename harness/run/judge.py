@@ -74,7 +74,7 @@ def row_problem(row: Row) -> str:
     return ""
 
 
-_GRAVITY = [Verdict.PASS, Verdict.SKIP, Verdict.FAIL, Verdict.HANG, Verdict.CRASH, Verdict.ERROR]
+GRAVITY = [Verdict.PASS, Verdict.SKIP, Verdict.FAIL, Verdict.HANG, Verdict.CRASH, Verdict.ERROR]
 
 
 def judge_cell(
@@ -128,7 +128,7 @@ def judge_run(verdicts: Iterable[Verdict]) -> Verdict:
     passed and nothing failed is ``skip``, whose exit code is not 0.
     """
     seen = set(verdicts)
-    bad = [v for v in _GRAVITY if v in seen and v not in (Verdict.PASS, Verdict.SKIP)]
+    bad = [v for v in GRAVITY if v in seen and v not in (Verdict.PASS, Verdict.SKIP)]
     if bad:
         return bad[-1]
     return Verdict.PASS if Verdict.PASS in seen else Verdict.SKIP

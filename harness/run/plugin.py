@@ -28,6 +28,7 @@ from harness.plan.selection import in_selected_suite
 from harness.run import judge
 from harness.run.collection import components_of, seeded, spec_of
 from harness.run.endings import classify, is_of_the_harness
+from harness.run.planning import estimated, plan_of
 from harness.run.record import TestResult
 from harness.run.session import EVIDENCE_LINES, SESSION, Running, Session
 
@@ -83,6 +84,22 @@ def _refuse_equal_ids(session: Session, items: list[pytest.Item]) -> None:
         seen[cell] = item.nodeid
 
 
+def _plan(session: Session, items: list[pytest.Item]) -> None:
+    """Plan the selected cells, and keep those of the session's shard. A later collection is cut alike."""
+    if session.plan is None:
+        cells = estimated(
+            items, cell=session.cell, known=session.estimates, default_abi=session.selection.default_abi
+        )
+        session.plan = plan_of(cells, session.shard)
+    mine = {one.cell for one in session.plan.mine}
+    others = {one.cell for one in session.plan.cells} - mine
+    kept = [item for item in items if session.cell(item).id not in others]
+    dropped = [item for item in items if session.cell(item).id in others]
+    if dropped:
+        dropped[0].config.hook.pytest_deselected(items=dropped)
+        items[:] = kept
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the selected cells, and group them by machine."""
@@ -108,6 +125,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = sorted(keep, key=lambda item: first_seen[specs[id(item)]])
     if selection.seeds and not selection.cell and items and not any(map(seeded, items)):
         raise pytest.UsageError("a seed was given, but no selected test uses one")
+    _plan(session, items)
     session.components = components_of(items)
     if not session.planned:
         session.planned = tuple(session.cell(item).id for item in items)

@@ -74,6 +74,9 @@ class TestResult(msgspec.Struct, kw_only=True):
     seed: int = 1
     boot: int | None = None  # number of the bare guest's boot
     metrics: dict[str, int] = msgspec.field(default_factory=dict)  # reported by the test or the bare guest
+    # In a merged run, if several parts ran it: what it did in each. Its verdict is the worst of them.
+    attempts: list[AttemptRecord] = msgspec.field(default_factory=list)
+    flaky: bool = False  # on equal artifacts it was red and green
 
 
 class SourceRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,6 +195,52 @@ class AcceleratorRecord(msgspec.Struct, frozen=True, kw_only=True):
     proven: bool = True  # False until a trial boot has shown that KVM works
 
 
+class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What a cell did in one part of a merged run. ``part``: its folder, relative to the run folder."""
+
+    part: str
+    verdict: Verdict | None
+    reason: str = ""
+    seconds: float = 0.0
+
+
+class PartRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that is part of a merged one.
+
+    Attributes:
+        id, started, state, verdict, exit_code, seconds: of that run.
+        folder: its copy, relative to the run folder.
+        shard: ``2/3``; empty if it was not cut.
+        planned, judged: how many cells it was to run, and how many have a verdict.
+        host, commit: the host's kernel, CPUs and memory, and the harness's commit.
+        problem: why the merged run is red because of this part; empty if it is not.
+    """
+
+    id: str
+    started: str
+    folder: str
+    state: str
+    verdict: Verdict | None = None
+    exit_code: int | None = None
+    seconds: float = 0.0
+    shard: str = ""
+    flavour: str = ""
+    planned: int = 0
+    judged: int = 0
+    host: str = ""
+    commit: str = ""
+    problem: str = ""
+
+
+class ShardRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of a plan that a run ran: ``number`` of ``of``; ``cells``: of the whole plan."""
+
+    number: int
+    of: int
+    plan: str
+    cells: int
+
+
 class RunRecord(msgspec.Struct, kw_only=True):
     """The document. Renaming a field needs a new SCHEMA; ``load`` also reads the old ones."""
 
@@ -220,6 +269,7 @@ class RunRecord(msgspec.Struct, kw_only=True):
     artifacts: list[ArtifactRecord] = msgspec.field(default_factory=list)
     machines: list[MachineRecord] = msgspec.field(default_factory=list)
     boots: list[BootRecord] = msgspec.field(default_factory=list)
+    shard: ShardRecord | None = None  # None: the run was not cut
     planned: int = 0  # number of selected cells
     tests: list[TestResult] = msgspec.field(default_factory=list)
     rows: list[Row] = msgspec.field(default_factory=list)
@@ -229,6 +279,7 @@ class RunRecord(msgspec.Struct, kw_only=True):
     consoles: list[ConsoleRecord] = msgspec.field(default_factory=list)
     known_issues: list[KnownIssueRecord] = msgspec.field(default_factory=list)
     notes: list[str] = msgspec.field(default_factory=list)
+    parts: list[PartRecord] = msgspec.field(default_factory=list)  # of a merged run
 
 
 class Addition(msgspec.Struct, kw_only=True):

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.core.text import show_seeds
 from harness.monitor.knownissues import KnownIssue
+from harness.plan.estimates import Estimates
 from harness.plan.flavours import RELEASE
 from harness.plan.selection import Selection
+from harness.plan.shards import Shard
 from harness.plan.suites import CORE
 
 
@@ -27,6 +29,9 @@ class RunRequest:
         known: crashes to pass over.
         keep: stop at the first test that does not pass and keep its machine
             running until Ctrl-C.
+        shard: run only this part of the selection.
+        estimates: what earlier runs say about cells, which decides what is in a shard.
+        estimates_from: where they come from, for the command that repeats this run.
         command: the command line, for run.json.
     """
 
@@ -39,6 +44,9 @@ class RunRequest:
     run_dir: Path | None = None
     known: tuple[KnownIssue, ...] = ()
     keep: bool = False
+    shard: Shard | None = None
+    estimates: Estimates = field(default_factory=Estimates)
+    estimates_from: Path | None = None
     command: tuple[str, ...] = ()
 
 
@@ -62,6 +70,8 @@ def reproduce(request: RunRequest) -> str:
     words += ["--xen-tree", str(request.xen_tree)] if request.xen_tree else []
     words += ["--linux-tree", str(request.linux_tree)] if request.linux_tree else []
     words += ["--xtf", str(selection.xtf)] if selection.xtf else []
+    words += ["--shard", str(request.shard)] if request.shard else []
+    words += ["--estimates", str(request.estimates_from)] if request.estimates_from else []
     words += selection.files
     return shlex.join(words)
 

@@ -31,6 +31,7 @@ from harness.run.backends import Backends, real_backends
 from harness.run.boots import BareBoots
 from harness.run.folder import run_folder
 from harness.run.kunit import KUnitCells
+from harness.run.planning import write_plan
 from harness.run.pool import Machines
 from harness.run.record import (
     AcceleratorRecord,
@@ -38,6 +39,7 @@ from harness.run.record import (
     ErrorRecord,
     KnownIssueRecord,
     RunRecord,
+    ShardRecord,
     SourceRecord,
 )
 from harness.run.recorder import Recorder, now
@@ -86,7 +88,7 @@ def _run(
         reproduce=reproduce(request),
         started=now(),
         pid=os.getpid(),
-        plan=request.selection.describe(),
+        plan=request.selection.describe() | ({"shard": str(request.shard)} if request.shard else {}),
         flavour=request.selection.flavour,
         options=options(request),
         host=describe_host(),
@@ -183,6 +185,8 @@ def _steps(
         keep=request.keep,
         start_guest=backends.guest,
         known=known,
+        shard=request.shard,
+        estimates=request.estimates,
     )
 
     session.signals = came
@@ -210,6 +214,7 @@ def _steps(
     # Collect first, so that a misspelled -k or a broken test file shows before twenty minutes of building.
     with recorder.doing("collect tests"):
         pytest_pass(collect_only=True)
+        note_plan(recorder, session)
     xtf.check_selected(session.planned)
     if not record.planned:
         return
@@ -374,6 +379,23 @@ def note_accelerator(record: RunRecord, accelerator: Accelerator) -> None:
     record.accelerator = AcceleratorRecord(
         kind=accelerator.kind, reason=accelerator.reason, proven=accelerator.proven
     )
+
+
+def note_plan(recorder: Recorder, session: Session) -> None:
+    """Record what is to be run, before anything is.
+
+    Raises:
+        InfraError: the plan cannot be written.
+    """
+    plan = session.plan
+    if plan is None:
+        return
+    if plan.shard:
+        recorder.record.shard = ShardRecord(
+            number=plan.shard, of=plan.of, plan=plan.id, cells=len(plan.cells)
+        )
+    write_plan(recorder.run_dir, plan)
+    recorder.save(whole=True)
 
 
 def note_build(record: RunRecord, built: Built) -> None:

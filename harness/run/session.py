@@ -16,10 +16,13 @@ from harness.core.errors import UserError
 from harness.core.records import GuestSpec, Verdict
 from harness.monitor.knownissues import KnownIssues
 from harness.plan.cells import Cell
+from harness.plan.estimates import Estimates
 from harness.plan.flavours import FLAVOURS
 from harness.plan.selection import Selection
+from harness.plan.shards import Shard
 from harness.run import judge
 from harness.run.collection import cell_of
+from harness.run.planning import Plan
 from harness.run.pool import Machines
 from harness.run.record import Row, TestResult
 from harness.run.recorder import Recorder
@@ -47,9 +50,12 @@ class Session:
         start_guest: starts a guest on a machine and waits until it answers.
         keep: leave the guests of a failed test running.
         known: crashes to pass over.
+        shard: run only this part of the selected cells.
+        estimates: what earlier runs say about cells; they decide what is in a shard.
 
     Attributes:
         bare: boots bare guests; None until they are built.
+        plan: all selected cells; None until they are collected.
     """
 
     def __init__(
@@ -64,6 +70,8 @@ class Session:
         reproduce: str = "evh repro",
         keep: bool = False,
         known: KnownIssues | None = None,
+        shard: Shard | None = None,
+        estimates: Estimates | None = None,
     ) -> None:
         self.machines = machines
         self.recorder = recorder
@@ -74,6 +82,9 @@ class Session:
         self.reproduce = reproduce
         self.keep = keep
         self.known = known or KnownIssues()
+        self.shard = shard
+        self.estimates = estimates or Estimates()
+        self.plan: Plan | None = None
         self.bare: BareBoots | None = None
         self.components: frozenset[str] = frozenset()  # components that a selected test needs
         self.xen_syms: Path | None = None  # None until Xen is built

@@ -55,7 +55,7 @@ def test_full_disk_does_not_hide_the_verdict(tmp_path: Path, verdict: Verdict) -
         "record = RunRecord(id='x', command=[], reproduce='', started=now(), state='finished',\n"
         "    verdict=verdict, exit_code=EXIT_CODES[verdict])\n"
         "Path('report.html.new').symlink_to('/dev/full')\n"
-        "try: run._tell_run(Path('.'), record)\n"
+        "try: run.tell_run(Path('.'), record)\n"
         "except typer.Exit as end: code = end.exit_code\n"
         "sys.stdout = None; sys.exit(code)"
     )

@@ -83,16 +83,6 @@ def test_request_has_the_options_of_the_earlier_run(tmp_path: Path) -> None:
     assert (request.selection.files, request.selection.flavour) == ((str(file),), "debug")
 
 
-def test_first_difference_of_consoles() -> None:
-    assert repro.differences(b"a\nb\n", b"a\nb\n") == ""
-    assert repro.differences(b"a\nb\n", b"a\nc\n") == "line 2: was 'b', is now 'c'"
-    assert repro.differences(b"a\n", b"a\nc\n").startswith("line 2: was '', is now 'c'")
-    assert repro.differences(b"a\nb", b"a\nb\n") == "line 3: was absent, is now ''"
-    assert repro.differences(b"a\nb\nc", b"a\nb\ncd\ne", cut=True) == ""
-    assert repro.differences(b"a\nb\nc", b"a\nx\ncd\ne", cut=True).startswith("line 2")
-    assert repro.differences(b"a\nb\ncqemu: ended\n", b"a\nb\ncd\ne\n", cut=True) == ""
-
-
 @pytest.mark.parametrize(("one", "two"), [(b"\xff", b"\xfe"), (b"a\r\n", b"a\n"), (b"\x0ba", b"\na")])
 def test_bytes_that_read_alike_are_a_difference(tmp_path: Path, one: bytes, two: bytes) -> None:
     earlier = run_in(tmp_path / "a", started="2026-01-01T00:00:02+00:00")

@@ -16,6 +16,7 @@ from fakes import BOOT, fake_backends
 from harness.core.progress import Progress
 from harness.core.records import Verdict
 from harness.plan.selection import select
+from harness.plan.shards import Shard
 from harness.report.junit import write_junit
 from harness.run.backends import Backends
 from harness.run.record import RunRecord, TestResult, load
@@ -62,6 +63,7 @@ def evh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         keep: bool = False,
         at_boot: bytes = BOOT,
         same: bool = True,
+        shard: Shard | None = None,
         **words: object,
     ) -> Outcome:
         log: list[str] = []
@@ -71,6 +73,7 @@ def evh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         request = RunRequest(
             selection=select(files=[str(file)], **words),
             keep=keep,
+            shard=shard,
             command=("evh", "run", "my_test.py"),
         )  # type: ignore[arg-type]
         out = io.StringIO()
