@@ -23,7 +23,7 @@ PACKAGES := \
 .DEFAULT_GOAL := help
 
 help: ## print this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 run: setup ## build, boot, test the limits, print the verdicts
 	@echo "$(BIN)/evh run $(ARGS)"; $(BIN)/evh run $(ARGS) || { code=$$?; \
