@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
 
 from harness.build import images, linux, tools, xen
 from harness.build import make as making
 from harness.build.compilers import check_space, compiler
+from harness.build.kconfig import Misconfigured
 from harness.build.recipes import Recipe, kernel_inputs, recipe_of, refuse_other, source_of
 from harness.core.progress import Progress
 from harness.core.records import Source
@@ -103,11 +105,40 @@ class Builder:
                 refuse_other(tree, known["source"])
                 build(
                     tree, dest,
-                    fragments=recipe.fragments, jobs=self.jobs,
-                    progress=self.progress, stock=recipe.stock,
-                )
+                    requested=recipe.requested(source), jobs=self.jobs, progress=self.progress,
+                )  # fmt: skip
 
         return self.get(name, inputs, make, taken=("source",))
+
+    def misfits(self, name: str) -> tuple[str, ...]:
+        """What the kernel ``name`` cannot be configured to have, found out before a compiler runs.
+
+        Empty if the store has the kernel: then its configuration was checked.
+
+        Raises:
+            UserError: a patch does not apply, or a fragment has an error.
+        """
+        recipe, source = self.wanted[name], self.sources[name]
+        if self.store.has(name, self.inputs(name, source)):
+            return ()
+        configure: Callable[..., object] = xen.configure
+        if not self.of_xen(name):
+            configure = functools.partial(linux.configure, arch=recipe.arch)
+        folder = "xen" if self.of_xen(name) else linux.name_of(recipe.arch).replace(" ", "-")
+        with (
+            prepared(source, recipe.patches, store=self.store, progress=self.progress) as tree,
+            making.object_folder(tree, folder) as objects,
+            tempfile.TemporaryDirectory() as logs,
+        ):
+            try:
+                configure(
+                    tree, objects,
+                    requested=recipe.requested(source), log=Path(logs) / "log", jobs=self.jobs,
+                    progress=self.progress,
+                )  # fmt: skip
+            except Misconfigured as error:
+                return error.problems
+        return ()
 
     def tools(self) -> Artifact:
         """Build the in-guest tools."""

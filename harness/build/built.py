@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from harness.build.abilities import lacking
 from harness.build.components import COMPONENTS
+from harness.build.kconfig import kept_wishes
 from harness.core.progress import Progress
 from harness.core.records import Built, GuestImage, Source
 from harness.store.artifacts import Artifact, Store
@@ -64,5 +66,7 @@ def built_of(artifacts: Mapping[str, Artifact], sources: Mapping[str, Source]) -
         keys={kind: artifact.key for kind, artifact in artifacts.items()},
         hits={kind: artifact.hit for kind, artifact in artifacts.items()},
         sources=dict(sources),
+        wishes={kind: kept for kind, one in artifacts.items() if (kept := kept_wishes(one.path))},
+        lacks=lacking(artifacts, sources),
     )
 

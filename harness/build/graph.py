@@ -11,19 +11,19 @@ from __future__ import annotations
 from collections.abc import Collection
 from concurrent.futures import Future
 from dataclasses import replace
-from pathlib import Path
 
 from harness.build.builder import Builder, kind
 from harness.build.built import built_of
 from harness.build.compilers import check_programs, cores
 from harness.build.components import COMPONENTS
+from harness.build.kconfig import Misconfigured
 from harness.build.lanes import side_by_side
 from harness.build.recipes import recipes
 from harness.core import process
 from harness.core.environment import left_out
 from harness.core.errors import UserError
 from harness.core.progress import Progress
-from harness.core.records import LINUX, Built, Source
+from harness.core.records import DEFAULT_TREES, LINUX, Built, Source, Trees
 from harness.plan.flavours import FLAVOURS, RELEASE
 from harness.store.artifacts import Store
 
@@ -32,9 +32,7 @@ def build(
     *,
     store: Store,
     progress: Progress,
-    xen_tree: Path | None = None,
-    linux_tree: Path | None = None,
-    stock: bool = False,
+    trees: Trees = DEFAULT_TREES,
     jobs: int | None = None,
     flavour: str = RELEASE,
     components: Collection[str] = (LINUX,),
@@ -42,8 +40,7 @@ def build(
     """Build everything that is requested, unless the store has it.
 
     Args:
-        xen_tree, linux_tree: developers' own trees, built as they are, without the series.
-        stock: build the pristine trees, without the series.
+        trees: which Xen and which Linux.
         jobs: number of parallel compiler jobs; None: one per processor.
         flavour: selects extra Kconfig fragments of Xen or Linux (``config/FLAVOUR``).
         components: names from ``COMPONENTS``. Without ``linux`` or one that needs it, only hypervisors and
@@ -53,7 +50,7 @@ def build(
         UserError: an error in a base.toml, tree, patch, configuration or tool.
         InfraError: no network, no space, or a missing program.
     """
-    wanted = recipes(xen_tree=xen_tree, linux_tree=linux_tree, stock=stock, flavour=flavour)
+    wanted = recipes(trees, flavour=flavour)
     guest_kernel = "linux"
     if FLAVOURS[flavour].guests_only:
         guest_kernel = kind("linux", flavour)
@@ -69,7 +66,9 @@ def build(
     builder = Builder(
         store=store, progress=progress, wanted=wanted, jobs=jobs or cores(), guest_kernel=guest_kernel
     )
-    if any(COMPONENTS[name].needs_linux for name in components):
+    with_linux = any(COMPONENTS[name].needs_linux for name in components)
+    _check_first(builder, ("xen", "linux") if with_linux else ("xen",))
+    if with_linux:
         _with_linux(builder)
     else:
         builder.kernel("xen", builder.source("xen"))
@@ -79,6 +78,31 @@ def build(
     for make in dict.fromkeys(makers):
         make(builder)
     return report(builder)
+
+
+def _check_first(builder: Builder, names: Collection[str]) -> None:
+    """Find out what a tree or a fragment of the user's does not fit, before the first compiler runs.
+
+    All of it at once, for both trees. What the project's own tests have built is configured only when it is
+    built: the check would hold up the compiler until Linux is unpacked.
+
+    Raises:
+        Misconfigured: a tree cannot have the requested configuration.
+    """
+    names = [name for name in names if not builder.wanted[name].tried]
+    problems: dict[str, tuple[str, ...]] = {}
+
+    def check(name: str) -> None:
+        builder.source(name)
+        problems[name] = builder.misfits(name)
+
+    if len(names) == 2:
+        side_by_side(lambda: check(names[0]), lambda: check(names[1]))
+    else:
+        for name in names:
+            check(name)
+    if found := [f"{name}: {line}" for name in names for line in problems[name]]:
+        raise Misconfigured(found)
 
 
 def _with_linux(builder: Builder) -> None:

@@ -11,28 +11,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.build import linux
+from harness.build import kconfig, linux
 from harness.build import make as making
 from harness.build.compilers import check_space, cores
-from harness.build.recipes import kernel_inputs, recipe_of, recipes, refuse_other, source_of
+from harness.build.recipes import config_input, kernel_inputs, recipe_of, recipes, refuse_other, source_of
 from harness.core.progress import Progress
+from harness.core.records import DEFAULT_TREES, Trees
 from harness.plan.flavours import RELEASE
 from harness.source.series import prepared
 from harness.store.artifacts import Artifact, Inputs, Store
-from harness.store.hashes import digest
 
 ARCH = {"kunit64": "x86_64", "kunit32": "i386"}
 
 
-def fragments(folder: Path, arch: str, *, flavour: str = RELEASE) -> tuple[Path, ...]:
+def fragments(config: Path, arch: str, *, flavour: str = RELEASE) -> tuple[Path, ...]:
     """Kconfig fragments of a KUnit kernel.
 
     Args:
-        folder: folder of the Linux base.
+        config: the folder of the base's fragments.
         arch: Kbuild's name of the architecture.
         flavour: a flavour of Linux adds its fragments; the release adds none.
     """
-    config = folder / "config"
     folders = (config / "kunit", config / "kunit" / arch, config / flavour)
     return tuple(path for folder in folders for path in sorted(folder.glob("*.config")))
 
@@ -42,7 +41,7 @@ def build_kernel(
     *,
     store: Store,
     progress: Progress,
-    linux_tree: Path | None = None,
+    trees: Trees = DEFAULT_TREES,
     jobs: int | None = None,
     flavour: str = RELEASE,
 ) -> Artifact:
@@ -50,6 +49,7 @@ def build_kernel(
 
     Args:
         kind: ``kunit64`` or ``kunit32``.
+        trees: which Linux.
         flavour: a flavour of Linux adds its fragments; with any other flavour the release is built.
 
     Raises:
@@ -57,14 +57,15 @@ def build_kernel(
         InfraError: no network, no space, or a program is missing.
     """
     arch = ARCH[kind]
-    recipe = recipes(linux_tree=linux_tree, flavour=flavour)["linux"]
+    recipe = recipes(trees, flavour=flavour)["linux"]
     source = source_of(recipe, store=store, progress=progress)
-    wanted = fragments(recipe.base.folder, arch, flavour=recipe.flavour)
+    wanted = (*fragments(recipe.base.config, arch, flavour=recipe.flavour), *recipe.extra)
+    requested = kconfig.merge(wanted, version=source.version)
     known: dict[str, str] = {}
 
     def inputs() -> Inputs:
         known.update(kernel_inputs(recipe, source, how=recipe_of(linux, making)))
-        known.update(config=digest("".join(path.read_text() for path in wanted)), arch=arch)
+        known.update(config=config_input(requested), arch=arch)
         return dict(known)
 
     def make(dest: Path) -> None:
@@ -73,7 +74,7 @@ def build_kernel(
             refuse_other(tree, known["source"])
             linux.build_linux(
                 tree, dest,
-                fragments=wanted, jobs=jobs or cores(), progress=progress, arch=arch,
+                requested=requested, jobs=jobs or cores(), progress=progress, arch=arch,
             )  # fmt: skip
 
     return store.get(kind, inputs, make, progress, taken=("source",))

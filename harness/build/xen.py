@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import gzip
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from harness.build import kconfig
+from harness.build.kconfig import Requested
 from harness.build.make import Make, object_folder
 from harness.core import process
 from harness.core.errors import InfraError
 from harness.core.progress import Progress
-from harness.core.records import Tree
+from harness.core.records import Tree, Wish
 from harness.source import series
 
 # Disk space for sources and objects together, in MiB.
@@ -27,21 +28,41 @@ COVERED = "common/event_*.c"
 SERIES_DIFF = "series.diff"
 
 
+def configure(
+    tree: Tree, objects: Path, *, requested: Mapping[str, Requested], log: Path, jobs: int, progress: Progress
+) -> tuple[Make, tuple[Wish, ...]]:
+    """Configure the hypervisor: its defaults, and what is requested.
+
+    Returns:
+        What builds it, and the wishes that the tree does not fulfil.
+
+    Raises:
+        Misconfigured: the effective configuration is not the requested one.
+    """
+    source = tree.path / "xen"
+    config = objects / ".config"
+    config.write_text(kconfig.render(requested))
+    make = Make(
+        [f"O={objects}", "XEN_TARGET_ARCH=x86_64"],
+        cwd=source, log=log, jobs=jobs, progress=progress, name="xen", env=FIXED,
+    )  # fmt: skip
+    make("olddefconfig")
+    return make, kconfig.check(config, requested, tree=source, series=bool(tree.series))
+
+
 def build_xen(
     tree: Tree,
     dest: Path,
     *,
-    fragments: Sequence[Path],
+    requested: Mapping[str, Requested],
     jobs: int,
     progress: Progress,
-    stock: bool = False,
 ) -> None:
     """Build the hypervisor from ``tree`` into ``dest``.
 
     Args:
-        fragments: Kconfig fragments added to the defaults; every symbol's effective value is checked.
+        requested: Kconfig symbols in addition to the defaults; the effective value of each is checked.
         jobs: number of parallel compiler jobs.
-        stock: tolerate symbols that only the series defines.
 
     Raises:
         UserError: the effective configuration is not the requested one, or the tree does not compile.
@@ -49,18 +70,13 @@ def build_xen(
     """
     source = tree.path / "xen"
     log = dest / "build.log"
-    requested = kconfig.merge(fragments)
     with object_folder(tree, "xen") as objects:
-        config = objects / ".config"
-        config.write_text(kconfig.render(requested))
-        make = Make(
-            [f"O={objects}", "XEN_TARGET_ARCH=x86_64"],
-            cwd=source, log=log, jobs=jobs, progress=progress, name="xen", env=FIXED,
+        make, wishes = configure(
+            tree, objects, requested=requested, log=log, jobs=jobs, progress=progress
         )
-        make("olddefconfig")
-        kconfig.check(config, requested, tree=source, stock=stock)
+        kconfig.keep_wishes(dest, wishes)
         make("build" if (source / "build.mk").exists() else "")
-        shutil.copyfile(config, dest / "xen.config")
+        shutil.copyfile(objects / ".config", dest / "xen.config")
         shutil.copyfile(objects / "xen-syms", dest / "xen-syms")
         # QEMU's multiboot loader needs the uncompressed 32-bit ELF.
         with gzip.open(objects / "xen.gz") as packed, (dest / "xen").open("wb") as unpacked:
@@ -77,7 +93,7 @@ def build_xen(
 def keep_notes(tree: Tree, objects: Path, dest: Path) -> None:
     """Keep what gcov needs besides the counters: its notes, the sources, and the series' diff.
 
-    A developer's own tree has no base to compare with, so it gets no ``series.diff``.
+    A developer's own tree, built as it is, has no base to compare with, so it gets no ``series.diff``.
     """
     dest.mkdir()
     for source in sorted((tree.path / "xen").glob(COVERED)):
@@ -85,7 +101,7 @@ def keep_notes(tree: Tree, objects: Path, dest: Path) -> None:
         if notes.exists():
             shutil.copyfile(notes, dest / notes.name)
             shutil.copyfile(source, dest / source.name)
-    if tree.source.tree is None:
+    if tree.source.tree is None or tree.series:
         command = ["git", "diff", "--no-color", "--unified=0", series.BASE_REF, "--", f"xen/{COVERED}"]
         diff = process.run(command, cwd=tree.path, what="see which lines the series adds")
         (dest / SERIES_DIFF).write_text(diff)

@@ -14,16 +14,24 @@ from harness.cli.options import (
     Accel,
     AccelOption,
     ConnectOption,
+    Dom0ArgsOption,
     FlavourOption,
     JobsOption,
+    LinuxConfigOption,
+    LinuxOption,
     LinuxTreeOption,
     RunDirOption,
+    StockOption,
+    WithSeriesOption,
+    XenArgsOption,
+    XenConfigOption,
+    XenOption,
     XenTreeOption,
     checked_trees,
     make_progress,
 )
 from harness.core.errors import UserError
-from harness.core.records import Abi
+from harness.core.records import Abi, Trees
 from harness.plan.flavours import FLAVOURS, RELEASE
 from harness.plan.guests import KINDS
 
@@ -32,11 +40,14 @@ if TYPE_CHECKING:
 
 
 def build(
+    xen: XenOption = "",
+    linux: LinuxOption = "",
     xen_tree: XenTreeOption = None,
     linux_tree: LinuxTreeOption = None,
-    stock: Annotated[
-        bool, typer.Option("--stock", help="Build without the two patch series, as a baseline.")
-    ] = False,
+    stock: StockOption = False,
+    with_series: WithSeriesOption = False,
+    xen_config: XenConfigOption = None,
+    linux_config: LinuxConfigOption = None,
     flavour: FlavourOption = RELEASE,
     guest: Annotated[
         list[str] | None,
@@ -48,7 +59,18 @@ def build(
 
     Artifacts in the store are reused; for each one that is rebuilt, the changed inputs are listed.
     """
-    trees = checked_trees(xen_tree, linux_tree)
+    trees = checked_trees(
+        Trees(
+            xen=xen,
+            linux=linux,
+            xen_tree=xen_tree,
+            linux_tree=linux_tree,
+            stock=stock,
+            with_series=with_series,
+            xen_config=tuple(xen_config or ()),
+            linux_config=tuple(linux_config or ()),
+        )
+    )
     if flavour not in FLAVOURS:
         raise UserError(f"unknown flavour {flavour!r}", hint=f"Known: {', '.join(FLAVOURS)}.")
     from harness.build.graph import build as do_build
@@ -58,11 +80,14 @@ def build(
     store = Store()
     with make_progress() as progress, store.in_use(say=progress.say):
         built = do_build(
-            store=store, progress=progress, stock=stock, jobs=jobs, flavour=flavour,
-            components=components_of(guest or ()), **trees,
+            store=store, progress=progress, jobs=jobs, flavour=flavour,
+            components=components_of(guest or ()), trees=trees,
         )  # fmt: skip
     for name, key in built.keys.items():
         print(f"{name:<14} {key[:16]}  {'from the store' if built.hits.get(name) else 'built now'}")
+    for kernel, wishes in built.wishes.items():
+        for wish in wishes:
+            print(f"{kernel:<14} not had: {wish.symbol}={wish.value} ({wish.place}): {wish.why}")
     for name in ("xen", "kernel", "dom0_image", "guest_initrd"):
         print(f"{name:<14} {getattr(built, name)}")
 
@@ -79,11 +104,18 @@ def boot(
         int,
         typer.Option("--memory", min=512, metavar="MIB", help="The machine's RAM; dom0 gets half."),
     ] = 4096,
-    stock: Annotated[bool, typer.Option("--stock", help="Build without the two patch series.")] = False,
-    accel: AccelOption = Accel.AUTO,
-    connect: ConnectOption = None,
+    xen: XenOption = "",
+    linux: LinuxOption = "",
     xen_tree: XenTreeOption = None,
     linux_tree: LinuxTreeOption = None,
+    stock: StockOption = False,
+    with_series: WithSeriesOption = False,
+    xen_config: XenConfigOption = None,
+    linux_config: LinuxConfigOption = None,
+    xen_args: XenArgsOption = "",
+    dom0_args: Dom0ArgsOption = "",
+    accel: AccelOption = Accel.AUTO,
+    connect: ConnectOption = None,
     jobs: JobsOption = None,
     run_dir: RunDirOption = None,
 ) -> None:
@@ -97,6 +129,18 @@ def boot(
     from harness.dev.boot import booted
     from harness.machine.attach import hold
 
+    trees = checked_trees(
+        Trees(
+            xen=xen,
+            linux=linux,
+            xen_tree=xen_tree,
+            linux_tree=linux_tree,
+            stock=stock,
+            with_series=with_series,
+            xen_config=tuple(xen_config or ()),
+            linux_config=tuple(linux_config or ()),
+        )
+    )
     with make_progress() as progress, ExitStack() as stack:
         machine, folder = booted(
             stack,
@@ -104,12 +148,13 @@ def boot(
             guests=guest or [],
             abi=abi,
             memory=memory,
-            stock=stock,
+            trees=trees,
+            xen_args=xen_args,
+            dom0_args=dom0_args,
             accel=accel,
             connect=connect,
             jobs=jobs,
             run_dir=run_dir,
-            **checked_trees(xen_tree, linux_tree),
         )
         hold(machine, folder, say=progress.say)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import enum
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.core.errors import EvhError, UserError
-from harness.core.records import Abi
+from harness.core.records import Abi, Trees
 from harness.core.text import printable
 from harness.monitor.knownissues import FILE, KnownIssue, load
 from harness.plan.estimates import Estimates
@@ -111,6 +112,14 @@ ConnectOption = Annotated[
         help="libvirt URI, e.g. qemu:///system or qemu+ssh://host/system (default: this host, no daemon).",
     ),
 ]
+XenOption = Annotated[
+    str,
+    typer.Option("--xen", metavar="BASE", help="Build this version of Xen (`evh bases` lists them)."),
+]
+LinuxOption = Annotated[
+    str,
+    typer.Option("--linux", metavar="BASE", help="Build this version of Linux (`evh bases` lists them)."),
+]
 XenTreeOption = Annotated[
     Path | None,
     typer.Option(
@@ -126,6 +135,38 @@ LinuxTreeOption = Annotated[
         metavar="PATH",
         help="Build your own Linux tree instead of the pristine source with the patch series.",
     ),
+]
+StockOption = Annotated[
+    bool,
+    typer.Option(
+        "--stock", help="Build without the two patch series; tests of what only they add are skipped."
+    ),
+]
+WithSeriesOption = Annotated[
+    bool, typer.Option("--with-series", help="Apply the patch series to your own tree before it is built.")
+]
+XenConfigOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--xen-config",
+        metavar="FRAGMENT",
+        help="Kconfig lines for Xen; they override those of the base. May be repeated.",
+    ),
+]
+LinuxConfigOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--linux-config",
+        metavar="FRAGMENT",
+        help="Kconfig lines for Linux (dom0 and guests); they override those of the base. May be repeated.",
+    ),
+]
+XenArgsOption = Annotated[
+    str, typer.Option("--xen-args", metavar="WORDS", help="Add words to Xen's command line.")
+]
+Dom0ArgsOption = Annotated[
+    str,
+    typer.Option("--dom0-args", metavar="WORDS", help="Add words to the command line of dom0's kernel."),
 ]
 FlavourOption = Annotated[
     str,
@@ -178,22 +219,16 @@ def known_issues(given: Path | None) -> tuple[KnownIssue, ...]:
     return load(path) if given or path.exists() else ()
 
 
-class Trees(TypedDict):
-    """The user's own source trees; None if not given."""
-
-    xen_tree: Path | None
-    linux_tree: Path | None
-
-
-def checked_trees(xen: Path | None, linux: Path | None) -> Trees:
-    """The given trees with absolute paths.
+def checked_trees(trees: Trees) -> Trees:
+    """What was given, with absolute paths.
 
     Raises:
-        UserError: a path is no folder, or not the top folder of a Xen or Linux tree.
+        UserError: a path is no folder, not the top folder of a Xen or Linux tree, or no file;
+            or options contradict each other.
     """
     for option, path, sign in (
-        ("--xen-tree", xen, "xen/common"),
-        ("--linux-tree", linux, "kernel/sched"),
+        ("--xen-tree", trees.xen_tree, "xen/common"),
+        ("--linux-tree", trees.linux_tree, "kernel/sched"),
     ):
         if path is not None and not path.is_dir():
             raise UserError(f"{option} {path}: no such folder", hint="Name the top folder of a source tree.")
@@ -202,7 +237,21 @@ def checked_trees(xen: Path | None, linux: Path | None) -> Trees:
                 f"{option} {path} is not such a source tree: it has no {sign}",
                 hint="Name the top folder of a source tree.",
             )
-    return Trees(xen_tree=xen and xen.resolve(), linux_tree=linux and linux.resolve())
+    for option, fragments in (("--xen-config", trees.xen_config), ("--linux-config", trees.linux_config)):
+        for path in fragments:
+            if not path.is_file():
+                raise UserError(f"{option} {path}: not a regular file", hint="Name one of Kconfig lines.")
+    if trees.with_series and not (trees.xen_tree or trees.linux_tree):
+        raise UserError("--with-series is about a tree of your own", hint="Add --xen-tree or --linux-tree.")
+    if trees.with_series and trees.stock:
+        raise UserError("--with-series and --stock contradict each other", hint="Leave out one of them.")
+    return replace(
+        trees,
+        xen_tree=trees.xen_tree and trees.xen_tree.resolve(),
+        linux_tree=trees.linux_tree and trees.linux_tree.resolve(),
+        xen_config=tuple(path.resolve() for path in trees.xen_config),
+        linux_config=tuple(path.resolve() for path in trees.linux_config),
+    )
 
 
 def sharding(shard: str, estimates: Path | None) -> tuple[Shard | None, Estimates]:

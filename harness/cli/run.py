@@ -15,6 +15,7 @@ from harness.cli.options import (
     Accel,
     AccelOption,
     ConnectOption,
+    Dom0ArgsOption,
     EstimatesOption,
     FilesArgument,
     FlavourOption,
@@ -22,12 +23,17 @@ from harness.cli.options import (
     JobsOption,
     KeywordOption,
     KnownIssuesOption,
+    LinuxConfigOption,
     LinuxTreeOption,
     MinutesOption,
     RunDirOption,
     SeedsOption,
     ShardOption,
+    StockOption,
     SuiteOption,
+    WithSeriesOption,
+    XenArgsOption,
+    XenConfigOption,
     XenTreeOption,
     XtfOption,
     checked_trees,
@@ -37,6 +43,7 @@ from harness.cli.options import (
     tell,
 )
 from harness.core.errors import EvhError, UserError
+from harness.core.records import Trees, Verdict
 from harness.plan.selection import select
 from harness.plan.suites import SUITES
 
@@ -63,8 +70,26 @@ def run(
     ] = "",
     accel: AccelOption = Accel.AUTO,
     connect: ConnectOption = None,
+    xen: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--xen",
+            metavar="BASE",
+            help="This version of Xen (`evh bases` lists them). May be repeated: one run for each pair.",
+        ),
+    ] = None,
+    linux: Annotated[
+        list[str] | None,
+        typer.Option("--linux", metavar="BASE", help="This version of Linux. May be repeated."),
+    ] = None,
     xen_tree: XenTreeOption = None,
     linux_tree: LinuxTreeOption = None,
+    stock: StockOption = False,
+    with_series: WithSeriesOption = False,
+    xen_config: XenConfigOption = None,
+    linux_config: LinuxConfigOption = None,
+    xen_args: XenArgsOption = "",
+    dom0_args: Dom0ArgsOption = "",
     jobs: JobsOption = None,
     run_dir: RunDirOption = None,
     known: KnownIssuesOption = None,
@@ -86,12 +111,22 @@ def run(
     [bold]evh run --flavour ubsan --suite abuse[/bold]   with a Xen that reports undefined behaviour
     [bold]evh run --suite limits --shard 1/3[/bold]   a third of the suite (docs/ci.md)
     [bold]evh run my_test.py[/bold]                   your own tests
-    [bold]evh run --xen-tree ~/xen -k raw[/bold]      the raw tests on your own Xen
+    [bold]evh run --xen-tree ~/xen --suite smoke[/bold]   your own Xen: what it has is tested
     """
+    from harness.dev.matrix import pairs, run_pairs
     from harness.run.request import RunRequest
-    from harness.run.run import run as do_run
 
     part, known_times = sharding(shard, estimates)
+    trees = checked_trees(
+        Trees(
+            xen_tree=xen_tree,
+            linux_tree=linux_tree,
+            stock=stock,
+            with_series=with_series,
+            xen_config=tuple(xen_config or ()),
+            linux_config=tuple(linux_config or ()),
+        )
+    )
     request = RunRequest(
         selection=select(
             suites=suite or (),
@@ -107,6 +142,8 @@ def run(
         ),
         accelerator=accel,
         uri=connect,
+        xen_args=xen_args,
+        dom0_args=dom0_args,
         jobs=jobs,
         run_dir=run_dir,
         known=known_issues(known),
@@ -115,18 +152,31 @@ def run(
         estimates=known_times,
         estimates_from=estimates and estimates.resolve(),
         command=("evh", *sys.argv[1:]),
-        **checked_trees(xen_tree, linux_tree),
     )
+    chosen = pairs(trees, xens=xen or (), linuxes=linux or (), cell=request.selection.cell)
     with make_progress() as progress:
-        folder, record = do_run(request, progress=progress)
-    tell_run(folder, record)
+        done = run_pairs(request, chosen, progress=progress, show=_tell)
+    worst = max((record for _, record in done), key=_severity)
+    raise typer.Exit(worst.exit_code if worst.exit_code is not None else BUG)
+
+
+def _severity(record: RunRecord) -> tuple[int, int]:
+    """The order of runs by how bad they ended: an interrupted one last, then by verdict."""
+    order = list(Verdict)
+    verdict = record.verdict or Verdict.ERROR
+    return int(record.state == "interrupted"), order.index(verdict)
+
+
+def _tell(folder: Path, record: RunRecord) -> None:
+    """Print a run's error, if it ended by one, and its report."""
+    if record.error is not None:
+        tell(EvhError(record.error.message, hint=record.error.hint))
+    _show(folder, record)
 
 
 def tell_run(folder: Path, record: RunRecord) -> NoReturn:
     """Print a run's report and exit with the run's exit code."""
-    if record.error is not None:
-        tell(EvhError(record.error.message, hint=record.error.hint))
-    _show(folder, record)
+    _tell(folder, record)
     raise typer.Exit(record.exit_code if record.exit_code is not None else BUG)
 
 

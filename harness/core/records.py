@@ -22,6 +22,17 @@ HVM = "hvm"
 WITHOUT_3L = "xen-without-3l"
 XEN_BASE = "xen-base"
 
+# Abilities that a Xen or a Linux may lack, and then its tests are skipped (build/abilities.py): the 3-level
+# ABI, 32-bit PV guests and shadow paging in Xen; in Linux the 3-level ABI, and the files in debugfs
+# that only the series adds, xen/events and xen_evtchn_test.
+XEN_3L = "xen-3l"
+PV32 = "xen-pv32"
+SHADOW = "xen-shadow"
+LINUX_3L = "linux-3l"
+LINUX_EVENTS = "linux-events"
+LINUX_TEST = "linux-evtchn-test"
+ABILITIES = (XEN_3L, PV32, SHADOW, LINUX_3L, LINUX_EVENTS, LINUX_TEST)
+
 
 class Verdict(enum.StrEnum):
     """How a cell ended (docs/verdicts.md), in order of severity, worst last."""
@@ -55,6 +66,60 @@ class Source:
     tarball: Path | None = None
     tree: Path | None = None
     note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trees:
+    """Which Xen and which Linux to build, and how.
+
+    Attributes:
+        xen, linux: names of bases, e.g. ``4.20``; empty: the one that fits the tree, or the default.
+        xen_tree, linux_tree: developers' own trees, built as they are; None: the pristine source of the base.
+        stock: build without the series.
+        with_series: apply the series of the base to the own trees, too.
+        xen_config, linux_config: Kconfig fragments in addition to those of the base.
+    """
+
+    xen: str = ""
+    linux: str = ""
+    xen_tree: Path | None = None
+    linux_tree: Path | None = None
+    stock: bool = False
+    with_series: bool = False
+    xen_config: tuple[Path, ...] = ()
+    linux_config: tuple[Path, ...] = ()
+
+    def base(self, component: str) -> str:
+        """The name of the base that was given for ``xen`` or ``linux``; empty: none."""
+        return {"xen": self.xen, "linux": self.linux}[component]
+
+    def tree(self, component: str) -> Path | None:
+        """The own tree of ``xen`` or ``linux``."""
+        return {"xen": self.xen_tree, "linux": self.linux_tree}[component]
+
+    def config(self, component: str) -> tuple[Path, ...]:
+        """The additional fragments of ``xen`` or ``linux``."""
+        return {"xen": self.xen_config, "linux": self.linux_config}[component]
+
+
+# The default pair, with its series.
+DEFAULT_TREES = Trees()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """A Kconfig symbol that a fragment wants, and that a tree cannot have.
+
+    Attributes:
+        symbol, value: what was wanted.
+        place: the ``file:line`` that wants it.
+        why: what the tree has instead.
+    """
+
+    symbol: str
+    value: str
+    place: str
+    why: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +180,8 @@ class Built:
         keys: store key of each artifact by kind, for ``run.json``.
         hits: for the same kinds, whether the store already had the artifact.
         sources: the resolved sources of ``xen`` and ``linux``.
+        wishes: for each kernel, by kind, what its fragments want and its tree does not have.
+        lacks: for each of ``ABILITIES`` that Xen or Linux does not have, why.
     """
 
     xen: Path
@@ -133,6 +200,8 @@ class Built:
     keys: dict[str, str] = field(default_factory=dict)
     hits: dict[str, bool] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict)
+    wishes: dict[str, tuple[Wish, ...]] = field(default_factory=dict)
+    lacks: dict[str, str] = field(default_factory=dict)
 
 
 def dom0_root(built: Built, component: str) -> Path:

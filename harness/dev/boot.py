@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.core.errors import UserError
-from harness.core.records import LINUX, Abi, GuestSpec, MachineSpec
+from harness.core.records import DEFAULT_TREES, LINUX, Abi, GuestSpec, MachineSpec, Trees
 from harness.plan.guests import KINDS
 
 if TYPE_CHECKING:
@@ -36,19 +36,20 @@ def booted(
     guests: Sequence[str],
     abi: Abi = Abi.L3,
     memory: int = 4096,
-    stock: bool = False,
+    trees: Trees = DEFAULT_TREES,
+    xen_args: str = "",
+    dom0_args: str = "",
     accel: str = "auto",
     connect: str | None = None,
     jobs: int | None = None,
     run_dir: Path | None = None,
-    xen_tree: Path | None = None,
-    linux_tree: Path | None = None,
 ) -> tuple[Machine, Path]:
     """Build and boot a machine, and start guests named after their kinds.
 
     Args:
         stack: closes the machine, and then lets go of its folder and of the store.
         memory: MiB of the machine; dom0 gets half.
+        trees: which Xen and which Linux to build.
 
     Returns:
         The machine and its run folder.
@@ -70,8 +71,7 @@ def booted(
     store = Store()
     stack.enter_context(store.in_use(say=progress.say))
     built = build(
-        store=store, progress=progress, stock=stock, jobs=jobs, components=components,
-        xen_tree=xen_tree, linux_tree=linux_tree,
+        store=store, progress=progress, jobs=jobs, components=components, trees=trees,
     )  # fmt: skip
     folder = stack.enter_context(run_folder(run_dir))
     if not accelerator.proven:
@@ -81,7 +81,10 @@ def booted(
             )
         progress.say(accelerator.line)
     root = next((KINDS[kind].dom0 for kind in guests if KINDS[kind].dom0), "")
-    spec = MachineSpec(abi=abi, memory_mib=memory, dom0_mib=memory // 2, dom0_image=root)
+    spec = MachineSpec(
+        abi=abi, memory_mib=memory, dom0_mib=memory // 2, dom0_image=root,
+        xen_args=xen_args, dom0_args=dom0_args,
+    )  # fmt: skip
     with progress.step(f"boot (dom0 {abi})"):
         machine = stack.enter_context(
             Machine(built, spec, run_dir=folder, accelerator=accelerator, progress=progress, uri=connect)

@@ -32,7 +32,7 @@ from harness.run.backends import Backends, real_backends
 from harness.run.folder import run_folder
 from harness.run.record import RUN_JSON, BootRecord, RunRecord, TestResult, load
 from harness.run.recorder import Recorder
-from harness.run.request import RunRequest
+from harness.run.request import RunRequest, trees_of
 from harness.run.run import describe_harness, run
 from harness.store.artifacts import Artifact, Store
 
@@ -110,8 +110,9 @@ def request_of(cell: str, earlier: Earlier | None) -> RunRequest:
         ),
         accelerator=options.get("accel", "auto"),
         uri=options.get("connect"),
-        xen_tree=Path(options["xen_tree"]) if "xen_tree" in options else None,
-        linux_tree=Path(options["linux_tree"]) if "linux_tree" in options else None,
+        trees=trees_of(options),
+        xen_args=options.get("xen_args", ""),
+        dom0_args=options.get("dom0_args", ""),
         known=known_of(record) if record else (),
         command=("evh", "repro", cell),
     )
@@ -147,7 +148,7 @@ def same_inputs(
             say(f"using the artifacts of {earlier.folder.name} from the store")
             return found
         built = build(
-            store=Store(), progress=progress, xen_tree=request.xen_tree, linux_tree=request.linux_tree,
+            store=Store(), progress=progress, trees=request.trees,
             flavour=request.selection.flavour or RELEASE, components=components,
         )  # fmt: skip
         other = sorted(kind for kind, key in built.keys.items() if before.get(kind, key) != key)

@@ -32,6 +32,7 @@ from harness.report.tables import (
     shown,
     time_split,
     why,
+    wish_lines,
 )
 from harness.run.record import RunRecord
 
@@ -94,6 +95,7 @@ def write_html(run_dir: Path, record: RunRecord) -> Path:
         run=record,
         headline=headline(record),
         known=known_lines(record),
+        wishes=wish_lines(record),
         meaning=MEANING,
         tests=folded(record.tests),
         schedules=schedules_line(record),

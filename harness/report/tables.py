@@ -228,6 +228,14 @@ def why(test: TestResult) -> str:
     return "; ".join(filter(None, said))
 
 
+def wish_lines(record: RunRecord) -> list[str]:
+    """A line for each Kconfig symbol that a fragment wants and the tree does not have."""
+    return [
+        f"{wish.kernel} goes without {wish.symbol}={wish.value}, which {wish.place} wants: {wish.why}"
+        for wish in record.wishes
+    ]
+
+
 def folded(tests: Sequence[TestResult]) -> list[tuple[TestResult, str, float]]:
     """Lines of the verdict table; passes that differ only in their seed share a line.
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ class BareBoots:
     Args:
         flavour: Xen's flavour. With ``coverage``, each boot leaves Xen's counters in the run folder
             until ``close`` evaluates them.
+        xen_args: words for Xen's command line at each boot, in addition to a test's own.
         known: crashes to pass over.
     """
 
@@ -40,12 +42,14 @@ class BareBoots:
         recorder: Recorder,
         progress: Progress,
         flavour: str,
+        xen_args: str = "",
         known: KnownIssues | None = None,
     ) -> None:
         self._built = built
         self._accelerator = accelerator
         self._recorder = recorder
         self._progress = progress
+        self._xen_args = xen_args
         self._known = known
         self._covered = FLAVOURS[flavour].gcov
         self._runs: dict[BareSpec, tuple[BareRun, int]] = {}
@@ -61,6 +65,7 @@ class BareBoots:
             UserError: there is no such bare guest. InfraError: QEMU cannot be started.
         """
         spec = BareSpec(kind=kind, **words)
+        spec = replace(spec, xen_args=" ".join(filter(None, (spec.xen_args, self._xen_args))))
         if spec not in self._runs:
             title = f"boot {kind} {spec.args}".rstrip()
             with self._recorder.doing(title), self._progress.step(title, announce_end=False):

@@ -32,6 +32,6 @@ def bare_cases(suite: str, kinds: tuple[str, ...] = BARE_GUESTS) -> list[tuple[s
 
 def kunit_cases() -> list[tuple[str, str]]:
     """Kind and name of each KUnit test: the ``KUNIT_CASE`` lines of the Linux series."""
-    patches = bases.load(bases.default("linux")).patches()
+    patches = bases.default("linux").patches()
     names = [name for patch in patches for name in _KUNIT_CASE.findall(patch.read_text())]
     return [(kind, name) for kind in KUNIT_KERNELS for name in names]

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from harness.build.recipes import pair_name
 from harness.core.errors import EvhError
 from harness.core.records import GuestSpec
 from harness.monitor.knownissues import KnownIssues
@@ -19,7 +20,7 @@ from harness.run.pool import Machines
 from harness.run.record import RunRecord
 from harness.run.recorder import Recorder, now
 from harness.run.request import RunRequest
-from harness.run.run import base_name, pytest_problem, run_pytest
+from harness.run.run import pytest_problem, run_pytest
 from harness.run.session import Session
 from harness.run.xtf import XtfCells
 from harness.store.artifacts import Store
@@ -52,7 +53,7 @@ def collect(
             recorder=recorder,
             progress=progress,
             selection=request.selection,
-            base=base_name(),
+            base=pair_name(request.trees),
             start_guest=_never_started,
             shard=request.shard,
             estimates=request.estimates,

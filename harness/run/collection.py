@@ -4,16 +4,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
 import pytest
 
-from harness.core.records import LINUX, Abi, MachineSpec
+from harness.core.records import ABILITIES, LINUX, LINUX_3L, PV32, SHADOW, XEN_3L, Abi, MachineSpec
 from harness.plan.cells import Cell
 from harness.plan.flavours import RELEASE
-from harness.plan.guests import KINDS
+from harness.plan.guests import BARE_GUESTS, KINDS, KUNIT_KERNELS
 
 
 def spec_of(item: pytest.Item, *, default_abi: Abi = Abi.L3) -> MachineSpec:
@@ -117,3 +117,34 @@ def components_of(items: Iterable[pytest.Item]) -> frozenset[str]:
         for marker in item.iter_markers("machine"):
             components.update(filter(None, map(marker.kwargs.get, ("dom0_kernel", "dom0_image", "xen"))))
     return frozenset(components)
+
+
+def lacked(lacks: Mapping[str, str], *abis: str) -> str:
+    """Why Xen or Linux does not have one of these ABIs; empty if both have all."""
+    needed = (XEN_3L, LINUX_3L) if Abi.L3 in abis else ()
+    return next((lacks[ability] for ability in needed if ability in lacks), "")
+
+
+def unable(item: pytest.Item, cell: Cell, lacks: Mapping[str, str], *, emulated: bool = True) -> str:
+    """Why a build cannot run a test; empty if it can.
+
+    Args:
+        lacks: for each ability that the build does not have, why.
+        emulated: 32-bit guests have shadow paging then (guest/xlconfig.py).
+
+    Raises:
+        pytest.UsageError: an ``asks`` marker names no ability.
+    """
+    asked = [ability for marker in item.iter_markers("asks") for ability in marker.args]
+    if unknown := sorted(set(asked) - set(ABILITIES)):
+        raise pytest.UsageError(
+            f"{item.nodeid}: @pytest.mark.asks names unknown abilities: {', '.join(unknown)}; "
+            f"known: {', '.join(ABILITIES)}"
+        )
+    # A bare guest and a KUnit kernel boot without Linux, and without Xen.
+    if cell.abi == Abi.L3:
+        asked += [] if cell.guest in KUNIT_KERNELS else [XEN_3L]
+        asked += [] if cell.guest in BARE_GUESTS else [LINUX_3L]
+    asked += [PV32] if cell.guest == "bare-pv32" else []
+    asked += [SHADOW] if emulated and (kind := KINDS.get(cell.guest)) and not kind.wide else []
+    return next((lacks[ability] for ability in asked if ability in lacks), "")

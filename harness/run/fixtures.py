@@ -7,7 +7,7 @@ machine fails with an error that says how to run it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from harness.core.errors import UserError
 from harness.core.records import GuestSpec
 from harness.guest import kmemleak
 from harness.guest.leaks import Leaks
-from harness.run.collection import abi_word, spec_of
+from harness.run.collection import abi_word
 from harness.run.kunit import skip_if_skipped
 from harness.run.record import Row
 from harness.run.session import SESSION, running_of, session_of
@@ -44,7 +44,7 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     it found it. After a crash or a hang the next test gets a new machine.
     """
     session = session_of(request)
-    spec = spec_of(request.node, default_abi=session.selection.default_abi)
+    spec = session.spec(request.node)
     running = running_of(request)
     if not session.machines.fits(spec):
         # Set before the boot, so that a crash while booting is looked for in this machine's consoles.
@@ -132,6 +132,15 @@ def tool() -> Callable[..., ToolResult]:
         return run_tool(ssh, name, *words, timeout=timeout, stdin=stdin, beside=beside)
 
     return run
+
+
+@pytest.fixture
+def lacks(request: pytest.FixtureRequest) -> Mapping[str, str]:
+    """What this Xen and this Linux lack, and why: a part of a test asks for what it needs.
+
+    A test that needs an ability as a whole has the marker ``asks`` instead.
+    """
+    return session_of(request).lacks
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ config's stash, where these hooks find it. Under plain ``pytest`` there is no
 session, and the hooks do nothing.
 
 Markers: ``machine(abi=, memory_mib=, dom0_mib=, vcpus=, xen_args=,
-dom0_args=)``, ``cell(guest=, abi=)``, ``needs(*components)``, ``core``. A test
+dom0_args=)``, ``cell(guest=, abi=)``, ``needs(*components)``, ``asks(*abilities)``, ``core``. A test
 with a parameter ``seed`` runs once for each seed of ``--seeds``.
 """
 
@@ -26,7 +26,7 @@ from harness.core.text import tail
 from harness.monitor.symbols import with_places
 from harness.plan.selection import in_selected_suite
 from harness.run import judge
-from harness.run.collection import components_of, seeded, spec_of
+from harness.run.collection import components_of, seeded
 from harness.run.endings import classify, is_of_the_harness
 from harness.run.planning import estimated, plan_of
 from harness.run.record import TestResult
@@ -47,6 +47,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "cell(guest, abi): guest and ABI of a test, if its parameters do not give them"
     )
     config.addinivalue_line("markers", "needs(*components): additional components to build for a test")
+    config.addinivalue_line(
+        "markers", "asks(*abilities): what Xen or Linux must have; else the test is skipped, with the reason"
+    )
     config.addinivalue_line("markers", "core: part of the default plan of `evh run`")
 
 
@@ -119,7 +122,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if drop:
         config.hook.pytest_deselected(items=drop)
     first_seen: dict[MachineSpec, int] = {}
-    specs = {id(item): spec_of(item, default_abi=selection.default_abi) for item in keep}
+    specs = {id(item): session.spec(item) for item in keep}
     for item in keep:
         first_seen.setdefault(specs[id(item)], len(first_seen))
     items[:] = sorted(keep, key=lambda item: first_seen[specs[id(item)]])
@@ -224,6 +227,14 @@ def _say(session: Session, result: TestResult) -> None:
     for text in result.evidence.splitlines()[-8:]:
         session.progress.say(f"  | {text}")
     session.progress.say(f"  again: {result.reproduce}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what this Xen or this Linux cannot do, before anything is booted for it."""
+    session = item.config.stash.get(SESSION, None)
+    if session is not None and (why := session.unable(item)):
+        pytest.skip(why)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -89,6 +89,16 @@ class SourceRecord(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
+class WishRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A Kconfig symbol that a fragment wants, and that the tree of a kernel cannot have."""
+
+    kernel: str
+    symbol: str
+    value: str
+    place: str
+    why: str
+
+
 class ArtifactRecord(msgspec.Struct, frozen=True, kw_only=True):
     """An artifact of the store. ``hit``: it was already there."""
 
@@ -266,6 +276,8 @@ class RunRecord(msgspec.Struct, kw_only=True):
     flavour: str = "release"
     options: dict[str, str] = msgspec.field(default_factory=dict)
     sources: list[SourceRecord] = msgspec.field(default_factory=list)
+    wishes: list[WishRecord] = msgspec.field(default_factory=list)
+    lacks: dict[str, str] = msgspec.field(default_factory=dict)
     artifacts: list[ArtifactRecord] = msgspec.field(default_factory=list)
     machines: list[MachineRecord] = msgspec.field(default_factory=list)
     boots: list[BootRecord] = msgspec.field(default_factory=list)

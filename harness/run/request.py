@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.core.records import DEFAULT_TREES, Trees
 from harness.core.text import show_seeds
 from harness.monitor.knownissues import KnownIssue
 from harness.plan.estimates import Estimates
@@ -23,7 +26,8 @@ class RunRequest:
     Attributes:
         accelerator: ``auto``, ``kvm`` or ``tcg``.
         uri: libvirt's connection URI; None for its embedded driver.
-        xen_tree, linux_tree: source trees to build instead of the pristine ones with patches.
+        trees: which Xen and which Linux to build.
+        xen_args, dom0_args: words of the command lines of every boot, in addition to a test's own.
         jobs: parallel compiler jobs; None for all cores.
         run_dir: None makes a new folder under ``./runs``.
         known: crashes to pass over.
@@ -38,8 +42,9 @@ class RunRequest:
     selection: Selection
     accelerator: str = "auto"
     uri: str | None = None
-    xen_tree: Path | None = None
-    linux_tree: Path | None = None
+    trees: Trees = DEFAULT_TREES
+    xen_args: str = ""
+    dom0_args: str = ""
     jobs: int | None = None
     run_dir: Path | None = None
     known: tuple[KnownIssue, ...] = ()
@@ -67,8 +72,7 @@ def reproduce(request: RunRequest) -> str:
     words += ["-k", selection.keyword] if selection.keyword else []
     words += ["--accel", request.accelerator] if request.accelerator != "auto" else []
     words += ["--connect", request.uri] if request.uri else []
-    words += ["--xen-tree", str(request.xen_tree)] if request.xen_tree else []
-    words += ["--linux-tree", str(request.linux_tree)] if request.linux_tree else []
+    words += words_of(request)
     words += ["--xtf", str(selection.xtf)] if selection.xtf else []
     words += ["--shard", str(request.shard)] if request.shard else []
     words += ["--estimates", str(request.estimates_from)] if request.estimates_from else []
@@ -76,17 +80,68 @@ def reproduce(request: RunRequest) -> str:
     return shlex.join(words)
 
 
+def words_of(request: RunRequest) -> list[str]:
+    """The options that say what is built and booted, as on the command line."""
+    trees = request.trees
+    words: list[str] = []
+    for name, value in (
+        ("--xen", trees.xen),
+        ("--linux", trees.linux),
+        ("--xen-tree", trees.xen_tree),
+        ("--linux-tree", trees.linux_tree),
+        *(("--xen-config", path) for path in trees.xen_config),
+        *(("--linux-config", path) for path in trees.linux_config),
+    ):
+        words += [name, str(value)] if value else []
+    words += ["--stock"] if trees.stock else []
+    words += ["--with-series"] if trees.with_series else []
+    # With "=", since what follows may begin with a dash.
+    words += [f"--xen-args={request.xen_args}"] if request.xen_args else []
+    words += [f"--dom0-args={request.dom0_args}"] if request.dom0_args else []
+    return words
+
+
 def options(request: RunRequest) -> dict[str, str]:
     """The options that `evh repro` needs beside the cell's id; only those that were given."""
+    trees = request.trees
     words = {
         "accel": request.accelerator if request.accelerator != "auto" else "",
         "connect": request.uri or "",
-        "xen_tree": str(request.xen_tree or ""),
-        "linux_tree": str(request.linux_tree or ""),
+        "xen": trees.xen,
+        "linux": trees.linux,
+        "xen_tree": str(trees.xen_tree or ""),
+        "linux_tree": str(trees.linux_tree or ""),
+        "stock": "yes" if trees.stock else "",
+        "with_series": "yes" if trees.with_series else "",
+        "xen_config": os.pathsep.join(map(str, trees.xen_config)),
+        "linux_config": os.pathsep.join(map(str, trees.linux_config)),
+        "xen_args": request.xen_args,
+        "dom0_args": request.dom0_args,
         "xtf": str(request.selection.xtf or ""),
         "minutes": f"{request.selection.minutes:g}" if request.selection.minutes else "",
     }
     return {name: word for name, word in words.items() if word}
+
+
+def trees_of(options: Mapping[str, str]) -> Trees:
+    """The trees that ``options`` of an earlier run name."""
+
+    def path(name: str) -> Path | None:
+        return Path(options[name]) if options.get(name) else None
+
+    def paths(name: str) -> tuple[Path, ...]:
+        return tuple(map(Path, filter(None, options.get(name, "").split(os.pathsep))))
+
+    return Trees(
+        xen=options.get("xen", ""),
+        linux=options.get("linux", ""),
+        xen_tree=path("xen_tree"),
+        linux_tree=path("linux_tree"),
+        stock="stock" in options,
+        with_series="with_series" in options,
+        xen_config=paths("xen_config"),
+        linux_config=paths("linux_config"),
+    )
 
 
 def again(run_dir: Path) -> str:

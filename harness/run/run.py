@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.build.recipes import pair_name
 from harness.core.environment import left_out
 from harness.core.errors import EvhError, InfraError, UserError
 from harness.core.files import LossyFile
@@ -41,12 +42,12 @@ from harness.run.record import (
     RunRecord,
     ShardRecord,
     SourceRecord,
+    WishRecord,
 )
 from harness.run.recorder import Recorder, now
 from harness.run.request import RunRequest, again, options, reproduce
 from harness.run.session import Session, SessionPlugin
 from harness.run.xtf import XtfCells
-from harness.source import bases
 from harness.store.artifacts import Store
 
 if TYPE_CHECKING:
@@ -180,13 +181,15 @@ def _steps(
         recorder=recorder,
         progress=progress,
         selection=request.selection,
-        base=base_name(),
+        base=pair_name(request.trees),
         reproduce=again(recorder.run_dir),
         keep=request.keep,
         start_guest=backends.guest,
         known=known,
         shard=request.shard,
         estimates=request.estimates,
+        xen_args=request.xen_args,
+        dom0_args=request.dom0_args,
     )
 
     session.signals = came
@@ -222,6 +225,7 @@ def _steps(
         built = backends.build(request, progress, session.components)
         note_build(record, built)
         session.xen_syms = built.xen_syms
+        session.lacks = built.lacks
     if not accelerator.proven:
         with recorder.doing("prove the accelerator"), progress.step("prove the accelerator"):
             accelerator = backends.prove(request, built, accelerator, recorder.run_dir / "kvm-proof")
@@ -236,6 +240,7 @@ def _steps(
         recorder=recorder,
         progress=progress,
         flavour=request.selection.flavour,
+        xen_args=request.xen_args,
         known=known,
     )
     try:
@@ -404,6 +409,12 @@ def note_build(record: RunRecord, built: Built) -> None:
         SourceRecord(name=s.name, version=s.version, origin=s.origin, sha256=s.sha256, note=s.note)
         for s in built.sources.values()
     ]
+    record.wishes = [
+        WishRecord(kernel=kernel, symbol=w.symbol, value=w.value, place=w.place, why=w.why)
+        for kernel, wishes in built.wishes.items()
+        for w in wishes
+    ]
+    record.lacks = dict(built.lacks)
     record.artifacts += [
         ArtifactRecord(name=name, key=key, hit=built.hits.get(name)) for name, key in built.keys.items()
     ]
@@ -418,17 +429,6 @@ def note_known(record: RunRecord, known: KnownIssues) -> None:
         )
         for issue, count in known.counts()
     ]  # fmt: skip
-
-
-def base_name() -> str:
-    """The base's name, e.g. ``xen-4.20+linux-6.12``.
-
-    It leaves out point releases, so that cell ids stay the same across them.
-
-    Raises:
-        UserError: a base.toml is invalid, or the package has no checkout.
-    """
-    return "+".join(bases.load(bases.default(component)).name for component in ("xen", "linux"))
 
 
 def describe_host() -> dict[str, str]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import pytest
 
 from harness.core.deprecated import RenamedWarning
 from harness.core.errors import UserError
-from harness.core.records import GuestSpec, Verdict
+from harness.core.records import Abi, GuestSpec, MachineSpec, Verdict
 from harness.monitor.knownissues import KnownIssues
 from harness.plan.cells import Cell
 from harness.plan.estimates import Estimates
@@ -21,7 +22,7 @@ from harness.plan.flavours import FLAVOURS
 from harness.plan.selection import Selection
 from harness.plan.shards import Shard
 from harness.run import judge
-from harness.run.collection import cell_of
+from harness.run.collection import cell_of, lacked, spec_of, unable
 from harness.run.planning import Plan
 from harness.run.pool import Machines
 from harness.run.record import Row, TestResult
@@ -52,8 +53,10 @@ class Session:
         known: crashes to pass over.
         shard: run only this part of the selected cells.
         estimates: what earlier runs say about cells; they decide what is in a shard.
+        xen_args, dom0_args: words for the command lines of each machine, in addition to a test's own.
 
     Attributes:
+        lacks: for each of ``ABILITIES`` that what was built does not have, why.
         bare: boots bare guests; None until they are built.
         plan: all selected cells; None until they are collected.
     """
@@ -72,7 +75,12 @@ class Session:
         known: KnownIssues | None = None,
         shard: Shard | None = None,
         estimates: Estimates | None = None,
+        xen_args: str = "",
+        dom0_args: str = "",
     ) -> None:
+        self.xen_args = xen_args
+        self.dom0_args = dom0_args
+        self.lacks: dict[str, str] = {}
         self.machines = machines
         self.recorder = recorder
         self.progress = progress
@@ -114,6 +122,25 @@ class Session:
             default_abi=self.selection.default_abi,
             flavour=self.selection.flavour,
         )
+
+    def spec(self, item: pytest.Item) -> MachineSpec:
+        """The machine that a test asks for, as this run boots it.
+
+        Where Xen or Linux has no 3-level ABI, dom0 uses FIFO under the tests that are not of 3l.
+        """
+        spec = spec_of(item, default_abi=self.selection.default_abi)
+        return replace(
+            spec,
+            abi=Abi.FIFO if spec.abi is Abi.L3 and lacked(self.lacks, Abi.L3) else spec.abi,
+            xen_args=" ".join(filter(None, (spec.xen_args, self.xen_args))),
+            dom0_args=" ".join(filter(None, (spec.dom0_args, self.dom0_args))),
+        )
+
+    def unable(self, item: pytest.Item) -> str:
+        """Why what was built cannot run a test; empty if it can."""
+        accelerator = self.machines.accelerator
+        emulated = accelerator is None or accelerator.kind == "tcg"
+        return unable(item, self.cell(item), self.lacks, emulated=emulated)
 
 
 class Running:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Bases: the patch folders, each of which names the pristine tree that its series applies to.
 
-    xen-patches/4.20/base.toml          parsed strictly by this module
-    xen-patches/4.20/NNNN-subject.patch the series (0000-* is the cover letter)
-    xen-patches/4.20/config/*.config    Kconfig fragments, in order of name
-    xen-patches/4.20/config/FLAVOUR/*.config   further fragments for one flavour
-    guest-patches/6.12/config/kunit/*.config   for kernels that run KUnit tests, instead of the others
+    xen-patches/NAME/base.toml          parsed strictly by this module
+    xen-patches/NAME/NNNN-subject.patch the series, if there is one (0000-* is the cover letter)
+    xen-patches/NAME/config/*.config    Kconfig fragments, in order of name
+    xen-patches/NAME/config/FLAVOUR/*.config   further fragments for one flavour
+    guest-patches/NAME/config/kunit/*.config   for kernels that run KUnit tests, instead of the others
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import msgspec
 from harness.core.errors import UserError
 from harness.core.paths import CHECKOUT
 from harness.plan.flavours import FLAVOURS
+from harness.source.versions import series_of
 
 # Files of these kinds in a base are patches that somebody wants applied.
 PATCH_SUFFIXES = (".patch", ".mbx", ".mbox", ".diff", ".eml")
@@ -77,13 +78,17 @@ class BaseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         component: ``xen`` or ``linux``.
         series: leading parts of the version, e.g. ``6.12``; any point release of it is accepted.
-        debian, upstream: where to get the tree.
+        debian, upstream: where to get the tree; at least one of them.
+        default: the base that is used where none is named.
+        config: name of the base whose Kconfig fragments this one uses; empty: its own.
     """
 
     component: Literal["xen", "linux"]
     series: str
-    debian: Debian
+    debian: Debian | None = None
     upstream: tuple[Upstream, ...] = ()
+    default: bool = False
+    config: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +96,7 @@ class Base:
     """A patch folder.
 
     Attributes:
-        folder: e.g. ``xen-patches/4.20``.
+        folder: e.g. ``xen-patches/4.20``; its name is what ``--xen`` takes.
         file: its ``base.toml``.
         text: the text of the file; its hash is part of the store key of the source.
     """
@@ -104,6 +109,12 @@ class Base:
     def name(self) -> str:
         """E.g. ``xen-4.20``."""
         return f"{self.file.component}-{self.file.series}"
+
+    @property
+    def config(self) -> Path:
+        """The folder of its Kconfig fragments, which may be that of another base."""
+        other = self.file.config
+        return (self.folder.parent / other if other else self.folder) / "config"
 
     def patches(self) -> tuple[Path, ...]:
         """The series in order, without the cover letter."""
@@ -118,7 +129,7 @@ class Base:
 
     def has(self, flavour: str) -> bool:
         """Whether this base has Kconfig fragments for a flavour."""
-        return (self.folder / "config" / flavour).is_dir()
+        return (self.config / flavour).is_dir()
 
     def _check_config(self, config: Path) -> None:
         """Raise an error about a file or folder in ``config/`` that no build would read."""
@@ -146,7 +157,7 @@ class Base:
         Raises:
             UserError: the folder has a file or folder that no build would read.
         """
-        config = self.folder / "config"
+        config = self.config
         self._check_config(config)
         # The flavour of the 32-bit build has the name of its architecture; do not list that folder twice.
         middle = [config / arch] if arch not in ("", flavour) else []
@@ -169,20 +180,61 @@ def project_root() -> Path:
     return CHECKOUT
 
 
-def default(component: str) -> Path:
-    """The folder of a component's newest base.
+def every(component: str) -> tuple[Base, ...]:
+    """The bases of a component, in the order of their versions.
 
     Args:
         component: ``xen`` or ``linux``.
 
     Raises:
-        UserError: the component has no base.
+        UserError: there is none, or a base.toml has an error.
     """
     home = project_root() / FOLDERS[component]
-    found = [path.parent for path in home.glob("*/base.toml")]
+    found = [load(path.parent) for path in home.glob("*/base.toml")]
     if not found:
         raise UserError(f"{home} contains no base", hint="docs/building.md describes what a base is.")
-    return max(found, key=lambda folder: [int(n) for n in re.findall(r"\d+", folder.name)])
+    return tuple(sorted(found, key=lambda base: series_of(base.file.series)))
+
+
+def default(component: str) -> Base:
+    """The base of a component that is used where none is named.
+
+    Raises:
+        UserError: not exactly one of its bases says ``default = true``.
+    """
+    found = [base for base in every(component) if base.file.default]
+    if len(found) != 1:
+        raise UserError(
+            f"{len(found)} bases in {project_root() / FOLDERS[component]} are the default",
+            hint="exactly one base.toml says default = true.",
+        )
+    return found[0]
+
+
+def named(component: str, name: str) -> Base:
+    """The base whose folder has this name.
+
+    Raises:
+        UserError: there is none.
+    """
+    for base in every(component):
+        if base.folder.name == name:
+            return base
+    known = ", ".join(base.folder.name for base in every(component))
+    raise UserError(
+        f"there is no base {name!r} of {component}",
+        hint=f"Known: {known} (evh bases); docs/building.md says how to add one.",
+    )
+
+
+def fitting(component: str, version: str) -> Base:
+    """The base for a tree of this version: the newest that is not newer, else the oldest.
+
+    Its fragments say themselves from when to when a symbol exists.
+    """
+    found = every(component)
+    older = [base for base in found if series_of(base.file.series) <= series_of(version)]
+    return older[-1] if older else found[0]
 
 
 def load(folder: Path) -> Base:
@@ -208,6 +260,23 @@ def load(folder: Path) -> Base:
         ) from error
     except (msgspec.DecodeError, ValueError) as error:
         raise UserError(f"{path} is not TOML: {error}", hint="correct the line that it names.") from error
+    if not re.fullmatch(r"\d+\.\d+", file.series):
+        raise UserError(f"{path}: series {file.series!r} is not two numbers", hint="write it like 4.22.")
+    if file.debian is None and not file.upstream:
+        raise UserError(
+            f"{path} does not say where to get the tree",
+            hint="add [debian] or [[upstream]] (docs/building.md).",
+        )
+    if file.config and not (folder.parent / file.config / "config").is_dir():
+        raise UserError(
+            f"{path}: config names {file.config!r}, and there is no {folder.parent / file.config / 'config'}",
+            hint="name the folder of a base that has Kconfig fragments.",
+        )
+    if file.config and (folder / "config").exists():
+        raise UserError(
+            f"{path} uses the fragments of {file.config!r}, so nothing reads {folder / 'config'}",
+            hint="remove the key config, or the folder.",
+        )
     for upstream in file.upstream:
         if bool(upstream.sha256) == bool(upstream.commit):
             raise UserError(
@@ -219,7 +288,8 @@ def load(folder: Path) -> Base:
                 f"{path}: upstream.commit of {upstream.version} is not 40 hex digits",
                 hint="git rev-parse prints the full hash.",
             )
-    pinned: list[tuple[str, Known | Upstream]] = [("debian.known", one) for one in file.debian.known]
+    known = file.debian.known if file.debian else ()
+    pinned: list[tuple[str, Known | Upstream]] = [("debian.known", one) for one in known]
     pinned += [("upstream", one) for one in file.upstream]
     for key, one in pinned:
         if not re.fullmatch(r"[0-9a-f]{64}", one.sha256) and not getattr(one, "commit", ""):

@@ -32,6 +32,12 @@ class Listed:
         return self.version.split(":", 1)[-1].rsplit("-", 1)[0]
 
 
+def package_of(base: Base) -> str:
+    """The source package of a base that is in Debian."""
+    assert base.file.debian is not None, "asked of bases that name a package"
+    return base.file.debian.package
+
+
 def from_pool(base: Base, known: Known, mirror: apt.Mirror, dest: Path) -> Source:
     """A tarball whose checksum is known, though the mirror's index may have moved on from it, or be
     ahead of what the mirror holds.
@@ -39,7 +45,7 @@ def from_pool(base: Base, known: Known, mirror: apt.Mirror, dest: Path) -> Sourc
     Raises:
         Unavailable: the mirror does not have it (any more), or has something else.
     """
-    package = base.file.debian.package
+    package = package_of(base)
     folder = package[:4] if package.startswith("lib") else package[0]
     pool = f"{mirror.uri.rstrip('/')}/pool/main/{folder}/{package}"
     tarball = fetch_verified(f"{pool}/{package}_{known.version}.orig.tar.xz", known.sha256, dest)
@@ -67,7 +73,7 @@ def from_debian(
     try:
         options = private_root(root, [mirror.line(suite, kind="deb-src")])
         update(options, suite)
-        package = base.file.debian.package
+        package = package_of(base)
         listing = process.run(
             ["apt-cache", *options, "showsrc", "--only-source", package],
             what=f"list the versions of {package} in {suite}",

@@ -60,13 +60,16 @@ def download(base: Base, dest: Path, *, say: Callable[[str], None]) -> Source:
     refused: list[str] = []
     places: list[tuple[str, Callable[[], Source]]] = []
     mirror = apt.mirror()
-    if mirror is None:
+    debian = base.file.debian
+    if debian is None:
+        pass
+    elif mirror is None:
         refused.append("Debian: apt has no Debian archive in its sources")
     else:
-        for known in base.file.debian.known:
+        for known in debian.known:
             place = functools.partial(from_pool, base, known, mirror, dest)
             places.append((f"Debian's pool, {known.version}", place))
-        for suite in base.file.debian.suites:
+        for suite in debian.suites:
             place = functools.partial(from_debian, base, suite, mirror, dest, say=say)
             places.append((f"Debian {suite}", place))
     for upstream in base.file.upstream:

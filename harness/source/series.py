@@ -23,7 +23,7 @@ from harness.core import process
 from harness.core.errors import EvhError, InfraError, UserError, reason_of
 from harness.core.progress import Progress
 from harness.core.records import Source, Tree
-from harness.source.trees import content_of, git_dir, is_git, write_tree
+from harness.source.trees import content_of, content_of_files, git_dir, is_git, write_tree
 from harness.store.artifacts import Store
 from harness.store.files import MAKING, discard
 from harness.store.hashes import digest, sha256_of
@@ -75,10 +75,17 @@ def prepared(
         InfraError: the tarball cannot be unpacked.
     """
     path = tree_path(store, source)
+    if source.tree is not None and patches:
+        # Its own copy, so that changing between the two does not build everything again.
+        path = path.with_name(f"{path.name}-series")
     with store.lock(f"tree-{path.name}", what=f"{path.name}: in use by another run", say=progress.say):
         content = ""
         if source.tree is not None:
-            content = export(source.tree, path)
+            with progress.step(f"copy {source.tree}"):
+                content = export(source.tree, path)
+            if patches:
+                commit_copy(source.tree, path, content, f"{source.name} {source.version}")
+                apply(path, patches, progress)
         else:
             unpack(source, path, progress)
             apply(path, patches, progress)
@@ -281,6 +288,22 @@ def misfit(patch: Path, said: str) -> UserError:
     )
 
 
+def commit_copy(tree: Path, path: Path, content: str, title: str) -> None:
+    """Make the copy of a developer's tree the pristine tree that a series is applied to.
+
+    Args:
+        content: what :func:`export` of the tree returned.
+    """
+    if not is_git(tree):
+        if not (path / ".git").is_dir():
+            commit_pristine(path, title)
+            return
+        git(path, "add", "--all", "--force", ".", what="record the pristine tree")
+        content = git(path, "write-tree", what="record the pristine tree").strip()
+    commit = git(path, "commit-tree", content, "-m", title, what="record the pristine tree").strip()
+    git(path, "update-ref", BASE_REF, commit, what="record the pristine tree")
+
+
 def export(tree: Path, path: Path) -> str:
     """Update the copy at ``path`` to the current content of a developer's tree.
 
@@ -293,14 +316,40 @@ def export(tree: Path, path: Path) -> str:
     path.mkdir(parents=True, exist_ok=True)
     if not is_git(tree):
         rsync = process.need("rsync", package="rsync")
-        process.run([rsync, "--archive", "--delete", f"{tree}/", f"{path}/"], what=f"copy {tree}")
-        return content_of(path)
+        process.run(
+            # An edit within a second of the last copy, of the same length, is one too.
+            [rsync, "--archive", "--delete", "--modify-window=-1", "--exclude=/.git", f"{tree}/", f"{path}/"],
+            what=f"copy {tree}",
+        )
+        return content_of_files(path)
     if not (path / ".git").is_dir():
         git(path, "init", "--quiet", what=f"copy {tree}")
     objects = path / ".git/objects"
     (objects / "info/alternates").write_text(f"{git_dir(tree) / 'objects'}\n")
     present = write_tree(tree, objects)
     (path / ".git/index.lock").unlink(missing_ok=True)
-    git(path, "read-tree", "--reset", "-u", present, what=f"copy {tree}")
+    try:
+        git(path, "read-tree", "--reset", "-u", present, what=f"copy {tree}")
+    except InfraError as error:
+        if absent := absent_in(path, present):
+            some = f"{len(absent)} of its files were never fetched, among them {absent[0]}"
+            raise UserError(
+                f"{tree} is not complete: {some}",
+                hint=f"it is a sparse checkout of a partial clone; fetch them: "
+                f"git -C {tree} sparse-checkout disable",
+            ) from error
+        raise
     git(path, "clean", "-ffdxq", what=f"copy {tree}")
     return present
+
+
+def absent_in(path: Path, tree: str) -> list[str]:
+    """The files of a tree whose content is in no object store of the repository at ``path``.
+
+    Args:
+        tree: git's hash of the tree.
+    """
+    walked = git(path, "rev-list", "--objects", "--missing=print", tree, what="look for the files")
+    missing = {line[1:] for line in walked.splitlines() if line.startswith("?")}
+    listed = git(path, "ls-tree", "-r", "--format=%(objectname) %(path)", tree, what="list the files")
+    return [name for blob, name in (line.split(" ", 1) for line in listed.splitlines()) if blob in missing]

@@ -6,11 +6,13 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from harness.core import process
 from harness.core.errors import UserError
 from harness.core.records import Source
+from harness.source.versions import version_in
 from harness.store.hashes import sha256_of
 
 
@@ -30,20 +32,31 @@ def own_tree(name: str, path: Path) -> Source:
             f"{path} is not a {name} source tree: it has no {mark}",
             hint=f"name the top directory of the {name} tree.",
         )
-    version, note = describe(path)
-    return Source(name=name, version=version, origin=f"tree:{path}", tree=path, note=note)
+    version = version_in(name, path)
+    return Source(name=name, version=version, origin=f"tree:{path}", tree=path, note=describe(path))
 
 
-def describe(path: Path) -> tuple[str, str]:
-    """Version and note of a developer's tree: ``git describe`` and the number of uncommitted changes."""
+def describe(path: Path) -> str:
+    """What a developer's tree is: ``git describe``, and the number of uncommitted changes."""
     if not is_git(path):
-        return "unknown", "not a git tree"
-    head = process.run(
-        ["git", "-C", path, "describe", "--always", "--tags", "--long"], what=f"describe {path}"
-    ).strip()
-    changed = process.run(["git", "-C", path, "status", "--porcelain"], what=f"inspect {path}").splitlines()
-    note = f"{len(changed)} uncommitted changes" if changed else ""
-    return head, note
+        return "not a git tree"
+    head = git(path, "describe", "--always", "--tags", "--long", what=f"describe {path}").strip()
+    changed = git(path, "status", "--porcelain", what=f"inspect {path}").splitlines()
+    said = [head, f"{len(changed)} uncommitted changes" if changed else ""]
+    listed = git(path, "ls-files", "-t", what=f"inspect {path}").splitlines()
+    if absent := sum(line.startswith("S ") for line in listed):
+        said.append(f"sparse checkout: {absent} files that are not checked out are taken as committed")
+    return ", ".join(filter(None, said))
+
+
+def git(path: Path, *args: str | Path, what: str, env: Mapping[str, str] | None = None) -> str:
+    """Run git in a tree that may belong to another user, as a CI container's checkout does.
+
+    git refuses such a tree, since its configuration names programs that git would run. Building the tree
+    runs its Makefile, so who names it here trusts it; hooks and the file system monitor are off all the same.
+    """
+    safe = ["-c", f"safe.directory={path}", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]
+    return process.run(["git", *safe, "-C", path, *args], what=what, env=env)
 
 
 def is_git(path: Path) -> bool:
@@ -58,18 +71,25 @@ def content_of(path: Path) -> str:
     """
     if is_git(path):
         return write_tree(path)
+    return content_of_files(path)
+
+
+def content_of_files(path: Path) -> str:
+    """A hash of all files of a tree without git, or of its copy, which may have got one."""
     total = hashlib.sha256()
     for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        if file.is_relative_to(path / ".git"):
+            continue
         total.update(f"{file.relative_to(path)}\0{sha256_of(file)}\n".encode())
     return total.hexdigest()
 
 
 def git_dir(path: Path) -> Path:
     """The directory that holds the objects of the git work tree at ``path``."""
-    common = process.run(
-        ["git", "-C", path, "rev-parse", "--path-format=absolute", "--git-common-dir"],
+    common = git(
+        path, "rev-parse", "--path-format=absolute", "--git-common-dir",
         what=f"find the git directory of {path}",
-    )
+    )  # fmt: skip
     return Path(common.strip())
 
 
@@ -83,8 +103,8 @@ def write_tree(path: Path, objects: Path | None = None) -> str:
         scratch = Path(name)
         index = scratch / "index"
         own = Path(
-            process.run(
-                ["git", "-C", path, "rev-parse", "--path-format=absolute", "--git-path", "index"],
+            git(
+                path, "rev-parse", "--path-format=absolute", "--git-path", "index",
                 what=f"find the index of {path}",
             ).strip()
         )
@@ -98,6 +118,6 @@ def write_tree(path: Path, objects: Path | None = None) -> str:
             "GIT_OBJECT_DIRECTORY": str(new),
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(git_dir(path) / "objects"),
         }
-        process.run(["git", "-C", path, "add", "--all", "."], what=f"hash {path}", env=env)
-        return process.run(["git", "-C", path, "write-tree"], what=f"hash {path}", env=env).strip()
+        git(path, "add", "--all", ".", what=f"hash {path}", env=env)
+        return git(path, "write-tree", what=f"hash {path}", env=env).strip()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.core.records import Abi
+from harness.core.records import LINUX_TEST, Abi
 from harness.guest.exchange import exchange
 from harness.guest.tools import LIMITS, abi_of, limit_of
 from harness.plan.guests import KINDS
@@ -32,6 +32,7 @@ def core(*values, marks=()):
 
 
 @pytest.mark.parametrize("abi", [core("3l"), "fifo", "2l"])
+@pytest.mark.asks(LINUX_TEST)
 def test_raw_all_ports(dom0, tool, row, abi):
     limit = LIMITS[Abi(abi)]
     assert abi_of(dom0) == abi

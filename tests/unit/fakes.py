@@ -409,10 +409,30 @@ def known_base(tmp_path: Path, *versions: str) -> bases.Base:
     return bases.load(tmp_path)
 
 
-def git(folder: Path, *words: str) -> str:
+def xen_tree(path: Path, *, sub: int = 20) -> Path:
+    """A folder that looks like the tree of Xen 4.SUB."""
+    (path / "xen/common").mkdir(parents=True)
+    (path / "xen/common/event_channel.c").write_text("mine\n")
+    (path / "xen/Makefile").write_text(
+        f"export XEN_VERSION = 4\nexport XEN_SUBVERSION = {sub}\n"
+        "export XEN_EXTRAVERSION ?= .0$(XEN_VENDORVERSION)\n"
+    )
+    return path
+
+
+def linux_tree(path: Path, *, version: str = "6.12.107") -> Path:
+    """A folder that looks like a tree of Linux."""
+    (path / "drivers/xen/events").mkdir(parents=True)
+    (path / "drivers/xen/events/events_base.c").write_text("mine\n")
+    major, minor, point = version.split(".")
+    (path / "Makefile").write_text(f"VERSION = {major}\nPATCHLEVEL = {minor}\nSUBLEVEL = {point}\n")
+    return path
+
+
+def git(folder: Path, *words: str | Path) -> str:
     """The output of a git command in ``folder``."""
     identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
-    command = ["git", "-C", str(folder), *identity, *words]
+    command = ["git", "-C", str(folder), *identity, *map(str, words)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 

@@ -8,11 +8,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from fakes import Held, beside, git
+from fakes import Held, beside, git, xen_tree
 
 from harness.build.builder import Builder, kind, modules_of
 from harness.build.recipes import recipes
 from harness.core.progress import Progress
+from harness.core.records import Trees
 from harness.source.series import tree_path
 from harness.store.artifacts import Artifact, Store
 from harness.store.hashes import key_of
@@ -20,14 +21,12 @@ from harness.store.hashes import key_of
 
 @pytest.fixture
 def builder(tmp_path: Path) -> Builder:
-    tree = tmp_path / "mine"
-    (tree / "xen/common").mkdir(parents=True)
-    (tree / "xen/common/event_channel.c").write_text("mine\n")
+    tree = xen_tree(tmp_path / "mine")
     git(tree, "init", "-q")
     git(tree, "add", "-A")
     git(tree, "commit", "-qm", "mine")
     store, progress = Store(tmp_path / "store"), Progress(io.StringIO())
-    return Builder(store=store, progress=progress, wanted=recipes(xen_tree=tree), jobs=1)
+    return Builder(store=store, progress=progress, wanted=recipes(Trees(xen_tree=tree)), jobs=1)
 
 
 def artifact(path: Path = Path(), **files: str) -> Artifact:
@@ -86,6 +85,8 @@ def test_kind_of_a_components_variant() -> None:
 
 # Makes what build_xen() takes; waits for the file `go` beside the tree, if there is one called `stop`.
 MAKEFILE = """
+export XEN_VERSION = 4
+export XEN_SUBVERSION = 20
 all:
 \t@while [ -e ../../stop ] && ! [ -e ../../go ]; do touch ../../waits; sleep 0.02; done
 \t@printf '\\177ELF\\001' | cat - common/event_channel.c | gzip > $(O)/xen.gz
@@ -122,7 +123,7 @@ def edit(tree: Path, text: str) -> None:
 
 
 def builder_of(store: Store, said: io.StringIO, tree: Path) -> Builder:
-    return Builder(store=store, progress=Progress(said), wanted=recipes(xen_tree=tree), jobs=1)
+    return Builder(store=store, progress=Progress(said), wanted=recipes(Trees(xen_tree=tree)), jobs=1)
 
 
 def content(artifact: Artifact) -> str:

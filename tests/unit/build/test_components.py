@@ -6,13 +6,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from fakes import xen_tree
 
 from harness.build import components
 from harness.build.builder import Builder
 from harness.build.components import COMPONENTS, Component, components_in
 from harness.build.recipes import Recipe, recipes
 from harness.core.progress import Progress
-from harness.core.records import HVM, LINUX, WITHOUT_3L, XEN_BASE, Source
+from harness.core.records import HVM, LINUX, WITHOUT_3L, XEN_BASE, Source, Trees
 from harness.plan.guests import KINDS
 from harness.store.artifacts import Store
 
@@ -47,13 +48,14 @@ def test_only_hypervisors_need_no_linux() -> None:
 @pytest.mark.parametrize("own", [False, True], ids=["series", "own tree"])
 def test_base_is_the_pristine_xen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: bool) -> None:
     """Also if the Xen under test is a developer's tree, which is not what the base is made of."""
+    tree = xen_tree(tmp_path / "mine")
     given = Source(name="xen", version="4.20.3", origin="apt:trixie:4.20.3-1")
     fetched = Source(name="xen", version="4.20.3", origin="apt:sid:4.20.3-1")
     asked: list[Recipe] = []
     monkeypatch.setattr(components, "source_of", lambda recipe, **_: asked.append(recipe) or fetched)
     made: list[tuple[str, Source]] = []
     monkeypatch.setattr(Builder, "kernel", lambda self, name, source: made.append((name, source)))
-    wanted = recipes(xen_tree=tmp_path if own else None, flavour="debug")
+    wanted = recipes(Trees(xen_tree=tree if own else None), flavour="debug")
     builder = Builder(store=Store(tmp_path), progress=Progress(), wanted=wanted, jobs=1)
     builder.sources["xen"] = given
     make = COMPONENTS[XEN_BASE].make

@@ -11,7 +11,7 @@ from harness.source import bases
 
 @pytest.mark.parametrize("arch", ARCH.values())
 def test_fragments_of_each_width(arch: str) -> None:
-    base = bases.default("linux")
+    base = bases.default("linux").config
     assert [path.parent.name for path in fragments(base, arch)] == ["kunit", arch]
     debug = fragments(base, arch, flavour="linux-debug")
     assert [path.parent.name for path in debug] == ["kunit", arch, "linux-debug"]

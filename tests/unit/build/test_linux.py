@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.build.kconfig import merge
 from harness.build.linux import FIXED, build_linux
 from harness.core.errors import UserError
 from harness.core.progress import Progress
@@ -44,7 +45,7 @@ def build(tree: Tree, config: str, **words: str) -> Path:
     fragment = tree.path.parent / "a.config"
     fragment.write_text(config)
     progress = Progress(io.StringIO())
-    build_linux(tree, dest, fragments=[fragment], jobs=1, progress=progress, **words)
+    build_linux(tree, dest, requested=merge([fragment], version="6.12"), jobs=1, progress=progress, **words)
     return dest
 
 
@@ -53,7 +54,9 @@ def test_fragments_come_on_top_of_tinyconfig(tree: Tree) -> None:
     config = "CONFIG_TINY=y\nCONFIG_XEN=y\n# CONFIG_OFF is not set\n"
     assert (dest / "linux.config").read_text() == config
     assert (dest / "bzImage").read_text() == f"x86_64 {FIXED['KBUILD_BUILD_USER']}\n"
-    assert {path.name for path in dest.iterdir()} == {"build.log", "linux.config", "bzImage", "vmlinux"}
+    assert {path.name for path in dest.iterdir()} == {
+        "build.log", "linux.config", "bzImage", "vmlinux", "wishes.json",
+    }  # fmt: skip
 
 
 def test_architecture_is_kbuilds(tree: Tree) -> None:

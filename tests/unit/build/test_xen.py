@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from fakes import git
 
+from harness.build.kconfig import merge
 from harness.build.xen import SERIES_DIFF, build_xen
 from harness.core.errors import InfraError
 from harness.core.progress import Progress
@@ -47,7 +48,8 @@ def build(tree: Tree, config: str = "CONFIG_A=y\n") -> Path:
     dest.mkdir()
     fragment = tree.path.parent / "a.config"
     fragment.write_text(config)
-    build_xen(tree, dest, fragments=[fragment], jobs=1, progress=Progress(io.StringIO()))
+    progress = Progress(io.StringIO())
+    build_xen(tree, dest, requested=merge([fragment], version="4.20"), jobs=1, progress=progress)
     return dest
 
 

@@ -9,21 +9,42 @@ import pytest
 
 from harness.cli.options import checked_trees, tell
 from harness.core.errors import EvhError, UserError
+from harness.core.records import Trees
 
 
 def test_trees_are_checked_and_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "xen/xen/common").mkdir(parents=True)
     (tmp_path / "linux/kernel/sched").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    trees = checked_trees(Path("xen"), Path("linux"))
-    assert trees == {"xen_tree": tmp_path / "xen", "linux_tree": tmp_path / "linux"}
-    assert checked_trees(None, None) == {"xen_tree": None, "linux_tree": None}
+    (tmp_path / "a.config").touch()
+    given = Trees(xen_tree=Path("xen"), linux_tree=Path("linux"), xen_config=(Path("a.config"),))
+    assert checked_trees(given) == Trees(
+        xen_tree=tmp_path / "xen", linux_tree=tmp_path / "linux", xen_config=(tmp_path / "a.config",)
+    )
+    assert checked_trees(Trees()) == Trees()
+
+
+@pytest.mark.parametrize(
+    ("trees", "says"),
+    [
+        (Trees(linux_config=(Path("none.config"),)), "--linux-config none.config: not a regular file"),
+        (Trees(with_series=True), "--with-series is about a tree of your own"),
+        (Trees(with_series=True, stock=True, xen_tree=Path("xen")), "contradict"),
+    ],
+)
+def test_options_that_cannot_be_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trees: Trees, says: str
+) -> None:
+    (tmp_path / "xen/xen/common").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=says):
+        checked_trees(trees)
 
 
 def test_tree_of_the_other_kind_is_refused_by_its_option(tmp_path: Path) -> None:
     (tmp_path / "kernel/sched").mkdir(parents=True)
     with pytest.raises(UserError, match=f"--xen-tree {tmp_path} is not such a source tree: it has no xen/"):
-        checked_trees(tmp_path, tmp_path)
+        checked_trees(Trees(xen_tree=tmp_path, linux_tree=tmp_path))
 
 
 @pytest.mark.parametrize(("hint", "lines"), [("", 1), ("do that", 2)])

@@ -13,7 +13,7 @@ from fakes import FakeMachine, fake_built
 
 from harness.core.errors import UserError
 from harness.core.progress import Progress
-from harness.core.records import HVM, LINUX, Abi, Accelerator, Built, GuestSpec, MachineSpec
+from harness.core.records import HVM, LINUX, Abi, Accelerator, Built, GuestSpec, MachineSpec, Trees
 from harness.dev.boot import booted, components_of
 from harness.plan.guests import KINDS
 
@@ -133,11 +133,14 @@ def test_dom0_has_the_root_that_one_of_the_guests_needs(host: Host, guests: list
 
 
 def test_build_is_told_trees_stock_jobs_and_components(host: Host) -> None:
-    trees = {"xen_tree": Path("x"), "linux_tree": Path("l")}
+    trees = Trees(xen_tree=Path("x"), stock=True)
     with ExitStack() as stack:
-        host.boot(stack, "hvm64", stock=True, jobs=3, **trees)
-    asked = {name: host.built[name] for name in ("stock", "jobs", "components", *trees)}
-    assert asked == {"stock": True, "jobs": 3, "components": {LINUX, HVM}, **trees}
+        machine, _ = host.boot(
+            stack, "hvm64", trees=trees, jobs=3, xen_args="sync_console", dom0_args="debug"
+        )
+        assert (machine.spec.xen_args, machine.spec.dom0_args) == ("sync_console", "debug")
+    asked = {name: host.built[name] for name in ("trees", "jobs", "components")}
+    assert asked == {"trees": trees, "jobs": 3, "components": {LINUX, HVM}}
 
 
 def test_guest_that_does_not_start_ends_the_machine(host: Host) -> None:

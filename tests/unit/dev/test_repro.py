@@ -13,7 +13,7 @@ from fakes import fake_backends
 
 from harness.core.errors import UserError
 from harness.core.progress import Progress
-from harness.core.records import Verdict
+from harness.core.records import Trees, Verdict
 from harness.dev import repro
 from harness.plan.cells import EXAMPLE_CELL, Cell
 from harness.plan.selection import select
@@ -75,10 +75,11 @@ def test_the_newest_run_that_has_the_cell(tmp_path: Path) -> None:
 def test_request_has_the_options_of_the_earlier_run(tmp_path: Path) -> None:
     file = tmp_path / "smoke.py"
     file.touch()
-    words = {"options": {"accel": "kvm", "xen_tree": "/x"}, "plan": {"files": str(file)}}
+    words = {"options": {"accel": "kvm", "xen_tree": "/x", "xen_args": "a b"}, "plan": {"files": str(file)}}
     earlier = run_in(tmp_path / "a", started="2026-01-01T00:00:02+00:00", **words)
     request = repro.request_of(CELL.id, earlier)
-    assert (request.accelerator, request.xen_tree, request.linux_tree) == ("kvm", Path("/x"), None)
+    assert (request.accelerator, request.trees) == ("kvm", Trees(xen_tree=Path("/x")))
+    assert request.xen_args == "a b"
     assert request.selection.cell == CELL
     assert (request.selection.files, request.selection.flavour) == ((str(file),), "debug")
 

@@ -18,6 +18,7 @@ from harness.report.text import print_report
 from harness.run.record import (
     CoverageRecord,
     RunRecord,
+    WishRecord,
 )
 
 
@@ -25,6 +26,17 @@ def printed(record: RunRecord, folder: Path) -> str:
     out = io.StringIO()
     print_report(folder, record, file=out)
     return out.getvalue()
+
+
+def test_wishes_that_a_tree_does_not_fulfil_are_told(tmp_path: Path) -> None:
+    record = recorded()
+    assert "goes without" not in printed(record, tmp_path)
+    record.wishes = [
+        WishRecord(kernel="linux", symbol="CONFIG_A", value="y", place="a.config:1", why="no such symbol")
+    ]
+    line = "linux goes without CONFIG_A=y, which a.config:1 wants: no such symbol"
+    assert line in printed(record, tmp_path)
+    assert line in write_html(tmp_path, record).read_text()
 
 
 def test_plain_tables_without_a_terminal(tmp_path: Path) -> None:

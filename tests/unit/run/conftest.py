@@ -7,6 +7,7 @@ import io
 import sys
 import textwrap
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,22 +65,24 @@ def evh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         at_boot: bytes = BOOT,
         same: bool = True,
         shard: Shard | None = None,
+        request: Mapping[str, str] | None = None,
         **words: object,
     ) -> Outcome:
         log: list[str] = []
         sys.modules.pop("my_test", None)  # pytest imports it in this process, so each text needs a new module
         file = tmp_path / "my_test.py"
         file.write_text("import pytest\n" + textwrap.dedent(text))
-        request = RunRequest(
+        asked = RunRequest(
             selection=select(files=[str(file)], **words),
             keep=keep,
             shard=shard,
             command=("evh", "run", "my_test.py"),
+            **(request or {}),
         )  # type: ignore[arg-type]
         out = io.StringIO()
         with Progress(out) as progress:
             chosen = backends or fake_backends(log, at_boot=at_boot)
-            folder, record = run(request, progress=progress, backends=chosen)
+            folder, record = run(asked, progress=progress, backends=chosen)
         _, on_disk = load(folder)
         assert on_disk == record or not same, "run.json is what the run returned"
         return Outcome(record=record, folder=folder, log=log, said=out.getvalue())

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from harness.core.records import GuestSpec
+from harness.core.records import GuestSpec, Trees
 from harness.plan.selection import select
 from harness.run.backends import real_backends
 from harness.run.request import RunRequest
 
+TREES = Trees(xen_tree=Path("x"), linux="6.12")
 REQUEST = RunRequest(
     selection=select(suites=["smoke"], flavour="linux-debug", xtf=Path("c")),
-    xen_tree=Path("x"),
-    linux_tree=Path("l"),
+    trees=TREES,
     jobs=3,
 )
 
@@ -27,12 +27,12 @@ REQUEST = RunRequest(
         (
             "harness.build.graph.build",
             lambda backends: backends.build(REQUEST, None, frozenset({"hvm"})),
-            {"xen_tree": Path("x"), "linux_tree": Path("l"), "flavour": "linux-debug", "components": {"hvm"}},
+            {"trees": TREES, "flavour": "linux-debug", "components": {"hvm"}},
         ),
         (
             "harness.build.kunit.build_kernel",
             lambda backends: backends.kunit(REQUEST, None, "kunit32"),
-            {"linux_tree": Path("l"), "flavour": "linux-debug"},
+            {"trees": TREES, "flavour": "linux-debug"},
         ),
         ("harness.build.xtf.build", lambda backends: backends.xtf(REQUEST, None), {}),
     ],

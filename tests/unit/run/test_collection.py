@@ -6,10 +6,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from fakes import fake_backends
+from fakes import fake_backends, fake_built
 
 from harness.core.progress import Progress
-from harness.core.records import Built, Verdict
+from harness.core.records import ABILITIES, Built, Verdict
 from harness.run.request import RunRequest
 
 
@@ -104,3 +104,73 @@ def test_what_a_test_wants_is_built(evh, text: str, parts: set[str]) -> None:
 
     evh(text, backends=replace(backends, build=build))
     assert told == [parts]
+
+
+ASKS = """
+    @pytest.mark.parametrize("abi", ["3l", "fifo"])
+    def test_abi(machine, abi): assert machine.spec.abi == abi
+    @pytest.mark.machine(abi="3l")
+    @pytest.mark.cell(guest="pv64", abi="fifo")
+    def test_fifo_guest(machine): assert machine.spec.abi == DOM0
+    @pytest.mark.asks("linux-events")
+    @pytest.mark.cell(abi="2l")
+    def test_file(): pass
+    @pytest.mark.cell(abi="2l")
+    def test_part(lacks): assert ("linux-events" in lacks) == LACKS
+    @pytest.mark.cell(guest="bare-pv32", abi="2l")
+    def test_narrow(): pass
+    @pytest.mark.cell(guest="pvh32", abi="2l")
+    def test_shadow(): pass
+    @pytest.mark.cell(guest="kunit64", abi="3l")
+    def test_kunit(): pass
+"""
+
+
+NONE = {name: f"this has no {name}" for name in ABILITIES}
+
+
+@pytest.mark.parametrize("lacks", [{}, NONE], ids=["all", "none"])
+def test_what_a_build_lacks_is_skipped_and_nothing_else(evh, lacks: dict[str, str]) -> None:
+    log: list[str] = []
+    backends = fake_backends(log, build=lambda: replace(fake_built(), lacks=lacks))
+    dom0 = "fifo" if lacks else "3l"
+    got = evh(ASKS.replace("DOM0", repr(dom0)).replace("LACKS", str(bool(lacks))), backends=backends)
+    skipped = {test.test: test.reason for test in got.record.tests if test.verdict is Verdict.SKIP}
+    assert skipped == (
+        {
+            "test_abi[3l]": "this has no xen-3l",
+            "test_file": "this has no linux-events",
+            "test_narrow": "this has no xen-pv32",
+            "test_shadow": "this has no xen-shadow",
+            "test_kunit": "this has no linux-3l",
+        }
+        if lacks
+        else {}
+    )
+    assert {test.verdict for test in got.record.tests if test.test not in skipped} == {Verdict.PASS}
+    assert len(got.verdicts) == 8
+    assert got.record.lacks == lacks
+    assert not lacks or log.count("boot fifo 4096") == 1, "machines that are equal now are shared"
+
+
+def test_unknown_ability_is_a_user_error(evh) -> None:
+    got = evh("""
+        @pytest.mark.asks("linux-eevnts")
+        def test_mine(): pass
+    """)
+    assert got.verdicts == {"test_mine": Verdict.ERROR}
+    assert "linux-eevnts" in got.test("test_mine").reason
+
+
+def test_words_of_the_command_line_come_after_a_tests_own(evh) -> None:
+    got = evh(
+        """
+        @pytest.mark.machine(xen_args="loglvl=all")
+        def test_mine(machine):
+            assert machine.spec.xen_args == "loglvl=all sync_console"
+            assert machine.spec.dom0_args == "debug"
+        """,
+        request={"xen_args": "sync_console", "dom0_args": "debug"},
+    )
+    assert got.verdicts == {"test_mine": Verdict.PASS}
+    assert (got.record.options["xen_args"], got.record.options["dom0_args"]) == ("sync_console", "debug")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from fakes import PANIC
 
+from harness.build.recipes import pair_name
 from harness.core.progress import Progress
 from harness.core.records import Verdict
 from harness.dev import repro
@@ -21,7 +22,7 @@ from harness.run import plugin
 from harness.run.pool import Machines
 from harness.run.record import RunRecord, TestResult, load
 from harness.run.recorder import Recorder, now
-from harness.run.run import base_name, run_pytest
+from harness.run.run import run_pytest
 from harness.run.session import SESSION, Session
 
 
@@ -262,7 +263,7 @@ def collected(folder: Path, selection: Selection) -> tuple[Session, Seen]:
     progress = Progress()
     machines: Any = Machines(make=None, recorder=recorder, progress=progress)  # type: ignore[arg-type]
     session = Session(
-        machines=machines, recorder=recorder, progress=progress, selection=selection, base=base_name(),
+        machines=machines, recorder=recorder, progress=progress, selection=selection, base=pair_name(),
         start_guest=None,  # type: ignore[arg-type]
     )  # fmt: skip
     session.xtf = selection.xtf
@@ -311,14 +312,14 @@ def test_each_line_that_repeats_a_cell_plans_that_cell_on_the_same_machine(
         by_file = defaultdict(list)
         for item in seen.items:
             by_file[item.path].append(item)
-            machines[session.cell(item).id] = plugin.spec_of(item, default_abi=selection.default_abi)
+            machines[session.cell(item).id] = session.spec(item)
         files = {session.cell(item).id: item.path for item in seen.items}
         for cell in session.planned:
             kept = list(by_file[files[cell]])
             again = planned_again(tmp_path, session, seen, kept, cell)
             assert again.planned == (cell,)
             (item,) = kept
-            assert plugin.spec_of(item, default_abi=again.selection.default_abi) == machines[cell]
+            assert again.spec(item) == machines[cell]
         total += len(session.planned)
     assert total > (200 if not abis else 20)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.core.records import Trees
 from harness.plan.selection import select
-from harness.run.request import RunRequest, options, reproduce
+from harness.run.request import RunRequest, options, reproduce, trees_of
 
 
 def test_command_that_reproduces_is_what_was_asked(tmp_path: Path) -> None:
@@ -18,7 +19,7 @@ def test_command_that_reproduces_is_what_was_asked(tmp_path: Path) -> None:
         ),
         accelerator="tcg",
         uri="qemu:///system",
-        xen_tree=tmp_path,
+        trees=Trees(xen_tree=tmp_path),
         jobs=2,
     )
     assert reproduce(request) == (
@@ -34,3 +35,29 @@ def test_command_that_reproduces_is_what_was_asked(tmp_path: Path) -> None:
 def test_command_that_does_it_again_has_seeds_and_flavour() -> None:
     again = reproduce(RunRequest(selection=select(suites=["smoke"], seeds="1-3,9", flavour="debug")))
     assert again == "evh run --suite smoke --seeds 1-3,9 --flavour debug"
+
+
+def test_what_is_built_and_booted_is_repeated_whole(tmp_path: Path) -> None:
+    trees = Trees(
+        xen="4.20",
+        linux="6.12",
+        xen_tree=tmp_path / "xen",
+        linux_tree=tmp_path / "linux",
+        stock=True,
+        with_series=True,
+        xen_config=(tmp_path / "a.config", tmp_path / "b.config"),
+        linux_config=(tmp_path / "c.config",),
+    )
+    request = RunRequest(
+        selection=select(suites=["smoke"]), trees=trees, xen_args="-x sync_console", dom0_args="debug"
+    )
+    assert reproduce(request) == (
+        f"evh run --suite smoke --xen 4.20 --linux 6.12 --xen-tree {tmp_path}/xen "
+        f"--linux-tree {tmp_path}/linux --xen-config {tmp_path}/a.config --xen-config {tmp_path}/b.config "
+        f"--linux-config {tmp_path}/c.config "
+        "--stock --with-series '--xen-args=-x sync_console' --dom0-args=debug"
+    )
+    kept = options(request)
+    assert trees_of(kept) == trees
+    assert (kept["xen_args"], kept["dom0_args"]) == ("-x sync_console", "debug")
+    assert trees_of({}) == Trees()

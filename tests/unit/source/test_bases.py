@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.build import kconfig
 from harness.core.errors import UserError
 from harness.source import bases
 
@@ -49,6 +50,7 @@ def test_a_good_one(tmp_path: Path) -> None:
         ('suites = ["trixie"]', 'suites = "trixie"', r"at `\$\.debian\.suites`"),
         ('component = "xen"', 'component = "bsd"', r"at `\$\.component`"),
         ('package = "xen"\n', "", "missing required field `package`"),
+        ('series = "4.20"', 'series = "unstable"', "series 'unstable' is not two numbers"),
         ("0" * 64, "0" * 63, "not 64 hex digits"),
         ('version = "4.20.1"', 'version = "4.21.1"', "is not in series 4.20"),
         (KNOWN, KNOWN.replace("4.20.2", "4.19.2"), r"debian\.known\.version 4\.19\.2 is not in series 4\.20"),
@@ -69,12 +71,79 @@ def test_no_file(tmp_path: Path) -> None:
         bases.load(tmp_path)
 
 
-@pytest.mark.parametrize("component", ["xen", "linux"])
-def test_the_projects_own(component: str) -> None:
-    base = bases.load(bases.default(component))
-    assert base.folder.parent.name.startswith({"xen": "xen", "linux": "guest"}[base.file.component])
+OWN = [base for component in ("xen", "linux") for base in bases.every(component)]
+
+
+@pytest.mark.parametrize("base", OWN, ids=[base.name for base in OWN])
+def test_the_projects_own(base: bases.Base) -> None:
+    assert base.folder.parent.name == bases.FOLDERS[base.file.component]
     assert base.fragments(flavour="release")
     assert all(patch.suffix == ".patch" for patch in base.patches())
+    assert bases.named(base.file.component, base.folder.name) == base
+    version = f"{base.file.series}.99"
+    assert kconfig.merge(base.fragments(flavour="release"), version=version)
+
+
+@pytest.mark.parametrize("component", ["xen", "linux"])
+def test_the_default_has_the_series(component: str) -> None:
+    assert bases.default(component).patches()
+
+
+@pytest.fixture
+def three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with three bases of Xen; returns their folder."""
+    for component in ("xen", "linux"):
+        for series in ("4.9", "4.20", "4.22"):
+            folder = tmp_path / bases.FOLDERS[component] / series
+            folder.mkdir(parents=True)
+            text = GOOD.replace("4.20", series).replace('"xen"', f'"{component}"')
+            (folder / "base.toml").write_text("default = true\n" * (series == "4.20") + text)
+    monkeypatch.setattr(bases, "CHECKOUT", tmp_path)
+    return tmp_path / "xen-patches"
+
+
+def test_bases_are_in_the_order_of_their_versions(three: Path) -> None:
+    assert [base.file.series for base in bases.every("xen")] == ["4.9", "4.20", "4.22"]
+    assert bases.default("xen").file.series == "4.20"
+
+
+@pytest.mark.parametrize(
+    ("version", "series"),
+    [("4.8.1", "4.9"), ("4.20.3+127-gc42374a105", "4.20"), ("4.21-rc", "4.20"), ("4.23-unstable", "4.22")],
+)
+def test_a_tree_gets_the_newest_base_that_is_not_newer(three: Path, version: str, series: str) -> None:
+    assert bases.fitting("xen", version).file.series == series
+
+
+def test_a_name_that_no_base_has_and_a_default_that_two_have(three: Path) -> None:
+    with pytest.raises(UserError, match=r"no base '4\.21' of xen") as caught:
+        bases.named("xen", "4.21")
+    assert "4.9, 4.20, 4.22" in caught.value.hint
+    text = (three / "4.20/base.toml").read_text()
+    (three / "4.22/base.toml").write_text(text.replace("4.20", "4.22"))
+    with pytest.raises(UserError, match=r"2 bases in .* are the default"):
+        bases.default("xen")
+
+
+def test_a_base_may_use_the_fragments_of_another(three: Path) -> None:
+    (three / "4.20/config/debug").mkdir(parents=True)
+    (three / "4.20/config/a.config").touch()
+    newer = three / "4.22/base.toml"
+    newer.write_text('config = "4.20"\n' + newer.read_text())
+    base = bases.named("xen", "4.22")
+    assert base.fragments(flavour="release") == (three / "4.20/config/a.config",)
+    assert base.has("debug")
+    (three / "4.22/config").mkdir()
+    with pytest.raises(UserError, match=r"uses the fragments of '4\.20', so nothing reads"):
+        bases.named("xen", "4.22")
+    newer.write_text(newer.read_text().replace('config = "4.20"', 'config = "4.9"'))
+    with pytest.raises(UserError, match=r"config names '4\.9'"):
+        bases.named("xen", "4.22")
+
+
+def test_a_base_that_says_no_source(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not say where to get the tree"):
+        load(tmp_path, 'component = "xen"\nseries = "4.20"\n')
 
 
 def test_cover_letter_is_no_patch_and_order_is_by_number(tmp_path: Path) -> None:
