@@ -56,7 +56,7 @@ lint: $(VENV)/.dev ## run ruff, mypy and the import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-setup: $(VENV)/.installed ## install system packages (apt) and .venv
+setup: $(VENV)/.installed $(VENV)/.otava ## install system packages (apt) and .venv
 	@:
 
 # The package list is in the Makefile, so a change to it repeats the check.
@@ -95,6 +95,12 @@ $(VENV)/.installed: $(VENV)/.packages pyproject.toml
 	@[ -x $(BIN)/python ] || { echo "Creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
 	@echo "Installing the Python packages into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.otava: $(VENV)/.installed setup/otava.txt
+	@echo "Installing Otava, for evh trends, into $(VENV)/otava"
+	@$(PYTHON) -m venv $(VENV)/otava
+	@$(VENV)/otava/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r setup/otava.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.installed

@@ -14,7 +14,7 @@ import typer
 from harness.core.errors import EvhError, UserError
 from harness.core.records import Abi, Trees
 from harness.core.text import printable
-from harness.monitor.knownissues import FILE, KnownIssue, load
+from harness.monitor.knownissues import FILE, KnownIssue, Quarantine, load, load_quarantine
 from harness.plan.estimates import Estimates
 from harness.plan.flavours import FLAVOURS
 from harness.plan.guests import GUESTS
@@ -189,8 +189,8 @@ KnownIssuesOption = Annotated[
     typer.Option(
         "--known-issues",
         metavar="FILE",
-        help="Crash lines to pass over and count (default: known-issues.toml here, if there is one; "
-        "docs/verdicts.md).",
+        help="Crash lines to pass over and count, and flaky cells (default: known-issues.toml here, if there "
+        "is one; docs/verdicts.md).",
     ),
 ]
 RunDirOption = Annotated[
@@ -217,6 +217,16 @@ def known_issues(given: Path | None) -> tuple[KnownIssue, ...]:
     """
     path = given or Path(FILE)
     return load(path) if given or path.exists() else ()
+
+
+def quarantine(given: Path | None) -> tuple[Quarantine, ...]:
+    """The cells in quarantine, of the same file.
+
+    Raises:
+        UserError: the file cannot be read, or an entry is not valid.
+    """
+    path = given or Path(FILE)
+    return load_quarantine(path) if given or path.exists() else ()
 
 
 def checked_trees(trees: Trees) -> Trees:

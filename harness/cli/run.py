@@ -39,6 +39,7 @@ from harness.cli.options import (
     checked_trees,
     known_issues,
     make_progress,
+    quarantine,
     sharding,
     tell,
 )
@@ -147,6 +148,7 @@ def run(
         jobs=jobs,
         run_dir=run_dir,
         known=known_issues(known),
+        quarantine=quarantine(known),
         keep=keep,
         shard=part,
         estimates=known_times,

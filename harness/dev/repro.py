@@ -21,7 +21,7 @@ from harness.build.graph import build
 from harness.core.errors import UserError
 from harness.core.records import Built, Source, Verdict
 from harness.dev import gdb
-from harness.history.same import boot_of, differences, keys_of
+from harness.history.same import differences, keys_of
 from harness.monitor.knownissues import KnownIssue
 from harness.plan.flavours import RELEASE
 from harness.plan.guests import KUNIT_KERNELS
@@ -30,7 +30,7 @@ from harness.plan.suites import XTF
 from harness.run import judge
 from harness.run.backends import Backends, real_backends
 from harness.run.folder import run_folder
-from harness.run.record import RUN_JSON, BootRecord, RunRecord, TestResult, load
+from harness.run.record import RUN_JSON, BootRecord, RunRecord, TestResult, boot_of, load
 from harness.run.recorder import Recorder
 from harness.run.request import RunRequest, trees_of
 from harness.run.run import describe_harness, run

@@ -55,11 +55,11 @@ def from_runs(records: list[RunRecord]) -> tuple[Estimates, str]:
         return Estimates(), "estimates: guesses, since there is no earlier run"
     kind = usable[-1].accelerator.kind if usable[-1].accelerator else ""
     usable = [record for record in usable if record.accelerator and record.accelerator.kind == kind]
-    measured: dict[str, list[Estimate]] = {}
+    each: dict[str, list[Estimate]] = {}
     for record in usable:
-        for cell, one in _measured(record):
-            measured.setdefault(cell, []).append(one)
-    cells = {cell: _of_one(found[-RUNS:]) for cell, found in measured.items()}
+        for cell, one in measured(record):
+            each.setdefault(cell, []).append(one)
+    cells = {cell: _of_one(found[-RUNS:]) for cell, found in each.items()}
     return Estimates(cells), f"estimates: from {len(usable)} runs with {kind}"
 
 
@@ -75,7 +75,7 @@ def _of_one(found: list[Estimate]) -> Estimate:
     )
 
 
-def _measured(record: RunRecord) -> Iterator[tuple[str, Estimate]]:
+def measured(record: RunRecord) -> Iterator[tuple[str, Estimate]]:
     """What one run says about each of its cells. The first cell of a boot has waited for it."""
     machines = {machine.number: machine for machine in record.machines}
     boots = {boot.number: boot for boot in record.boots}

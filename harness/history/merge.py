@@ -16,10 +16,11 @@ from harness.core.errors import InfraError
 from harness.core.locks import IN_USE
 from harness.core.records import Verdict
 from harness.history.parts import Part, notes_of, problems, read_parts
-from harness.history.same import Relation, relation, same_artifacts
+from harness.history.same import Relation, relation, same_artifacts, subject_of
 from harness.run import judge
 from harness.run.folder import run_folder
 from harness.run.planning import PLAN_JSON, Plan
+from harness.run.quarantine import counted
 from harness.run.record import (
     JOURNAL,
     RUN_JSON,
@@ -130,7 +131,7 @@ def merged(
     record.tests, broken = _tests(parts, record.tests, places)
     red = [f"{name}: {problem}" for name, problem in wrong.items()] + missing + broken
     record.notes += red
-    verdicts = [test.verdict or Verdict.ERROR for test in record.tests]
+    verdicts = counted(record.tests)
     ended = [one.verdict for one in records if one.state == "finished" and one.verdict is not None]
     verdicts += [verdict for verdict in ended if verdict is not Verdict.SKIP]
     record.verdict = judge.judge_run(verdicts)
@@ -224,14 +225,15 @@ def _tests(
             ]
             kept.flaky, why = _related(judged)
             if why:
-                kept.verdict, kept.reason = Verdict.ERROR, f"not deterministic: {why}"
+                kept.verdict, kept.reason, kept.quarantine = Verdict.ERROR, f"not deterministic: {why}", ""
                 broken.append(f"the deterministic cell {cell} differs on equal artifacts: {why}")
         out.append(kept)
     return out, broken
 
 
-def _gravity(test: TestResult) -> int:
-    return judge.GRAVITY.index(test.verdict) if test.verdict is not None else -1
+def _gravity(test: TestResult) -> tuple[int, bool]:
+    """A red result outside of quarantine outranks an equal one within it."""
+    return (judge.GRAVITY.index(test.verdict) if test.verdict is not None else -1, not test.quarantine)
 
 
 def _related(found: Sequence[tuple[Part, TestResult, TestResult]]) -> tuple[bool, str]:
@@ -239,7 +241,7 @@ def _related(found: Sequence[tuple[Part, TestResult, TestResult]]) -> tuple[bool
     flaky = False
     for at, (part, test, _) in enumerate(found):
         for other, again, _ in found[at + 1 :]:
-            if not same_artifacts(part.record, other.record):
+            if not same_artifacts(subject_of(part.record), subject_of(other.record)):
                 continue
             kind, why = relation((part.folder, part.record, test), (other.folder, other.record, again))
             if kind is Relation.BROKEN:

@@ -11,8 +11,10 @@ import enum
 from itertools import zip_longest
 from pathlib import Path
 
+import msgspec
+
 from harness.core.records import Verdict
-from harness.run.record import BootRecord, RunRecord, TestResult
+from harness.run.record import RunRecord, TestResult, boot_of, is_deterministic
 
 # Verdicts that say something about the system under test. An error is the host's or the harness's.
 RED = (Verdict.FAIL, Verdict.HANG, Verdict.CRASH)
@@ -23,36 +25,49 @@ def keys_of(record: RunRecord) -> dict[str, str]:
     return {artifact.name: artifact.key for artifact in record.artifacts}
 
 
-def boot_of(record: RunRecord, test: TestResult) -> BootRecord | None:
-    """The bare guest's boot that a test used; None if it used none."""
-    return next((boot for boot in record.boots if boot.number == test.boot), None)
+class Subject(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run tested, and with which tests.
+
+    Attributes:
+        keys: store keys of the artifacts, by kind.
+        commit: of the harness, which has the tests.
+        options: that change what a test does.
+        files: a user's own test files.
+    """
+
+    keys: dict[str, str] = {}
+    commit: str = ""
+    options: dict[str, str] = {}
+    files: str = ""
 
 
-def same_artifacts(one: RunRecord, other: RunRecord) -> bool:
+def subject_of(record: RunRecord) -> Subject:
+    """What a run tested."""
+    return Subject(
+        keys=keys_of(record),
+        commit=record.harness.get("commit", ""),
+        options=record.options,
+        files=record.plan.get("files", ""),
+    )
+
+
+def same_artifacts(one: Subject, other: Subject) -> bool:
     """Whether two runs are known to have tested the same artifacts with the same tests.
 
     One may have used artifacts that no cell of the other needs. The tests are those of the harness's commit;
     a tree with changes that are not committed, or a user's own test files, are never known to be the same.
     """
-    keys, others = keys_of(one), keys_of(other)
-    common = keys.keys() & others.keys()
-    commit = one.harness.get("commit", "")
+    common = one.keys.keys() & other.keys.keys()
     return (
         bool(common)
-        and all(keys[name] == others[name] for name in common)
-        and bool(commit)
-        and not commit.endswith("-dirty")
-        and commit == other.harness.get("commit", "")
+        and all(one.keys[name] == other.keys[name] for name in common)
+        and bool(one.commit)
+        and not one.commit.endswith("-dirty")
+        and one.commit == other.commit
         and one.options == other.options
-        and not one.plan.get("files")
-        and not other.plan.get("files")
+        and not one.files
+        and not other.files
     )
-
-
-def is_deterministic(record: RunRecord, test: TestResult) -> bool:
-    """Whether everything that a test looked at was a boot that counts instructions."""
-    boot = boot_of(record, test)
-    return boot is not None and boot.deterministic and test.machine is None
 
 
 class Relation(enum.StrEnum):

@@ -10,6 +10,14 @@
     link = "https://..."             # optional
 
 A panic is never passed over: the layer has stopped.
+
+    [[quarantine]]
+    cell = "*/pv64/3l/stress::test_storm*"   # id of a flaky cell; * stands for anything
+    why = "loses an event once in a hundred nights; being looked at"
+    until = 2027-03-31
+    link = "https://..."             # optional
+
+A cell in quarantine may fail or hang without making the run red; a crash or an error still does.
 """
 
 from __future__ import annotations
@@ -52,18 +60,45 @@ class KnownIssue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return whose and re.search(self.pattern, line) is not None
 
 
+class Quarantine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A flaky cell: its id, in which ``*`` stands for anything. Other fields as in ``KnownIssue``."""
+
+    cell: str
+    why: str
+    until: datetime.date
+    link: str = ""
+
+    def matches(self, cell: str) -> bool:
+        """Whether it stands for the cell of this id."""
+        return re.fullmatch(re.escape(self.cell).replace(r"\*", ".*"), cell, re.DOTALL) is not None
+
+
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     issue: tuple[KnownIssue, ...] = ()
+    quarantine: tuple[Quarantine, ...] = ()
 
 
 def load(path: Path) -> tuple[KnownIssue, ...]:
-    """Read a file of known issues.
+    """The known issues in a file.
 
     Raises:
         UserError: it cannot be read, or an entry is not valid.
     """
+    return _read(path).issue
+
+
+def load_quarantine(path: Path) -> tuple[Quarantine, ...]:
+    """The cells in quarantine in a file of known issues.
+
+    Raises:
+        UserError: it cannot be read, or an entry is not valid.
+    """
+    return _read(path).quarantine
+
+
+def _read(path: Path) -> _File:
     try:
-        entries = msgspec.toml.decode(path.read_text(), type=_File).issue
+        file = msgspec.toml.decode(path.read_text(), type=_File)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}", hint="Name an existing file.") from error
     except (msgspec.DecodeError, ValueError) as error:  # a ValidationError is a DecodeError
@@ -71,13 +106,22 @@ def load(path: Path) -> tuple[KnownIssue, ...]:
             f"{path} is not a valid file of known issues: {error}",
             hint="docs/verdicts.md shows the format; `until` is a date without quotes.",
         ) from error
-    for number, entry in enumerate(entries, 1):
-        if problem := _problem(entry):
+    problems = [(number, one.pattern, _problem(one)) for number, one in enumerate(file.issue, 1)]
+    problems += [(number, one.cell, _problem_of(one)) for number, one in enumerate(file.quarantine, 1)]
+    for number, what, problem in problems:
+        if problem:
             raise UserError(
-                f"{path}: entry {number} ({entry.pattern!r}): {problem}",
-                hint="docs/verdicts.md shows the format.",
+                f"{path}: entry {number} ({what!r}): {problem}", hint="docs/verdicts.md shows the format."
             )
-    return entries
+    return file
+
+
+def _problem_of(entry: Quarantine) -> str:
+    if not entry.why.strip():
+        return "`why` is empty"
+    if not entry.cell.replace("*", "").strip("/ "):
+        return "it would put every cell in quarantine"
+    return ""
 
 
 def _problem(entry: KnownIssue) -> str:

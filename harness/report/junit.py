@@ -62,6 +62,10 @@ def _case(record: RunRecord, test: TestResult) -> TestCase:
     whose = f" ({test.layer})" if test.layer else ""
     if test.verdict is None:
         case.result = Error(message=why or "it did not end", type_="unfinished")
+    elif test.quarantine:
+        case.result = Skipped(
+            message=f"{test.verdict}{whose}: {why} ({printable(test.quarantine)})", type_="quarantine"
+        )
     elif test.verdict is Verdict.SKIP:
         case.result = Skipped(message=why, type_="skip")
     elif test.verdict is Verdict.ERROR:

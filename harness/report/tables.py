@@ -193,6 +193,8 @@ def headline(record: RunRecord) -> str:
     known = f"; {passed_over} known crash reports passed over" if passed_over else ""
     flaky = sum(test.flaky for test in record.tests)
     unsteady = f"; {flaky} of them flaky" if flaky else ""
+    if held := sum(bool(test.quarantine) for test in record.tests):
+        unsteady += f"; {held} red, but in quarantine"
     return f"{parts}: {MEANING[record.verdict or Verdict.ERROR]}{unsteady}{known}"
 
 
@@ -221,7 +223,7 @@ PARTS: tuple[Column[PartRecord], ...] = (
 
 def why(test: TestResult) -> str:
     """The reason of a verdict; in a merged run with what other parts saw."""
-    said = [test.reason]
+    said = [test.reason, test.quarantine]
     if test.attempts:
         verdicts = ", ".join(f"{one.verdict or 'unfinished'} in {one.part}" for one in test.attempts)
         said.append(f"{'flaky' if test.flaky else 'ran more than once'}: {verdicts}")

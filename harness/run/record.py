@@ -77,6 +77,7 @@ class TestResult(msgspec.Struct, kw_only=True):
     # In a merged run, if several parts ran it: what it did in each. Its verdict is the worst of them.
     attempts: list[AttemptRecord] = msgspec.field(default_factory=list)
     flaky: bool = False  # on equal artifacts it was red and green
+    quarantine: str = ""  # why its red verdict does not make the run red (known-issues.toml)
 
 
 class SourceRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -292,6 +293,17 @@ class RunRecord(msgspec.Struct, kw_only=True):
     known_issues: list[KnownIssueRecord] = msgspec.field(default_factory=list)
     notes: list[str] = msgspec.field(default_factory=list)
     parts: list[PartRecord] = msgspec.field(default_factory=list)  # of a merged run
+
+
+def boot_of(record: RunRecord, test: TestResult) -> BootRecord | None:
+    """The bare guest's boot that a test used; None if it used none."""
+    return next((boot for boot in record.boots if boot.number == test.boot), None)
+
+
+def is_deterministic(record: RunRecord, test: TestResult) -> bool:
+    """Whether everything that a test looked at was a boot that counts instructions."""
+    boot = boot_of(record, test)
+    return boot is not None and boot.deterministic and test.machine is None
 
 
 class Addition(msgspec.Struct, kw_only=True):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.core.records import DEFAULT_TREES, Trees
 from harness.core.text import show_seeds
-from harness.monitor.knownissues import KnownIssue
+from harness.monitor.knownissues import KnownIssue, Quarantine
 from harness.plan.estimates import Estimates
 from harness.plan.flavours import RELEASE
 from harness.plan.selection import Selection
@@ -31,6 +31,7 @@ class RunRequest:
         jobs: parallel compiler jobs; None for all cores.
         run_dir: None makes a new folder under ``./runs``.
         known: crashes to pass over.
+        quarantine: flaky cells that may be red.
         keep: stop at the first test that does not pass and keep its machine
             running until Ctrl-C.
         shard: run only this part of the selection.
@@ -48,6 +49,7 @@ class RunRequest:
     jobs: int | None = None
     run_dir: Path | None = None
     known: tuple[KnownIssue, ...] = ()
+    quarantine: tuple[Quarantine, ...] = ()
     keep: bool = False
     shard: Shard | None = None
     estimates: Estimates = field(default_factory=Estimates)

@@ -34,6 +34,7 @@ from harness.run.folder import run_folder
 from harness.run.kunit import KUnitCells
 from harness.run.planning import write_plan
 from harness.run.pool import Machines
+from harness.run.quarantine import counted, put_in_quarantine
 from harness.run.record import (
     AcceleratorRecord,
     ArtifactRecord,
@@ -143,9 +144,7 @@ def _run(
 
 
 def _judge(record: RunRecord) -> None:
-    # A test without a verdict is one that pytest abandoned without reporting it.
-    verdicts = [test.verdict or Verdict.ERROR for test in record.tests]
-    record.verdict = judge.judge_run(verdicts)
+    record.verdict = judge.judge_run(counted(record.tests))
     record.exit_code = judge.EXIT_CODES[record.verdict]
 
 
@@ -252,7 +251,7 @@ def _steps(
                 raise problem
         session.bare.close()
         note_known(record, known)
-        record.notes += known.complaints()
+        record.notes += [*known.complaints(), *put_in_quarantine(record, request.quarantine)]
         xtf.close()
         if request.keep and bad and machines.current is not None:
             with recorder.doing("machine kept running until Ctrl-C"):

@@ -7,8 +7,15 @@ import msgspec
 import pytest
 
 from harness.core.records import Verdict
-from harness.history.same import Relation, differences, is_deterministic, relation, same_artifacts
-from harness.run.record import load
+from harness.history.same import (
+    Relation,
+    Subject,
+    differences,
+    relation,
+    same_artifacts,
+    subject_of,
+)
+from harness.run.record import is_deterministic, load
 
 PASS, FAIL, HANG, CRASH, SKIP = Verdict.PASS, Verdict.FAIL, Verdict.HANG, Verdict.CRASH, Verdict.SKIP
 
@@ -24,19 +31,21 @@ def test_first_difference_of_consoles() -> None:
 
 
 def test_artifacts_that_both_used_are_compared(recorded_run) -> None:
-    one = load(recorded_run("one", {"a": PASS}))[1]
-    more = load(recorded_run("more", {"a": PASS}, keys={"xen": "a" * 32, "linux": "f" * 32}))[1]
+    def tested(name: str, **words: object) -> Subject:
+        return subject_of(load(recorded_run(name, {"a": PASS}, **words))[1])
+
+    one, more = tested("one"), tested("more", keys={"xen": "a" * 32, "linux": "f" * 32})
     assert same_artifacts(one, more) and same_artifacts(more, one)
     for words in (
         {"keys": {"xen": "b" * 32}}, {"keys": {"linux": "a" * 32}}, {"commit": ""}, {"commit": "abc-dirty"},
         {"options": {"minutes": "5"}}, {"plan": {"files": "my_test.py"}},
     ):  # fmt: skip
-        name = str(words)
-        assert not same_artifacts(one, load(recorded_run(name, {"a": PASS}, **words))[1]), words
+        assert not same_artifacts(one, tested(str(words), **words)), words
 
 
 def test_two_runs_of_a_changed_tree_are_never_the_same(recorded_run) -> None:
-    one, two = (load(recorded_run(name, {"a": PASS}, commit="abc-dirty"))[1] for name in ("one", "two"))
+    folders = [recorded_run(name, {"a": PASS}, commit="abc-dirty") for name in ("one", "two")]
+    one, two = (subject_of(load(folder)[1]) for folder in folders)
     assert not same_artifacts(one, two)
 
 

@@ -16,6 +16,7 @@ from fakes import BOOT, fake_backends
 
 from harness.core.progress import Progress
 from harness.core.records import Verdict
+from harness.monitor.knownissues import Quarantine
 from harness.plan.selection import select
 from harness.plan.shards import Shard
 from harness.report.junit import write_junit
@@ -66,6 +67,7 @@ def evh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         same: bool = True,
         shard: Shard | None = None,
         request: Mapping[str, str] | None = None,
+        quarantine: tuple[Quarantine, ...] = (),
         **words: object,
     ) -> Outcome:
         log: list[str] = []
@@ -76,6 +78,7 @@ def evh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             selection=select(files=[str(file)], **words),
             keep=keep,
             shard=shard,
+            quarantine=quarantine,
             command=("evh", "run", "my_test.py"),
             **(request or {}),
         )  # type: ignore[arg-type]
