@@ -69,6 +69,11 @@ class History:
     results: dict[str, dict[int, Result]] = field(default_factory=dict)
     series: Sequence[Series] = ()
 
+    @property
+    def days(self) -> list[str]:
+        """The days on which something ran, in order."""
+        return list(dict.fromkeys(night.day for night in self.nights))
+
 
 def read_history(connection: sqlite3.Connection) -> History:
     """Read an index. Runs that are parts of a merged one are left out, as are those with no cell."""
