@@ -16,7 +16,7 @@ from typing import Any, TextIO
 import typer
 from typer.core import TyperGroup
 
-from harness.cli import bases, build, history, host, mutate, plan, read, run, validate
+from harness.cli import bases, build, export, history, host, mutate, plan, read, run, validate
 from harness.cli.options import BUG, tell
 from harness.core.errors import EvhError
 from harness.core.records import Verdict
@@ -72,7 +72,7 @@ app.command(epilog=run.SUITE_LIST)(run.run)
 app.command(epilog=run.SUITE_LIST)(plan.plan)
 for command in (
     plan.merge, history.diff, history.trends, run.repro, bases.bases, build.build, build.boot, build.shell,
-    host.doctor, host.clean, run.report, read.read, mutate.mutate,
+    host.doctor, host.clean, run.report, export.export, export.mail, read.read, mutate.mutate,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(validate.series, name="series")

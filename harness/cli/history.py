@@ -43,12 +43,18 @@ def trends(
         Path | None,
         typer.Option("--page", metavar="FILE", help="Where to write the page (default: RUNS/trends.html)."),
     ] = None,
+    feed: Annotated[
+        Path | None,
+        typer.Option("--feed", metavar="FILE", help="Also write an Atom feed of changes of verdict."),
+    ] = None,
+    link: Annotated[str, typer.Option("--link", metavar="URL", help="For the feed: where the page is.")] = "",
 ) -> None:
     """Show what changed over many runs: metrics, flaky cells, verdicts by night. Writes a page with plots.
 
     What is counted under the instruction counter is compared exactly; times are searched for change points.
     The exit code is 4 if a deterministic cell differs on equal artifacts.
     """
+    from harness.history.feed import feed as make_feed
     from harness.history.page import TRENDS_HTML, write_page
     from harness.history.trends import text_of
     from harness.history.trends import trends as find
@@ -59,6 +65,8 @@ def trends(
     try:
         write_page(found, place)
         print(f"page: {place}")
+        if feed is not None:
+            feed.write_text(make_feed(found.history, link=link), encoding="utf-8")
     except OSError as error:
-        print(f"evh: note: the page was not written: {error}", file=sys.stderr)
+        print(f"evh: note: the page or the feed was not written: {error}", file=sys.stderr)
     raise typer.Exit(BUG if found.contradictions else 0)

@@ -229,6 +229,20 @@ def quarantine(given: Path | None) -> tuple[Quarantine, ...]:
     return load_quarantine(path) if given or path.exists() else ()
 
 
+def newest_run() -> Path:
+    """The run.json under ./runs that was written last.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = sorted(Path("runs").glob("*/run.json"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise UserError(
+            "there is no run under ./runs yet", hint="Start one with evh run, or name a run folder."
+        )
+    return found[-1]
+
+
 def checked_trees(trees: Trees) -> Trees:
     """What was given, with absolute paths.
 

@@ -39,6 +39,7 @@ from harness.cli.options import (
     checked_trees,
     known_issues,
     make_progress,
+    newest_run,
     quarantine,
     sharding,
     tell,
@@ -251,15 +252,8 @@ def report(
     ] = None,
 ) -> None:
     """Print a run's report and rewrite its HTML page and its JUnit file."""
-    from harness.run.record import RUN_JSON, load
+    from harness.run.record import load
 
-    if run is None:
-        found = sorted(Path("runs").glob(f"*/{RUN_JSON}"), key=lambda p: p.stat().st_mtime)
-        if not found:
-            raise UserError(
-                "there is no run under ./runs yet", hint="Start one with evh run, or name a run folder."
-            )
-        run = found[-1]
-    folder, record = load(run)
+    folder, record = load(run or newest_run())
     _show(folder, record)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 from junitparser import Error, Failure, JUnitXml, Properties, Property, Skipped, TestCase, TestSuite
 
@@ -14,6 +15,8 @@ from harness.run.record import RunRecord, TestResult
 
 JUNIT_XML = "junit.xml"
 NAME = "evtchn-harness"
+# GitLab reads JUnit files of at most 30 MB; so many bytes of consoles leave room for the rest.
+EVIDENCE_BYTES = 20 << 20
 
 
 def write_junit(run_dir: Path, record: RunRecord) -> Path:
@@ -34,7 +37,9 @@ def write_junit(run_dir: Path, record: RunRecord) -> Path:
         ("reproduce", record.reproduce),
     ):
         suite.add_property(name, printable(str(value or "")))
-    suite.add_testcases([_case(record, test) for test in record.tests])
+    red = sum(test.verdict not in (Verdict.PASS, Verdict.SKIP) for test in record.tests)
+    most = EVIDENCE_BYTES // max(1, red)
+    suite.add_testcases([_case(record, test, most=most) for test in record.tests])
     missing = record.planned - sum(test.verdict is not None for test in record.tests)
     if record.error is not None or record.state != "finished" or missing > 0:
         # Cells that did not run have no case, so a reader of this file alone must see that some are missing.
@@ -52,7 +57,8 @@ def write_junit(run_dir: Path, record: RunRecord) -> Path:
     return path
 
 
-def _case(record: RunRecord, test: TestResult) -> TestCase:
+def _case(record: RunRecord, test: TestResult, *, most: int) -> TestCase:
+    """One case; of its console only the end, which takes at most ``most`` bytes of XML."""
     case = TestCase(name=printable(test.cell), classname=test.suite, time=test.seconds)
     measured = Properties()
     for name, value in _measured(record, test):
@@ -73,8 +79,19 @@ def _case(record: RunRecord, test: TestResult) -> TestCase:
     elif test.verdict is not Verdict.PASS:
         case.result = Failure(message=f"{test.verdict}{whose}: {why}", type_=str(test.verdict))
     if test.verdict not in (Verdict.PASS, Verdict.SKIP):
-        case.system_out = printable(f"{test.evidence}\n\nagain: {test.reproduce}")
+        said = printable(test.evidence)
+        shown = _end(said, most)
+        cut = f"[the first {len(said) - len(shown)} characters are cut off]\n" if shown != said else ""
+        case.system_out = f"{cut}{shown}\n\nagain: {printable(test.reproduce)}"
     return case
+
+
+def _end(text: str, most: int) -> str:
+    """The end of a text that takes at most ``most`` bytes of XML."""
+    length = min(len(text), most)
+    while length and (size := len(escape(text[-length:]).encode())) > most:
+        length = length * most // size
+    return text[len(text) - length :]
 
 
 def _measured(record: RunRecord, test: TestResult) -> list[tuple[str, str]]:

@@ -88,3 +88,14 @@ def test_a_run_that_was_killed_or_lacks_cells_is_not_green(tmp_path: Path) -> No
         root = written(tmp_path, result(1, Verdict.PASS), **words)
         assert root.attrib["errors"] == "1", words
     assert written(tmp_path, result(1, Verdict.PASS), state="finished", planned=1).attrib["errors"] == "0"
+
+
+def test_consoles_are_cut_so_that_gitlab_reads_the_file(tmp_path: Path) -> None:
+    """GitLab takes no JUnit file of more than 30 MB."""
+    each = [result(n, Verdict.FAIL) for n in range(600)]
+    for one in each:
+        one.evidence = "first\n" + "é" * 200_000 + "\nlast"
+    written(tmp_path, *each)
+    assert 1 << 20 < (tmp_path / "junit.xml").stat().st_size < 30_000_000
+    text = (tmp_path / "junit.xml").read_text()
+    assert text.count("characters are cut off]") == 600 and "\nlast" in text and "first\n" not in text
