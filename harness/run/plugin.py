@@ -129,11 +129,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if selection.seeds and not selection.cell and items and not any(map(seeded, items)):
         raise pytest.UsageError("a seed was given, but no selected test uses one")
     _plan(session, items)
-    session.components = components_of(items)
-    if not session.planned:
-        session.planned = tuple(session.cell(item).id for item in items)
-        session.recorder.record.planned = len(items)
+    _note_planned(session, items)
     session.recorder.save()
+
+
+def _note_planned(session: Session, items: list[pytest.Item]) -> None:
+    """Note which cells there are to be judged.
+
+    Raises:
+        pytest.UsageError: a file was edited since the build began, and a test needs what was not built.
+    """
+    planned, components = tuple(session.cell(item).id for item in items), components_of(items)
+    if session.planned and planned != session.planned:
+        if missing := components - session.components:
+            names = ", ".join(sorted(missing))
+            text = f"the tests were edited during the build, and now need {names}: run again"
+            raise pytest.UsageError(text)
+        text = f"the tests were edited during the build: {len(planned)} cells, not {len(session.planned)}"
+        session.recorder.record.notes.append(text)
+        session.progress.say(text)
+    if not session.planned:
+        session.components = components
+    session.planned = planned
+    session.recorder.record.planned = len(planned)
 
 
 # Results.

@@ -307,11 +307,28 @@ def run_pytest(
     file = LossyFile(run_dir / PYTEST_LOG, "w")
     log = io.TextIOWrapper(io.BufferedWriter(file), encoding="utf-8", errors="backslashreplace")
     try:
-        with plain_environment(), log, redirect_stdout(log), redirect_stderr(log):
+        with plain_environment(), imports_undone(targets), log, redirect_stdout(log), redirect_stderr(log):
             return int(pytest.main(args, plugins=[SessionPlugin(session), plugin, *plugins]))
     finally:
         if file.lost:
             session.recorder.record.notes.append(f"{PYTEST_LOG} is incomplete: {file.lost.strerror}")
+
+
+@contextmanager
+def imports_undone(targets: Sequence[str]) -> Iterator[None]:
+    """After the block, the modules beside the tests are not imported any more.
+
+    Tests are collected, then everything is built, then they are collected again and run. Python would take
+    the modules of the first time, and ignore an edit meanwhile.
+    """
+    before, root = set(sys.modules), root_of(targets)
+    try:
+        yield
+    finally:
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            if name not in before and file and root in Path(file).parents:
+                del sys.modules[name]
 
 
 @contextmanager

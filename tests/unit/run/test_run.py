@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes import fake_backends
+from fakes import fake_backends, fake_built
 
 from harness.core.errors import InfraError
 from harness.core.records import Accelerator, Built, Verdict
@@ -293,3 +293,57 @@ def test_the_backstop_grows_with_the_storms(evh, minutes: int, seconds: int) -> 
         minutes=minutes,
     )
     assert set(got.verdicts.values()) == {Verdict.PASS}, got.said
+
+
+def edited_while_it_is_built(evh, tmp_path: Path, before: str, after: str):
+    """A run during whose build the test file gets another text."""
+    log: list[str] = []
+
+    def build() -> Built:
+        (tmp_path / "my_test.py").write_text("import pytest\n" + after)
+        return fake_built()
+
+    return evh(before, backends=fake_backends(log, build=build))
+
+
+@pytest.mark.parametrize(
+    ("after", "verdicts"),
+    [
+        ("def test_a(): assert False\n", {"test_a": Verdict.FAIL}),
+        ("def test_a(): pass\ndef test_b(): pass\n", {"test_a": Verdict.PASS, "test_b": Verdict.PASS}),
+        ("def test_b(): pass\n", {"test_b": Verdict.PASS}),
+    ],
+    ids=["a body", "one more", "another name"],
+)
+def test_edit_during_the_build_is_what_runs(evh, tmp_path: Path, after: str, verdicts: object) -> None:
+    outcome = edited_while_it_is_built(evh, tmp_path, "def test_a(): pass\n", after)
+    assert outcome.verdicts == verdicts
+    assert outcome.record.planned == len(outcome.record.tests)
+    told = "the tests were edited during the build" in outcome.said
+    assert told == (set(outcome.verdicts) != {"test_a"})
+
+
+def test_edit_of_a_helper_beside_the_tests_is_what_runs(evh, tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text("ok = True\n")
+
+    def build() -> Built:
+        (tmp_path / "helper.py").write_text("ok = False and None\n")
+        return fake_built()
+
+    outcome = evh("import helper\ndef test_a(): assert helper.ok\n", backends=fake_backends([], build=build))
+    assert outcome.verdicts == {"test_a": Verdict.FAIL}
+
+
+def test_edit_that_needs_what_was_not_built_is_refused(evh, tmp_path: Path) -> None:
+    after = '@pytest.mark.needs("xen-without-3l")\ndef test_b(): pass\n'
+    outcome = edited_while_it_is_built(evh, tmp_path, "def test_a(): pass\n", after)
+    assert outcome.record.error is not None
+    assert "now need xen-without-3l: run again" in outcome.record.error.message
+    assert outcome.record.exit_code == 2
+    assert outcome.record.tests == []
+
+
+def test_file_that_is_broken_during_the_build_is_an_error(evh, tmp_path: Path) -> None:
+    outcome = edited_while_it_is_built(evh, tmp_path, "def test_a(): pass\n", "def test_a(: pass\n")
+    assert outcome.record.error is not None and "cannot be read" in outcome.record.error.message
+    assert outcome.record.verdict is not Verdict.PASS
