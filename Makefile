@@ -19,7 +19,7 @@ PACKAGES := \
 	libvirt-daemon-driver-qemu libvirt-daemon-system libvirt-dev pkg-config \
 	python3 python3-dev python3-venv
 
-.PHONY: help run test unit system faults mutate host-check lint setup packages clean distclean
+.PHONY: help run test unit system faults mutate timing host-check lint setup packages clean distclean
 .DEFAULT_GOAL := help
 
 help: ## print this list
@@ -50,6 +50,9 @@ mutate: setup ## make deliberate bugs, and see which tests notice (docs/mutation
 
 host-check: ## run the README's commands on a fresh host in a chroot: make host-check SUITE=trixie
 	@setup/host-check.sh $(SUITE) $(ARGS)
+
+timing: setup ## measure against BASE=COMMIT, row by row: ROWS="machine run" (docs/timing.md)
+	$(BIN)/python tests/timing/timing.py $(if $(BASE),--base $(BASE)) $(ROWS) $(ARGS)
 
 lint: $(VENV)/.dev ## run ruff, mypy and the import rules
 	$(BIN)/ruff check .
