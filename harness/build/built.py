@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -68,5 +69,16 @@ def built_of(artifacts: Mapping[str, Artifact], sources: Mapping[str, Source]) -
         sources=dict(sources),
         wishes={kind: kept for kind, one in artifacts.items() if (kept := kept_wishes(one.path))},
         lacks=lacking(artifacts, sources),
+        toolstack=toolstack_of(artifacts, sources),
     )
+
+
+def toolstack_of(artifacts: Mapping[str, Artifact], sources: Mapping[str, Source]) -> str:
+    """Which xl and which daemons dom0 has; empty if no dom0 was built."""
+    if "toolstack" in artifacts:
+        return f"built out of the tree of Xen {sources['xen'].version}"
+    if "rootfs" not in artifacts or "packages.txt" not in artifacts["rootfs"].files:
+        return ""
+    listed = (artifacts["rootfs"].path / "packages.txt").read_text().splitlines()
+    return ", ".join(f"Debian's {line}" for line in listed if re.match(r"xen-utils-\d", line))
 

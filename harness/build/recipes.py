@@ -15,6 +15,7 @@ from types import ModuleType
 from harness.build import kconfig, linux
 from harness.build.compilers import compiler
 from harness.build.kconfig import Requested
+from harness.core.errors import UserError
 from harness.core.progress import Progress
 from harness.core.records import DEFAULT_TREES, Source, Tree, Trees
 from harness.plan.flavours import RELEASE
@@ -100,10 +101,19 @@ def base_of(trees: Trees, component: str) -> Base:
     Raises:
         UserError: there is no such base or tree.
     """
-    if name := trees.base(component):
-        return bases.named(component, name)
     tree = trees.tree(component)
-    return bases.fitting(component, version_in(component, tree)) if tree else bases.default(component)
+    series = bool(tree) and trees.with_series
+    if name := trees.base(component):
+        base = bases.named(component, name)
+        if series and not base.patches():
+            raise UserError(
+                f"--with-series: the base {component} {name} has no series",
+                hint=f"leave out --{component}, and the nearest series is taken; evh bases lists them.",
+            )
+        return base
+    if tree is None:
+        return bases.default(component)
+    return bases.fitting(component, version_in(component, tree), series=series)
 
 
 def pair_name(trees: Trees = DEFAULT_TREES) -> str:

@@ -119,6 +119,10 @@ def run(
     from harness.run.request import RunRequest
 
     part, known_times = sharding(shard, estimates)
+    if xtf and xen_args:
+        raise UserError(
+            "--xen-args is not for XTF, whose tests bring their own words", hint="Leave out one of the two."
+        )
     trees = checked_trees(
         Trees(
             xen_tree=xen_tree,

@@ -180,6 +180,7 @@ class Built:
         keys: store key of each artifact by kind, for ``run.json``.
         hits: for the same kinds, whether the store already had the artifact.
         sources: the resolved sources of ``xen`` and ``linux``.
+        toolstack: which xl and which daemons dom0 has, e.g. ``Debian's xen-utils-4.20 4.20.4-1``.
         wishes: for each kernel, by kind, what its fragments want and its tree does not have.
         lacks: for each of ``ABILITIES`` that Xen or Linux does not have, why.
     """
@@ -200,6 +201,7 @@ class Built:
     keys: dict[str, str] = field(default_factory=dict)
     hits: dict[str, bool] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict)
+    toolstack: str = ""
     wishes: dict[str, tuple[Wish, ...]] = field(default_factory=dict)
     lacks: dict[str, str] = field(default_factory=dict)
 

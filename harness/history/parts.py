@@ -13,6 +13,7 @@ from harness.history.same import keys_of
 from harness.plan.cells import Cell
 from harness.run.planning import PLAN_JSON, Plan, load_plan
 from harness.run.record import RunRecord, load
+from harness.run.request import BUILD_OPTIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +44,9 @@ class Part:
 
     @property
     def kind(self) -> tuple[str, ...]:
-        """What parts have in common that must have run the same artifacts: base, flavour, own trees."""
+        """What parts have in common that must have run the same artifacts: base, flavour, what was built."""
         bases = sorted({Cell.parse(cell).base for cell in self.planned[:1]})
-        trees = [self.record.options.get(name, "") for name in ("xen_tree", "linux_tree")]
+        trees = [self.record.options.get(name, "") for name in BUILD_OPTIONS]
         return (*bases, self.record.flavour, *trees)
 
 

@@ -68,6 +68,8 @@ def print_report(run_dir: Path, record: RunRecord, *, file: TextIO) -> None:
     for source in record.sources:
         note = f" ({source.note})" if source.note else ""
         console.print(f"{source.name} {source.version} from {source.origin}{note}", markup=False)
+    if record.toolstack:
+        console.print(f"toolstack {record.toolstack}", markup=False)
     for line in wish_lines(record):
         console.print(line, markup=False, soft_wrap=True)
     if record.tests:

@@ -13,16 +13,20 @@ from pathlib import Path
 
 import pytest
 
+from harness.build.kconfig import kept_wishes
 from harness.core.progress import Progress
 from harness.core.records import Accelerator
 from harness.machine.bare import BareRun
 from harness.machine.kunit import boot
 from harness.monitor.knownissues import KnownIssues
 from harness.monitor.ktap import Case
-from harness.run.record import ArtifactRecord, ConsoleRecord
+from harness.run.record import ArtifactRecord, ConsoleRecord, wish_record
 from harness.run.recorder import Recorder
 from harness.run.session import SESSION
 from harness.store.artifacts import Artifact
+
+# The symbol that the series adds with its tests.
+TESTS = "CONFIG_XEN_EVENTS_KUNIT_TEST"
 
 
 def skip_if_skipped(case: Case) -> None:
@@ -53,6 +57,7 @@ class KUnitCells:
         self._build = build
         self._known = known
         self._kernels: dict[str, Path] = {}
+        self._lacks: dict[str, str] = {}
         self._runs: dict[str, BareRun] = {}
         self.wanted: tuple[str, ...] = ()
 
@@ -80,6 +85,10 @@ class KUnitCells:
             with self._recorder.doing(f"build {kind}"):
                 kernel = self._build(kind)
             self._kernels[kind] = kernel.path / "bzImage"
+            for wish in kept_wishes(kernel.path):
+                self._recorder.record.wishes.append(wish_record(kind, wish))
+                if wish.symbol == TESTS:
+                    self._lacks[kind] = f"this Linux has no KUnit tests of the ABI ({TESTS}: {wish.why})"
             self._recorder.record.artifacts.append(
                 ArtifactRecord(name=kind, key=kernel.key, hit=kernel.hit)
             )
@@ -89,6 +98,8 @@ class KUnitCells:
         """Results of a KUnit kernel: ``kunit("kunit64").case(name)``. Each is booted once per run."""
 
         def run(kind: str) -> BareRun:
+            if why := self._lacks.get(kind):
+                pytest.skip(why)
             if kind not in self._runs:
                 title = f"boot {kind}"
                 with self._recorder.doing(title), self._progress.step(title, announce_end=False):

@@ -16,7 +16,7 @@ import msgspec
 
 from harness.core.errors import UserError
 from harness.core.locks import in_use
-from harness.core.records import Verdict
+from harness.core.records import Verdict, Wish
 
 SCHEMA = 2
 RUN_JSON = "run.json"
@@ -98,6 +98,11 @@ class WishRecord(msgspec.Struct, frozen=True, kw_only=True):
     value: str
     place: str
     why: str
+
+
+def wish_record(kernel: str, wish: Wish) -> WishRecord:
+    """The record of a wish of a kernel, by the kind of its artifact."""
+    return WishRecord(kernel=kernel, symbol=wish.symbol, value=wish.value, place=wish.place, why=wish.why)
 
 
 class ArtifactRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -277,6 +282,7 @@ class RunRecord(msgspec.Struct, kw_only=True):
     flavour: str = "release"
     options: dict[str, str] = msgspec.field(default_factory=dict)
     sources: list[SourceRecord] = msgspec.field(default_factory=list)
+    toolstack: str = ""
     wishes: list[WishRecord] = msgspec.field(default_factory=list)
     lacks: dict[str, str] = msgspec.field(default_factory=dict)
     artifacts: list[ArtifactRecord] = msgspec.field(default_factory=list)

@@ -103,6 +103,10 @@ def words_of(request: RunRequest) -> list[str]:
     return words
 
 
+# The entries of ``options`` that decide, with the bases, what is built.
+BUILD_OPTIONS = ("xen_tree", "linux_tree", "stock", "with_series", "xen_config", "linux_config")
+
+
 def options(request: RunRequest) -> dict[str, str]:
     """The options that `evh repro` needs beside the cell's id; only those that were given."""
     trees = request.trees

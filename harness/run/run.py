@@ -43,7 +43,7 @@ from harness.run.record import (
     RunRecord,
     ShardRecord,
     SourceRecord,
-    WishRecord,
+    wish_record,
 )
 from harness.run.recorder import Recorder, now
 from harness.run.request import RunRequest, again, options, reproduce
@@ -425,12 +425,9 @@ def note_build(record: RunRecord, built: Built) -> None:
         SourceRecord(name=s.name, version=s.version, origin=s.origin, sha256=s.sha256, note=s.note)
         for s in built.sources.values()
     ]
-    record.wishes = [
-        WishRecord(kernel=kernel, symbol=w.symbol, value=w.value, place=w.place, why=w.why)
-        for kernel, wishes in built.wishes.items()
-        for w in wishes
-    ]
+    record.wishes = [wish_record(kind, wish) for kind, wishes in built.wishes.items() for wish in wishes]
     record.lacks = dict(built.lacks)
+    record.toolstack = built.toolstack
     record.artifacts += [
         ArtifactRecord(name=name, key=key, hit=built.hits.get(name)) for name, key in built.keys.items()
     ]

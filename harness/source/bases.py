@@ -227,12 +227,17 @@ def named(component: str, name: str) -> Base:
     )
 
 
-def fitting(component: str, version: str) -> Base:
+def fitting(component: str, version: str, *, series: bool = False) -> Base:
     """The base for a tree of this version: the newest that is not newer, else the oldest.
 
     Its fragments say themselves from when to when a symbol exists.
+
+    Args:
+        series: only bases that have patches.
     """
-    found = every(component)
+    found = [base for base in every(component) if base.patches() or not series]
+    if not found:
+        raise UserError(f"no base of {component} has a series", hint="evh bases lists them.")
     older = [base for base in found if series_of(base.file.series) <= series_of(version)]
     return older[-1] if older else found[0]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.build.built import PLACES, built_of, recorded
 from harness.core.progress import Progress
-from harness.core.records import Built
+from harness.core.records import Built, Source
 from harness.store.artifacts import Artifact, Store
 
 PLAIN = ("xen", "linux", "dom0", "guest", "tools", "bare", "keys")
@@ -57,3 +57,15 @@ def test_build_of_an_earlier_run_is_there_as_long_as_the_store_has_all_of_it(tmp
     assert built is not None and built.xen == xen.path / "xen"
     assert recorded({"xen": xen.key, "bare": "0" * 32}, {}, store=store, progress=progress) is None
     assert recorded({}, {}, store=store, progress=progress) is None
+
+
+def test_toolstack_is_debians_package_or_out_of_the_tree(tmp_path: Path) -> None:
+    listed = "xen-utils-4.20 4.20.4+63-g7abfd2bce2-0+deb13u1\nxen-utils-common 4.20.4\n"
+    (tmp_path / "packages.txt").write_text(listed)
+    rootfs = Artifact(path=tmp_path, key="k", hit=True, reason="", files={"packages.txt": "x"})
+    sources = {"xen": Source(name="xen", version="4.22.0", origin="x")}
+    said = "Debian's xen-utils-4.20 4.20.4+63-g7abfd2bce2-0+deb13u1"
+    assert built_of({"rootfs": rootfs}, sources).toolstack == said
+    own = {"rootfs": rootfs, **artifacts("toolstack")}
+    assert built_of(own, sources).toolstack == "built out of the tree of Xen 4.22.0"
+    assert built_of(artifacts("xen"), sources).toolstack == ""

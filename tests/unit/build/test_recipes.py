@@ -10,6 +10,7 @@ import pytest
 from fakes import linux_tree, xen_tree
 
 from harness.build import images, linux, make, pvh_elf, recipes, stock, xen
+from harness.core.errors import UserError
 from harness.core.records import Source, Trees
 from harness.plan.flavours import FLAVOURS
 from harness.source import bases
@@ -73,7 +74,11 @@ def test_an_own_tree_has_the_name_of_its_version_and_the_fragments_of_what_fits(
     assert wanted["xen"].base.folder == bases.every("xen")[-1].folder
     assert wanted["xen"].patches == () and not wanted["xen"].tried
     with_series = recipes.recipes(replace(mine, with_series=True))
-    assert with_series["xen"].patches == wanted["xen"].base.patches()
+    assert with_series["xen"].patches == bases.default("xen").patches()
+    assert with_series["xen"].patches, "not those of a newer base that has none"
+    bare = next(base.folder.name for base in bases.every("xen") if not base.patches())
+    with pytest.raises(UserError, match=f"the base xen {bare} has no series"):
+        recipes.recipes(replace(mine, with_series=True, xen=bare))
     older = Trees(xen_tree=xen_tree(tmp_path / "old", sub=1))
     assert recipes.base_of(older, "xen").folder == bases.every("xen")[0].folder
     default = recipes.recipes()

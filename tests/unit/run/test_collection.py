@@ -142,7 +142,6 @@ def test_what_a_build_lacks_is_skipped_and_nothing_else(evh, lacks: dict[str, st
             "test_file": "this has no linux-events",
             "test_narrow": "this has no xen-pv32",
             "test_shadow": "this has no xen-shadow",
-            "test_kunit": "this has no linux-3l",
         }
         if lacks
         else {}

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from fakes import fake_artifact, fake_backends
 
+from harness.build.kconfig import keep_wishes
 from harness.core.progress import Progress
-from harness.core.records import Verdict
+from harness.core.records import Verdict, Wish
 from harness.machine.bare import BareRun
 from harness.monitor import ktap
 from harness.run import kunit
@@ -66,6 +67,18 @@ def test_kernel_of_the_selected_tests_is_built_and_booted_once(evh, booted: list
     assert got.test("test_k[smp-kunit64]").reason == "needs two CPUs"
     assert [(c.layer, c.file) for c in got.record.consoles] == [("kunit64", "console-kunit64.log")]
     assert any(step.step == "build kunit64" for step in got.record.timings)
+
+
+def test_cells_of_a_linux_without_the_tests_are_skips(evh, booted: list[Path], tmp_path: Path) -> None:
+    wish = Wish(symbol=kunit.TESTS, value="y", place="k.config:1", why="this tree has no such symbol")
+    keep_wishes(tmp_path, [wish])
+    log: list[str] = []
+    backends = replace(fake_backends(log), kunit=lambda request, progress, kind: fake_artifact(tmp_path))
+    got = evh(TEST, backends=backends)
+    assert set(got.verdicts.values()) == {Verdict.SKIP}
+    assert booted == []
+    assert "no KUnit tests of the ABI" in got.record.tests[0].reason
+    assert [wish.kernel for wish in got.record.wishes] == ["kunit64"]
 
 
 def test_run_without_such_tests_builds_no_such_kernel(evh, booted: list[Path]) -> None:
