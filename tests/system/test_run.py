@@ -76,6 +76,8 @@ def test_smoke_suite_passes_and_leaves_a_complete_report(evh: Evh) -> None:
     assert (record["state"], record["verdict"], record["exit_code"]) == ("finished", "pass", 0)
     assert {test["verdict"] for test in record["tests"]} == {"pass"}
     assert len(record["tests"]) == record["planned"] > 10
+    assert (record["wishes"], record["lacks"]) == ([], {}), "the default pair has all that is wanted"
+    assert record["toolstack"].startswith("Debian's xen-utils-")
     assert {row["abi"] for row in record["rows"]} == {"2l", "fifo", "3l"}
     assert {row["guest"] for row in record["rows"]} == {"dom0", "pv64", "pvh64"}
     assert all(row["sent"] == row["seen"] > 0 for row in record["rows"])
