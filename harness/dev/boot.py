@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.core.errors import UserError
-from harness.core.records import DEFAULT_TREES, LINUX, Abi, GuestSpec, MachineSpec, Trees
+from harness.core.records import DEFAULT_TREES, LINUX, LINUX_3L, XEN_3L, Abi, GuestSpec, MachineSpec, Trees
 from harness.plan.guests import KINDS
 
 if TYPE_CHECKING:
@@ -73,6 +73,9 @@ def booted(
     built = build(
         store=store, progress=progress, jobs=jobs, components=components, trees=trees,
     )  # fmt: skip
+    if abi is Abi.L3 and (why := built.lacks.get(XEN_3L) or built.lacks.get(LINUX_3L)):
+        progress.say(f"{why}: dom0 and the guests use FIFO")
+        abi = Abi.FIFO
     folder = stack.enter_context(run_folder(run_dir))
     if not accelerator.proven:
         with progress.step("prove the accelerator"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from fakes import FakeMachine, fake_built
 
 from harness.core.errors import UserError
 from harness.core.progress import Progress
-from harness.core.records import HVM, LINUX, Abi, Accelerator, Built, GuestSpec, MachineSpec, Trees
+from harness.core.records import HVM, LINUX, XEN_3L, Abi, Accelerator, Built, GuestSpec, MachineSpec, Trees
 from harness.dev.boot import booted, components_of
 from harness.plan.guests import KINDS
 
@@ -28,6 +29,7 @@ class Host:
         self.accel = ""
         self.machine: dict[str, Any] = {}
         self.guests: list[GuestSpec] = []
+        self.lacks: dict[str, str] = {}
         self.refused = ""  # name of a guest that does not start
         self.said = io.StringIO()
 
@@ -38,7 +40,7 @@ class Host:
     def build(self, **words: Any) -> Built:
         self.log.append("build")
         self.built = words
-        return fake_built()
+        return replace(fake_built(), lacks=self.lacks)
 
     def make(self, built: Built, spec: MachineSpec, *, run_dir: Path, **words: Any) -> FakeMachine:
         self.machine = words
@@ -110,6 +112,15 @@ def test_machine_and_guests_are_as_asked_for_and_the_stack_closes_them(host: Hos
         assert host.log == ["build", "boot fifo 6000", "start pv64", "start pvh32"]
     assert host.log[-1] == "close"
     assert "accelerator: TCG: a test" in host.said.getvalue()
+
+
+def test_without_the_3_level_abi_fifo_is_used_and_it_is_said(host: Host) -> None:
+    host.lacks = {XEN_3L: "this Xen 4.22.0 has no 3-level ABI (why)"}
+    with ExitStack() as stack:
+        machine, _ = host.boot(stack, "pv64")
+        assert machine.spec.abi is Abi.FIFO
+    assert host.guests[0].abi is Abi.FIFO
+    assert "this Xen 4.22.0 has no 3-level ABI (why): dom0 and the guests use FIFO" in host.said.getvalue()
 
 
 def test_guests_may_open_as_many_ports_as_3l_has(host: Host) -> None:
