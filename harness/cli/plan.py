@@ -16,15 +16,21 @@ from harness.cli.options import (
     FlavourOption,
     GuestOption,
     KeywordOption,
+    LinuxOption,
+    LinuxTreeOption,
     MinutesOption,
     RunDirOption,
     SeedsOption,
     ShardOption,
     SuiteOption,
+    XenOption,
+    XenTreeOption,
     XtfOption,
+    checked_trees,
     make_progress,
 )
 from harness.core.paths import RUNS
+from harness.core.records import Trees
 from harness.plan.estimates import Estimates
 from harness.plan.selection import select
 from harness.plan.shards import MOST_SHARDS, parse_shard
@@ -48,6 +54,10 @@ def plan(
         ),
     ] = 1,
     estimates: EstimatesOption = None,
+    xen: XenOption = "",
+    linux: LinuxOption = "",
+    xen_tree: XenTreeOption = None,
+    linux_tree: LinuxTreeOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the cells that `evh run` would run, with the time, memory and cores that each is expected to need.
@@ -80,6 +90,8 @@ def plan(
             suites=suite or (), files=files or (), guests=guest or (), abis=abi or (), keyword=keyword,
             seeds=seeds, flavour=flavour, xtf=xtf and xtf.resolve(), minutes=minutes,
         ),
+        # They are in the ids of the cells.
+        trees=checked_trees(Trees(xen=xen, linux=linux, xen_tree=xen_tree, linux_tree=linux_tree)),
         shard=part,
         estimates=known,
     )  # fmt: skip

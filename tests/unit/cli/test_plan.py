@@ -10,6 +10,7 @@ import pytest
 from nights import record_run
 
 from harness.core.records import Verdict
+from harness.source import bases
 
 
 @pytest.fixture
@@ -30,6 +31,12 @@ def test_json_is_what_a_run_takes(evh, own: Path, tmp_path: Path) -> None:
     assert json.loads(cut[0].stdout)["id"] == json.loads(cut[1].stdout)["id"]
 
 
+def test_cells_are_those_of_the_pair_that_is_named(evh, own: Path) -> None:
+    xen, linux = (bases.every(component)[-1] for component in ("xen", "linux"))
+    got = evh("plan", own, "--xen", xen.folder.name, "--linux", linux.folder.name)
+    assert f" {xen.name}+{linux.name}/release/" in got.output
+
+
 def test_shards_do_not_depend_on_the_runs_of_this_host(evh, own: Path) -> None:
     before = evh("plan", own, "--shards", "2", "--json").stdout
     record_run(Path("runs"), "one", {"a": Verdict.PASS})
@@ -41,6 +48,8 @@ def test_shards_do_not_depend_on_the_runs_of_this_host(evh, own: Path) -> None:
 @pytest.mark.parametrize(
     "words",
     [("plan", "--shard", "4/3"), ("plan", "--shard", "1/2", "--shards", "2"), ("plan", "--estimates", "none"),
+     ("plan", "--xen", "0.1"), ("run", "--linux", "0.1"), ("run", "--with-series"),
+     ("run", "--xen-config", "none"), ("run", "--xen-tree", "."),
      ("run", "--estimates", "none"), ("run", "--shard", "x"), ("merge", "none"),
      ("merge", "--plan", "none", "runs")],
 )  # fmt: skip
