@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import shutil
 import tempfile
@@ -75,11 +76,25 @@ def content_of(path: Path) -> str:
 
 
 def content_of_files(path: Path) -> str:
-    """A hash of all files of a tree without git, or of its copy, which may have got one."""
+    """A hash of all files of a tree without git, or of its copy, which may have got one.
+
+    A build asks several times, and reading all of Linux takes half a minute; so files that nobody has
+    touched since, by size, inode and times, are read once.
+    """
+    files = tuple(sorted(p for p in path.rglob("*") if p.is_file() and not p.is_relative_to(path / ".git")))
+    state = hashlib.sha256()
+    for file in files:
+        stat = file.stat()
+        times = f"{stat.st_size} {stat.st_ino} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+        state.update(f"{file}\0{times}\n".encode())
+    return _content_of_files(path, files, state.hexdigest())
+
+
+@functools.lru_cache(maxsize=4)
+def _content_of_files(path: Path, files: tuple[Path, ...], state: str) -> str:
+    """The hash; ``state`` is another one whenever a file may have changed."""
     total = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        if file.is_relative_to(path / ".git"):
-            continue
+    for file in files:
         total.update(f"{file.relative_to(path)}\0{sha256_of(file)}\n".encode())
     return total.hexdigest()
 

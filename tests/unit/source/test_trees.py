@@ -144,3 +144,20 @@ def test_a_series_is_applied_to_a_copy_of_an_own_tree(
         series.prepared(own_tree("xen", tree), [patch], store=store, progress=progress),
     ):
         pass
+
+
+def test_content_of_a_tree_without_git_follows_each_edit(tmp_path: Path) -> None:
+    tree = xen_tree(tmp_path / "mine")
+    file = tree / "xen/common/event_channel.c"
+    before = content_of(tree)
+    assert content_of(tree) == before
+    file.write_text("MINE\n")
+    other = content_of(tree)
+    assert other != before
+    os.utime(file, ns=(0, 0))
+    assert content_of(tree) == other, "times are not content"
+    file.rename(tree / "xen/common/event_fifo.c")
+    assert content_of(tree) not in (before, other)
+    (tree / "xen/common/event_fifo.c").rename(file)
+    file.write_text("mine\n")
+    assert content_of(tree) == before
