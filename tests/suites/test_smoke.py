@@ -107,6 +107,15 @@ def test_few_to_a_guest(dom0, start_guest, row, guest):
 
 @pytest.mark.machine(abi="3l")
 @pytest.mark.cell(abi="2l")
+@pytest.mark.parametrize("guest", ["pv64", "pvh64"])
+def test_few_by_2_levels(dom0, start_guest, row, guest):
+    g = start_guest(name="few", kind=guest, abi="2l", max_event_channels=4_000)
+    assert abi_of(g.ssh) == "2l"
+    send_few(dom0, row, g, abi="2l")
+
+
+@pytest.mark.machine(abi="3l")
+@pytest.mark.cell(abi="2l")
 @pytest.mark.parametrize("guest", ["pvh32"])
 def test_few_by_2_levels_of_32_bits(dom0, start_guest, row, guest):
     """A 32-bit guest has only a quarter of the 2-level ports, so `count` is smaller here."""
