@@ -6,9 +6,10 @@ from __future__ import annotations
 import functools
 import tempfile
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 
-from harness.build import images, linux, tools, xen
+from harness.build import images, linux, tools, udb, xen
 from harness.build import make as making
 from harness.build.compilers import check_space, compiler
 from harness.build.kconfig import Misconfigured
@@ -18,7 +19,7 @@ from harness.core.records import Source
 from harness.source import bases, series
 from harness.source.series import prepared
 from harness.store.artifacts import Artifact, Inputs, Store
-from harness.store.hashes import digest
+from harness.store.hashes import digest, sha256_of
 
 
 class Builder:
@@ -67,6 +68,8 @@ class Builder:
     def source(self, name: str) -> Source:
         """Resolve the source of ``xen`` or ``linux``, and record it."""
         source = source_of(self.wanted[name], store=self.store, progress=self.progress)
+        if self.of_xen(name) and udb.used_by(source, store=self.store):
+            source = replace(source, note="; ".join(filter(None, (source.note, udb.NOTE))))
         self.sources[name] = source
         return source
 
@@ -82,7 +85,10 @@ class Builder:
     def inputs(self, name: str, source: Source) -> dict[str, str]:
         """Store inputs of the kernel ``name``."""
         module = xen if self.of_xen(name) else linux
-        return kernel_inputs(self.wanted[name], source, how=recipe_of(module, making))
+        inputs = kernel_inputs(self.wanted[name], source, how=recipe_of(module, making))
+        if self.of_xen(name) and udb.used_by(source, store=self.store):
+            inputs["udb"] = sha256_of(udb.patch())
+        return inputs
 
     def kernel(self, name: str, source: Source) -> Artifact:
         """Build ``xen``, ``linux`` or another kernel in ``wanted``."""
@@ -103,6 +109,8 @@ class Builder:
                 source, recipe.patches, store=self.store, progress=self.progress
             ) as tree:
                 refuse_other(tree, known["source"])
+                if "udb" in known:
+                    udb.avoid(tree)
                 build(
                     tree, dest,
                     requested=recipe.requested(source), jobs=self.jobs, progress=self.progress,
