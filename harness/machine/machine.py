@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from harness.core.errors import InfraError, UserError, reason_of
 from harness.core.records import Accelerator, Built, MachineSpec, dom0_root, image_of, xen_of
-from harness.machine import console_proof, reaper
+from harness.machine import console_proof, ready, reaper
 from harness.machine.attribution import hung_dom0
 from harness.machine.domain import NET_ALIAS, render_domain
 from harness.machine.hypervisor import Hypervisor, libvirt, libvirt_qemu, open_hypervisor
@@ -33,6 +33,7 @@ from harness.monitor.waits import (
     DiskLost,
     MachineCrashed,
     MachineDied,
+    TimedOut,
     Watchdog,
     time_scale_of,
     watching,
@@ -47,7 +48,6 @@ _numbers = itertools.count(1)
 
 # Xen's last lines before dom0 runs, or dom0's first one where Xen says less.
 _XEN_BOOTED = r"Serial input to DOM|Freed \d+kB init|Linux version"
-_DOM0_READY = "evh: dom0 ready"
 
 
 class Says(Protocol):
@@ -143,19 +143,21 @@ class Machine:
         self._mark("xen", started)
         # A first measure of the host's speed, for the rest of the boot. Until then, forty times what the
         # reference host takes.
-        self.consoles.wait_line(
-            _XEN_BOOTED, watchdog=self.watchdog, what="Xen to start dom0", total=40 * REFERENCE_XEN_SECONDS
-        )
+        try:
+            self.consoles.wait_line(
+                _XEN_BOOTED, watchdog=self.watchdog, what="Xen to start dom0",
+                total=40 * REFERENCE_XEN_SECONDS,
+            )  # fmt: skip
+        except TimedOut:
+            if not ready.answers(self.dom0):
+                raise
         self._mark("xen booted", started)
         self.watchdog.time_scale = time_scale_of(self.timings["xen booted"], reference=REFERENCE_XEN_SECONDS)
-        self.consoles.wait_line(
-            _DOM0_READY,
-            watchdog=self.watchdog,
-            what="dom0's \"evh: dom0 ready\"",
-            total=180,
-            silence=60,
-            hint=f"see {self.run_dir / 'consoles.log'}",
+        silent = ready.wait_dom0(
+            self.consoles, self.dom0, watchdog=self.watchdog, hint=f"see {self.run_dir / 'consoles.log'}"
         )
+        if silent:
+            self.progress.say(f"the console is not recorded any more: {silent}")
         self._mark("dom0", started)
         self.dom0.connect(timeout=60)
         self.dom0.run("true", timeout=60)
