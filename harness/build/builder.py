@@ -225,9 +225,11 @@ class Builder:
         rootfs = self.artifacts[kind("rootfs", component)]
         keys, tools, linux, guest = (self.artifacts[kind] for kind in ("keys", "tools", "linux", "guest"))
         guest_kernel = self.artifacts[self.guest_kernel]
+        toolstack = self.artifacts.get("toolstack")
 
         def inputs() -> Inputs:
-            return self.common(rootfs, keys, tools, linux) | {
+            its = {"toolstack": toolstack.files["toolstack.tar"]} if toolstack else {}
+            return self.common(rootfs, keys, tools, linux) | its | {
                 "images/dom0": images.hash_tree(self.images / "dom0"),
                 "kernel": guest_kernel.files["bzImage"],
                 "guest": guest.files["guest.cpio.gz"],
@@ -241,6 +243,7 @@ class Builder:
                     rootfs=rootfs.path / "rootfs.tar", keys=keys.path, tools=tools.path,
                     modules=modules_of(linux), kernel=guest_kernel.path / "bzImage",
                     guest=guest.path / "guest.cpio.gz", images=self.images / "dom0",
+                    toolstack=toolstack.path / "toolstack.tar" if toolstack else None,
                 )  # fmt: skip
 
         return self.get(kind("dom0", component), inputs, make)

@@ -12,6 +12,7 @@ from collections.abc import Collection
 from concurrent.futures import Future
 from dataclasses import replace
 
+from harness.build import toolstack
 from harness.build.builder import Builder, kind
 from harness.build.built import built_of
 from harness.build.compilers import check_programs, cores
@@ -107,11 +108,15 @@ def _check_first(builder: Builder, names: Collection[str]) -> None:
 
 def _with_linux(builder: Builder) -> None:
     """Build the plain artifacts: Xen, Linux, the in-guest programs and the images."""
+    builder.source("xen")
+    said = toolstack.facts(builder)
+    if why := toolstack.why_needed(builder, said):
+        builder.progress.say(f"{why}: dom0 gets a toolstack that is built out of Xen's tree")
     linux_source: Future[Source] = Future()
     linux_unpacked: Future[None] = Future()
 
     def compile_lane() -> None:
-        builder.kernel("xen", builder.source("xen"))
+        builder.kernel("xen", builder.sources["xen"])
         source = linux_source.result()
         linux_unpacked.result()
         builder.kernel("linux", source)
@@ -129,6 +134,8 @@ def _with_linux(builder: Builder) -> None:
                     promise.set_exception(process.Cancelled(f"no Linux tree: {error}"))
             raise
         builder.rootfs()
+        if why:
+            toolstack.rootfs(builder)
         builder.keys()
         builder.tools()
         builder.bare()
@@ -137,6 +144,8 @@ def _with_linux(builder: Builder) -> None:
     if builder.guest_kernel != "linux":
         builder.kernel(builder.guest_kernel, builder.sources["linux"])
     builder.guest()
+    if why:
+        toolstack.make(builder, said)
     builder.dom0()
 
 

@@ -209,14 +209,21 @@ def make_dom0(
     guest: Path,
     images: Path,
     modules: Path | None = None,
+    toolstack: Path | None = None,
 ) -> None:
     """Make dom0's root, ``dest/dom0.ext4``, which contains the guests' kernel and initramfs.
 
     Args:
         modules: the kernel's modules, a tar of ``lib/modules``.
+        toolstack: a tar with a toolstack to use instead of the packaged one; None: the packaged one.
         images: the project's ``images/dom0`` (init and overlay).
+
+    Raises:
+        InfraError: the root lacks a library that a program of the toolstack needs.
     """
     with unpacked(rootfs, dest) as root:
+        if toolstack is not None:
+            replace_toolstack(root, toolstack)
         copy_overlay(images / "overlay", root)
         # Debian's merged /usr: /sbin is a link to usr/sbin.
         (root / "usr/sbin/init").unlink(missing_ok=True)
@@ -228,6 +235,27 @@ def make_dom0(
         add_modules(root / "usr", modules)
         (root / "proc/xen").mkdir(parents=True, exist_ok=True)
         pack_ext4(root, dest / "dom0.ext4")
+
+
+def replace_toolstack(root: Path, toolstack: Path) -> None:
+    """Remove the files of dom0's packaged toolstack, and unpack another one.
+
+    Libraries stay: a packaged device model may need those of its own version. Those with a stable
+    ABI are replaced.
+
+    Raises:
+        InfraError: the root lacks a library that a program of the toolstack needs.
+    """
+    for listing in (root / "var/lib/dpkg/info").glob("xen*-util*.list"):
+        for name in listing.read_text().splitlines():
+            path = root / name.lstrip("/")
+            if path.is_symlink() or path.is_file():
+                path.unlink()
+    unpack: list[str | Path] = ["tar", "-C", root, "--keep-directory-symlink", "-xf", toolstack]
+    process.run(unpack, what="install the toolstack")
+    daemons = ("usr/sbin/xenstored", "usr/sbin/xenconsoled")
+    for program in ("usr/sbin/xl", *daemons, "usr/lib/xen/bin/xen-init-dom0"):
+        libraries(root, program)
 
 
 def hash_tree(folder: Path) -> str:

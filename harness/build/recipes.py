@@ -191,7 +191,7 @@ SAME_AS: dict[str, str] = {
         "0da8dcd6a3fe06f1ba8878ea858d01cec9b7809a1cbd8518d4285221930ef7e5"
     ),
     # images
-    "77318fda709729de6c5b0244c72145dd734b6af72042cb9381c2256e6e3fc8c7": (
+    "bced8b5dce4a4185d24b3e3f39c020fd2a993cc0ffd36a41100b3f6d40a5b8a4": (
         "d566ffe00ac4c15b81c4ff465d4b7e50579cf80abf9ac5cab8fe76bebec56641"
     ),
     # pvh_elf
