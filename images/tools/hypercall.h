@@ -249,27 +249,37 @@ struct xen_pages {
     uint32_t cpu_khz;
 };
 
+/* Ask Xen for its memory, in the interface version that it speaks. */
+static inline int hyp_physinfo(struct hyp *h)
+{
+    static const uint32_t versions[] = XEN_SYSCTL_INTERFACE_VERSIONS;
+    int rc = -1;
+
+    for ( unsigned int i = 0; i < sizeof(versions) / sizeof(*versions); i++ )
+    {
+        *h->sysctl = (struct xen_sysctl){
+            .cmd = XEN_SYSCTL_physinfo, .interface_version = versions[i] };
+        rc = hyp_call(h, __HYPERVISOR_sysctl, (uintptr_t)h->sysctl, 0);
+        if ( !rc || errno != EACCES )
+            break;
+    }
+    return rc;
+}
+
 /*
  * May this domain ask Xen for its memory? An unprivileged domain has
  * /dev/xen/privcmd too, but its hypercalls are refused.
  */
 static inline bool hyp_privileged(struct hyp *h)
 {
-    *h->sysctl = (struct xen_sysctl){
-        .cmd = XEN_SYSCTL_physinfo,
-        .interface_version = XEN_SYSCTL_INTERFACE_VERSION };
-    return !hyp_call(h, __HYPERVISOR_sysctl, (uintptr_t)h->sysctl, 0) ||
-           errno != EPERM;
+    return !hyp_physinfo(h) || errno != EPERM;
 }
 
 static inline struct xen_pages hyp_pages(struct hyp *h)
 {
-    *h->sysctl = (struct xen_sysctl){
-        .cmd = XEN_SYSCTL_physinfo,
-        .interface_version = XEN_SYSCTL_INTERFACE_VERSION };
-    if ( hyp_call(h, __HYPERVISOR_sysctl, (uintptr_t)h->sysctl, 0) )
+    if ( hyp_physinfo(h) )
         die(errno, "XEN_SYSCTL_physinfo",
-            "EACCES: this Xen has another sysctl version than 0x15");
+            "EACCES: no sysctl version that xenabi.h knows is this Xen's");
     return (struct xen_pages){
         .free = h->sysctl->u.physinfo.free_pages,
         .total = h->sysctl->u.physinfo.total_pages,

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * soft-reset --domid D: those steps of libxl_domain_soft_reset() that a PVH
- * domain needs. libxl 4.20 accepts only HVM domains, though Xen has no such
- * limit. The domain has shut down with SHUTDOWN_soft_reset, as kexec does on
- * the way to the next kernel. It loses its event channels, gets new ones for
+ * domain needs. libxl 4.20 accepts only HVM domains, though Xen has no
+ * such limit. The domain has shut down with SHUTDOWN_soft_reset, as kexec does
+ * on the way to the next kernel. It loses its event channels, gets new ones for
  * xenstore and its console, and continues. The caller must close its devices
  * first: a backend would write to memory that the next kernel owns. Dom0 only.
  */
@@ -22,12 +22,18 @@ static domid_t domid;
 /* Returns 0 or an errno. */
 static int domctl(uint32_t cmd)
 {
+    static const uint32_t versions[] = XEN_DOMCTL_INTERFACE_VERSIONS;
     struct xen_domctl *op = (void *)h.sysctl;
+    int err = EACCES;
 
-    *op = (struct xen_domctl){
-        .cmd = cmd, .interface_version = XEN_DOMCTL_INTERFACE_VERSION,
-        .domain = domid };
-    return hyp_call(&h, __HYPERVISOR_domctl, (uintptr_t)op, 0) ? errno : 0;
+    for ( unsigned int i = 0;
+          err == EACCES && i < sizeof(versions) / sizeof(*versions); i++ )
+    {
+        *op = (struct xen_domctl){
+            .cmd = cmd, .interface_version = versions[i], .domain = domid };
+        err = hyp_call(&h, __HYPERVISOR_domctl, (uintptr_t)op, 0) ? errno : 0;
+    }
+    return err;
 }
 
 /* Xen would also reset a domain that shut down for another reason, and would

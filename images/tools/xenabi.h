@@ -86,10 +86,11 @@ struct evtchn_status {
 };
 
 /*
- * sysctl.h of Xen 4.18 to 4.20. Other releases refuse this version with
- * -EACCES, which the tools report together with the number.
+ * sysctl.h: the versions of Xen 4.18 to 4.20, and of 4.21 and 4.22, which have
+ * the same layout of what is used here. A Xen refuses any version but its own
+ * with EACCES, before it looks at anything else.
  */
-#define XEN_SYSCTL_INTERFACE_VERSION 0x00000015
+#define XEN_SYSCTL_INTERFACE_VERSIONS { 0x15, 0x16 }
 #define XEN_SYSCTL_physinfo 3
 
 struct xen_sysctl_physinfo {
@@ -108,8 +109,8 @@ struct xen_sysctl {
     } u;
 };
 
-/* domctl.h of Xen 4.19 and 4.20; other releases refuse it likewise. */
-#define XEN_DOMCTL_INTERFACE_VERSION 0x00000017
+/* domctl.h likewise, of Xen 4.19 to 4.21, and of 4.22. */
+#define XEN_DOMCTL_INTERFACE_VERSIONS { 0x17, 0x18 }
 #define XEN_DOMCTL_pausedomain   3
 #define XEN_DOMCTL_unpausedomain 4
 #define XEN_DOMCTL_getdomaininfo 5

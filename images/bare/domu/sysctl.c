@@ -24,10 +24,31 @@ struct sysctl {
     };
 };
 
+/* As in domctl.c: 0x15 is of Xen 4.18 to 4.20, 0x16 of 4.21 and 4.22. */
+static uint32_t its_version(void)
+{
+    static const uint32_t known[] = { 0x15, 0x16 };
+    static uint32_t version;
+
+    for ( unsigned int i = 0; !version && i < ARRAY_SIZE(known); i++ )
+    {
+        struct sysctl op = { .cmd = SYSCTL_physinfo, .version = known[i] };
+
+        if ( hypercall(HYPERVISOR_sysctl, &op) != -EACCES )
+            version = known[i];
+    }
+    if ( !version )
+    {
+        printk("# unknown to images/bare: the sysctl version of this Xen\n");
+        version = ~0U;
+    }
+    return version;
+}
+
 static long sysctl(unsigned int cmd, struct sysctl *op)
 {
     op->cmd = cmd;
-    op->version = 0x15;
+    op->version = its_version();
     return hypercall(HYPERVISOR_sysctl, op);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the guests use of Xen 4.20's public interface. The build includes none of
- * Xen's headers. A comment above each block names the public header that it
- * follows.
+ * What the guests use of the public interface of Xen 4.20 to 4.22. The build
+ * includes none of Xen's headers. A comment above each block names the public
+ * header that it follows.
  */
 #ifndef BARE_XEN_H
 #define BARE_XEN_H

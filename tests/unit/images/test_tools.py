@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from harness.core.paths import CHECKOUT
+from harness.source.interfaces import packaged
 
 TOOLS = Path(__file__).parents[3] / "images" / "tools"
 
@@ -58,3 +62,14 @@ def test_a_tool_that_cannot_says_so_in_json(built: Path, command: str, errno: st
     last = json.loads(done.stdout.splitlines()[-1])
     assert (last["ev"], last["errno"]) == ("error", errno)
     assert last["what"] and last["hint"]
+
+
+def test_bare_guests_and_tools_know_the_same_interface_versions() -> None:
+    images = CHECKOUT / "images"
+    abi = (images / "tools/xenabi.h").read_text()
+    its = packaged(images)
+    for name, packaged_version in (("domctl", its.domctl), ("sysctl", its.sysctl)):
+        bare = (images / f"bare/domu/{name}.c").read_text()
+        known = re.findall(r"known\[\] = \{ (.*) \};", bare)
+        assert re.findall(rf"XEN_{name.upper()}_INTERFACE_VERSIONS \{{ (.*) \}}", abi) == known
+        assert packaged_version in [int(version, 0) for version in known[0].split(", ")]
