@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.dev.read import judge
+from harness.monitor.crashlines import pieces
 from harness.monitor.crashreports import MOST_LINES, CrashReports, Report, first_crash
 from harness.monitor.crashtable import Severity
 from harness.monitor.knownissues import KnownIssues
@@ -222,3 +223,22 @@ LOGS = sorted(path for path in RECORDED.iterdir() if path.suffix in (".log", ".r
 def test_crashes_of_real_kernels_and_hypervisors(log: Path) -> None:
     """Each ``.crashes`` file was read against its log once; README.md there tells how they were provoked."""
     assert seen_in(log) == log.with_suffix(".crashes").read_text().splitlines()
+
+
+HARMLESS = sorted(RECORDED.glob("xen-*-harmless.raw"))
+
+
+@pytest.mark.parametrize("log", HARMLESS, ids=lambda path: path.name)
+def test_dom0_that_ends_a_real_machine_is_a_crash_only_where_it_must_stay(log: Path) -> None:
+    """In each of these logs dom0 powers the machine off, reboots it and halts it, in three boots."""
+    lines = [
+        part
+        for line in log.read_bytes().replace(b"\r", b"").decode().splitlines()
+        for part in pieces(line, other="dom0")
+    ]
+    ends = ["dom0 powered the machine off", "dom0 rebooted the machine", "dom0 halted the machine"]
+    for must_stay, expected in ((False, []), (True, ends)):
+        tracker = CrashReports(dom0_must_stay=must_stay)
+        for number, (printer, text) in enumerate(lines):
+            tracker.take(number, printer, text)
+        assert [report.meaning for report in tracker.reports] == expected
