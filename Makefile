@@ -29,13 +29,13 @@ run: setup ## build, boot, test the limits, print the verdicts
 	@echo "$(BIN)/evh run $(ARGS)"; $(BIN)/evh run $(ARGS) || { code=$$?; \
 		echo "evh run ended with exit code $$code (docs/verdicts.md); make itself ends with 2."; exit $$code; }
 
-test: lint ## run lint, the unit tests, then the system tests, which boot nested Xen
+test: setup lint ## run lint, the unit tests, then the system tests, which boot nested Xen
 	$(BIN)/pytest tests/unit
 	$(BIN)/evh build
 	$(BIN)/pytest -v tests/system
 	$(BIN)/pytest -v tests/faults -m quick
 
-unit: setup ## run the unit tests
+unit: setup $(VENV)/.dev ## run the unit tests
 	$(BIN)/pytest tests/unit $(ARGS)
 
 system: setup ## run the system tests, which boot nested Xen

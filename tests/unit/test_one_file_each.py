@@ -16,8 +16,9 @@ UNTESTED = {
     "core/errors": "classes without behaviour",
     "monitor/crashtable": "a table: test_crashlines.py has its lines, tests/system its statements",
 }
-# Folders whose tests belong to no module: images/ is C and shell, tests/timing is no part of the package.
-OTHERS = {"images", "timing"}
+# Folders whose tests belong to no module: images/ is C and shell, ci/ shell and pipelines; tests/timing is no
+# part of the package.
+OTHERS = {"ci", "images", "timing"}
 
 
 def names(root: Path, prefix: str = "") -> set[str]:
