@@ -43,8 +43,8 @@ class Checkout:
     def bash(self, script: str, *options: str, **variables: str) -> int:
         env = {name: os.environ[name] for name in ("PATH", "HOME", "XDG_CACHE_HOME") if name in os.environ}
         done = subprocess.run(
-            ["bash", *options, "-c", script], cwd=self.folder, env=env | {"CI": "true"} | variables, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            ["bash", *options, "-c", script], cwd=self.folder, env=env | {"CI": "true"} | variables,
+            text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         print(f"$ {script}\n{done.stdout}\n[exit code {done.returncode}]")
         self.ran += script.splitlines()
@@ -53,7 +53,7 @@ class Checkout:
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files of this tree in a repository of their own; made ready once, by the line that all jobs have."""
+    """The files of this tree in a repository of their own; the first job makes it ready for all."""
     folder = tmp_path_factory.mktemp("ci") / "checkout"
     listed = ["git", "-C", str(CHECKOUT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     for name in subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split("\0"):

@@ -8,8 +8,10 @@ import os
 from pathlib import Path
 
 from fakes import make_run
+from nights import record_run
 
 from harness.core.locks import using
+from harness.core.records import Verdict
 from harness.store.artifacts import Store
 
 
@@ -68,3 +70,28 @@ def test_clean_refuses_during_a_build(evh, tmp_path: Path) -> None:
     assert got.exit_code == 2
     assert "xen-abc" in got.stderr
     assert locks.exists()
+
+
+def test_clean_keeps_what_it_is_told_to(evh) -> None:
+    for day in range(1, 6):
+        verdict = Verdict.FAIL if day == 2 else Verdict.PASS
+        record_run(Path("runs"), f"d{day}", {"a": verdict}, started=f"2026-11-{day:02}T01:00:00.000+00:00")
+    store = Path("cache/evtchn-harness/xen/key")
+    store.mkdir(parents=True)
+    got = evh("clean", "--keep-runs", "2", "--keep-red", "--yes")
+    assert got.exit_code == 0
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["d2", "d4", "d5"]
+    assert store.exists(), "without a budget the store stays"
+    assert evh("clean", "--keep-runs", "2", "--no-runs").exit_code == 2
+    assert evh("clean", "--store-budget", "1", "--no-store").exit_code == 2
+
+
+def test_clean_to_a_budget_says_what_the_runs_need(evh) -> None:
+    record_run(Path("runs"), "one", {"a": Verdict.PASS}, keys={"xen": "needed"})
+    for name in ("needed", "spare"):
+        (Path("cache/evtchn-harness/xen") / name).mkdir(parents=True)
+        (Path("cache/evtchn-harness/xen") / name / "data").write_bytes(b"x" * (1 << 20))
+    got = evh("clean", "--keep-runs", "1", "--store-budget", "0", "--yes")
+    assert got.exit_code == 0 and "the store needs 0.0 GiB for the runs that stay" in got.stderr
+    assert sorted(path.name for path in Path("cache/evtchn-harness/xen").iterdir()) == ["needed"]
+    assert Path("runs/one").exists()
