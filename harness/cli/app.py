@@ -71,8 +71,9 @@ app = typer.Typer(
 app.command(epilog=run.SUITE_LIST)(run.run)
 app.command(epilog=run.SUITE_LIST)(plan.plan)
 for command in (
-    plan.merge, history.diff, history.trends, run.repro, bases.bases, build.build, build.boot, build.shell,
-    host.doctor, host.clean, run.report, export.export, export.mail, read.read, mutate.mutate,
+    plan.merge, validate.validate, validate.bisect, validate.b4_check, history.diff, history.trends,
+    run.repro, bases.bases, build.build, build.boot, build.shell, host.doctor, host.clean, run.report,
+    export.export, export.mail, read.read, mutate.mutate,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(validate.series, name="series")

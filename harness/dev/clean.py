@@ -34,12 +34,16 @@ def unused(root: Path) -> Iterator[None]:
         yield
 
 
+# One of these is in each folder of a run, a validation or a machine that was kept up.
+MARKS = (IN_USE, "run.json", "validate.json", "domain.xml", "consoles.log")
+
+
 def is_run_dir(path: Path) -> bool:
     """Whether ``path`` is a run folder; `evh clean` removes no other folder under ``runs``."""
     return (
         path.is_dir()
         and not path.is_symlink()
-        and any((path / name).exists() for name in (IN_USE, "run.json", "domain.xml", "consoles.log"))
+        and any((path / name).exists() for name in MARKS)
     )
 
 

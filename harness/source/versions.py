@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.core.errors import UserError, reason_of
 
 # Where each tree says its version, and the variables that make it up (both for decades).
-_PLACES = {
+PLACES = {
     "xen": ("xen/Makefile", ("XEN_VERSION", "XEN_SUBVERSION", "XEN_EXTRAVERSION")),
     "linux": ("Makefile", ("VERSION", "PATCHLEVEL", "SUBLEVEL", "EXTRAVERSION")),
 }
@@ -24,8 +24,7 @@ def version_in(component: str, tree: Path) -> str:
     Raises:
         UserError: the Makefile cannot be read, or gives no version.
     """
-    name, variables = _PLACES[component]
-    path = tree / name
+    path = tree / PLACES[component][0]
     try:
         text = path.read_text(errors="replace")
     except OSError as error:
@@ -33,10 +32,23 @@ def version_in(component: str, tree: Path) -> str:
             f"cannot read the version of {tree}: {path}: {reason_of(error)}",
             hint=f"name the top directory of a complete {component} tree.",
         ) from error
+    return version_of(component, text, where=str(path))
+
+
+def version_of(component: str, text: str, *, where: str) -> str:
+    """The version that the text of a tree's Makefile gives.
+
+    Args:
+        where: the Makefile, for the message.
+
+    Raises:
+        UserError: it gives no version.
+    """
+    variables = PLACES[component][1]
     found = [_value(text, variable) for variable in variables]
     if not all(part.isdecimal() for part in found[:2]):
         raise UserError(
-            f"{path} gives no version: {variables[0]} and {variables[1]} are not two numbers",
+            f"{where} gives no version: {variables[0]} and {variables[1]} are not two numbers",
             hint=f"name the top directory of a {component} tree.",
         )
     version = ".".join(found[:2])

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.core.environment import environment
-from harness.core.errors import EvhError, UserError
+from harness.core.errors import EvhError, InfraError, UserError
 from harness.core.progress import Progress
 from harness.source import bases
 from harness.source.bases import FOLDERS, Base
@@ -94,18 +94,26 @@ def find_base(series: Series, search: Search) -> Found:
         )
     if len(kinds) == 2 and len(search.given) == 1:
         kinds = set(search.given)
-    places = [place for kind in sorted(kinds) for place in _places(kind, series, search)]
-    if (named := series.trailers.get("base-commit")) and (found := _by_commit(named, places, search)):
-        return found
+    named = series.trailers.get("base-commit", "")
     wanted = blobs_of(series.patches)
-    for place in places:
-        if found := _by_blobs(place, wanted, search):
+    given = {kind: place_of(kind, word, search) for kind, word in search.given.items() if kind in kinds}
+    for kind, place in given.items():
+        found = (named and _by_commit(named, place, search)) or _by_blobs(place, wanted, search)
+        if found:
             return found
-    given = [place for place in places if search.given.get(place.kind)]
-    if len(given) == 1:
-        commit = given[0].commit or _rev(given[0].repo, "HEAD")
-        how = "as given; not all of the patches' blobs are in it"
-        return _found(given[0], commit, how, search)
+        if len(given) == 1:
+            how = "as given; not all of the patches' blobs are in it"
+            return _found(place, place.commit or _rev(place.repo, "HEAD"), how, search)
+        kinds.discard(kind)
+    for base in (base for kind in sorted(kinds) for base in _candidates(kind, series, named)):
+        try:
+            place = _pinned(base, search)
+        except InfraError as error:
+            search.tried.append(f"{base.name}: {error.message.splitlines()[0]}")
+            continue
+        found = (named and _by_commit(named, place, search)) or _by_blobs(place, wanted, search)
+        if found:
+            return found
     raise UserError(
         f"the base of {series.source} is not to be found; tried: {'; '.join(search.tried) or 'nothing'}",
         hint=f"Name it: --{'|--'.join(sorted(kinds))} TREE, a clone that has the commit, or TREE:COMMIT.",
@@ -113,31 +121,41 @@ def find_base(series: Series, search: Search) -> Found:
 
 
 def _of_range(series: Series, tree: Path) -> Found:
-    kinds = [kind for kind, mark in MARKS.items() if _has(tree, series.base, mark)]
+    kind = kind_of(tree, series.base)
+    name = f"{tree} at {series.base[:12]}"
+    return Found(kind=kind, repo=tree, commit=series.base, name=name, how="the range begins there")
+
+
+def kind_of(tree: Path, commit: str) -> str:
+    """Whether a commit is one of Xen or of Linux.
+
+    Raises:
+        UserError: it is neither.
+    """
+    kinds = [kind for kind, mark in MARKS.items() if _has(tree, commit, mark)]
     if len(kinds) != 1:
         raise UserError(
             f"{tree} is neither a Xen tree nor a Linux tree: it has neither {' nor '.join(MARKS.values())}",
-            hint="Name a range of a clone of Xen or Linux.",
+            hint="Name a clone of Xen or Linux.",
         )
-    name = f"{tree} at {series.base[:12]}"
-    return Found(kind=kinds[0], repo=tree, commit=series.base, name=name, how="the range begins there")
+    return kinds[0]
 
 
 def _has(repo: Path, commit: str, path: str) -> bool:
     return _ids(repo, [f"{commit}:{path}"])[0] != ""
 
 
-def _places(kind: str, series: Series, search: Search) -> Iterator[Place]:
-    """Where to look for the base of one kind, best first."""
-    if given := search.given.get(kind):
-        yield place_of(kind, given, search)
-        return
-    folders = sorted((bases.project_root() / FOLDERS[kind]).glob("*/base.toml"), reverse=True)
-    own = [series.folder / "base.toml"] if series.folder and (series.folder / "base.toml").exists() else []
-    for file in dict.fromkeys([*own, *folders]):
-        base = bases.load(file.parent)
-        if base.file.component == kind:
-            yield _pinned(base, search)
+def _candidates(kind: str, series: Series, named: str) -> list[Base]:
+    """This project's bases of one kind: the series' own, the one that is the named commit, the default one,
+    then the others, the newest first."""
+    every = bases.every(kind)
+    file = series.folder / "base.toml" if series.folder else None
+    own = [bases.load(file.parent)] if file and file.exists() else []
+    commits = {base: [one.commit for one in base.file.upstream] for base in every}
+    first = [base for base in every if named and any(id_.startswith(named) for id_ in commits[base])]
+    default = [base for base in every if base.file.default]
+    ordered = {base.folder.resolve(): base for base in [*own, *first, *default, *reversed(every)]}
+    return [base for base in ordered.values() if base.file.component == kind]
 
 
 def place_of(kind: str, given: str, search: Search) -> Place:
@@ -178,13 +196,12 @@ def _pinned(base: Base, search: Search) -> Place:
     return Place(kind=source.name, repo=repo, name=name, commit=_rev(repo, BASE_REF), also=also, pinned=True)
 
 
-def _by_commit(named: str, places: Sequence[Place], search: Search) -> Found | None:
-    for place in places:
-        if any(one.startswith(named) for one in place.also):
-            return _found(place, place.commit, f"base-commit {named[:12]}, which that release is", search)
-        if not place.pinned and (id_ := _ids(place.repo, [f"{named}^{{commit}}"])[0]):
-            return _found(place, id_, f"base-commit {named[:12]}", search)
-    search.tried.append(f"base-commit {named[:12]}: not in {', '.join(place.name for place in places)}")
+def _by_commit(named: str, place: Place, search: Search) -> Found | None:
+    if any(one.startswith(named) for one in place.also):
+        return _found(place, place.commit, f"base-commit {named[:12]}, which that release is", search)
+    if not place.pinned and (id_ := _ids(place.repo, [f"{named}^{{commit}}"])[0]):
+        return _found(place, id_, f"base-commit {named[:12]}", search)
+    search.tried.append(f"base-commit {named[:12]}: not in {place.name}")
     return None
 
 
@@ -260,5 +277,3 @@ def _ids(repo: Path, names: Sequence[str]) -> list[str]:
     )  # fmt: skip
     lines = done.stdout.splitlines()
     return [line if re.fullmatch(r"[0-9a-f]{40,64}", line) else "" for line in lines] or [""] * len(names)
-
-

@@ -183,6 +183,11 @@ def _refuse_strangers(
         if len(totals) > 1:
             ones = [next(one for one in [*group, *covers] if one.total == total) for total in totals]
             raise _two(source, *sorted(ones, key=lambda one: one.total or 0)[:2])
+        if beyond := [one for one in group if one.number and one.total and one.number > one.total]:
+            raise UserError(
+                f"{source}: {beyond[0].mail.subject!r} ({beyond[0].mail.where}) is beyond its own total",
+                hint="Number the patches again: `git format-patch` does.",
+            )
         for number, count in Counter(one.number for one in group).items():
             if number and count > 1:
                 same = [one for one in group if one.number == number]

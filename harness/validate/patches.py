@@ -141,10 +141,10 @@ _IN_BOTH = {
 def kinds_of(patches: tuple[Patch, ...]) -> set[str]:
     """Which trees the patches may be for, by the folders they touch: a subset of ``xen`` and ``linux``.
 
-    Both: every folder is in both trees (scripts/, tools/, MAINTAINERS). None: some folder is in neither,
-    or the patches touch both trees.
+    Both: every folder is in both trees (scripts/, tools/, MAINTAINERS). None: the patches touch both trees,
+    or folders of neither.
     """
-    kinds = set(_TOPS)
+    kinds, strange = set(_TOPS), False
     for patch in patches:
         for change in patch.changes:
             parts = change.path.split("/")
@@ -152,6 +152,5 @@ def kinds_of(patches: tuple[Patch, ...]) -> set[str]:
             telling = {kind for kind, known in _TOPS.items() if known & tops}
             if telling:
                 kinds &= telling
-            elif parts[0] not in _IN_BOTH:
-                return set()
-    return kinds
+            strange |= not telling and parts[0] not in _IN_BOTH
+    return set() if strange and kinds == set(_TOPS) else kinds

@@ -41,7 +41,7 @@ def read_range(text: str, *, tree: Path | None = None) -> Series:
                 f"{text}: no tree was given", hint="Name it: --xen TREE or --linux TREE, or PATH:BASE..TIP."
             )
         path = tree
-    base, tip = (_commit(path, rev) for rev in (match["base"], match["tip"] or "HEAD"))
+    base, tip = (commit_of(path, rev) for rev in (match["base"], match["tip"] or "HEAD"))
     fork = _ask(path, "merge-base", base, tip)
     if fork != base:
         near = f"They part at {fork[:12]}: {path}:{fork[:12]}..{match['tip']}." if fork else ""
@@ -69,7 +69,7 @@ def _patch(path: Path, commit: str, number: int) -> Patch:
     return Patch(number=number, subject=subject, author=author, message=message, diff=diff, commit=commit)
 
 
-def _commit(path: Path, rev: str) -> str:
+def commit_of(path: Path, rev: str) -> str:
     """The full id of a commit.
 
     Raises:

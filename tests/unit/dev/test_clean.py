@@ -63,7 +63,7 @@ def test_everybody_who_uses_the_store_keeps_it_and_is_named(tmp_path: Path) -> N
         pass
 
 
-@pytest.mark.parametrize("name", ["run.json", "domain.xml", "consoles.log", IN_USE])
+@pytest.mark.parametrize("name", ["run.json", "validate.json", "domain.xml", "consoles.log", IN_USE])
 def test_run_folder_is_known_by_any_file_of_a_run(tmp_path: Path, name: str) -> None:
     run = tmp_path / "run"
     run.mkdir()

@@ -149,11 +149,16 @@ def test_single_patches_of_no_thread_are_two_series(xen, out, scratch, tmp_path)
     first = xen.mails(out, "-N", "--thread", count=1)[0]
     second = xen.mails(tmp_path / "two", "-N", "--thread", count=2)[0]
     box = tmp_path / "box"
-    box.write_bytes(
-        first.read_bytes() + second.read_bytes().replace(b"Message-Id: <", b"Message-Id: <other")
-    )
+    box.write_bytes(first.read_bytes() + second.read_bytes().replace(b"Message-Id: <", b"Message-Id: <other"))
     with pytest.raises(UserError, match="two series"):
         chosen(box, scratch)
+
+
+def test_a_number_beyond_the_total(xen, out, scratch) -> None:
+    path = xen.mails(out)[2]
+    path.write_text(path.read_text().replace("[PATCH 3/3]", "[PATCH 4/3]"))
+    with pytest.raises(UserError, match="is beyond its own total"):
+        chosen(out, scratch)
 
 
 def test_a_patch_whose_mail_lost_its_diff(xen, out, scratch) -> None:

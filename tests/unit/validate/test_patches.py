@@ -36,6 +36,7 @@ def patch(*paths: str) -> Patch:
         (("drivers/xen/evtchn.c", "include/xen/events.h", "MAINTAINERS"), {"linux"}),
         (("tools/Makefile", "MAINTAINERS"), {"xen", "linux"}),
         (("hw/xen/xen-bus.c",), set()),
+        (("xen/common/sched.c", "NEWFILE"), {"xen"}),
         (("xen/common/sched.c", "drivers/xen/evtchn.c"), set()),
     ],
 )
