@@ -71,10 +71,25 @@ app = typer.Typer(
 app.command(epilog=run.SUITE_LIST)(run.run)
 app.command(epilog=run.SUITE_LIST)(plan.plan)
 for command in (
-    plan.merge, validate.validate, validate.bisect, validate.b4_check, history.diff, history.trends,
-    run.repro, bases.bases, build.build, build.boot, build.shell, host.doctor, host.clean, run.report,
-    export.export, export.mail, read.read, mutate.mutate,
-):  # fmt: skip
+    plan.merge,
+    run.repro,
+    run.report,
+    read.read,
+    validate.validate,
+    validate.bisect,
+    validate.b4_check,
+    history.diff,
+    history.trends,
+    export.export,
+    export.mail,
+    bases.bases,
+    build.build,
+    build.boot,
+    build.shell,
+    host.doctor,
+    host.clean,
+    mutate.mutate,
+):
     app.command()(command)
 app.add_typer(validate.series, name="series")
 
