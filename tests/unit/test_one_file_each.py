@@ -12,7 +12,6 @@ HERE = Path(__file__).parent
 # Modules without unit tests, each for a reason.
 UNTESTED = {
     "__main__": "calls cli/app.py",
-    "build/graph": "makes everything; tests/system boots it, and its parts are tested by themselves",
     "core/errors": "classes without behaviour",
     "monitor/crashtable": "a table: test_crashlines.py has its lines, tests/system its statements",
 }
