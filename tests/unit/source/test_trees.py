@@ -161,3 +161,20 @@ def test_content_of_a_tree_without_git_follows_each_edit(tmp_path: Path) -> None
     (tree / "xen/common/event_fifo.c").rename(file)
     file.write_text("mine\n")
     assert content_of(tree) == before
+
+
+def test_an_own_tree_is_only_read(store: Store, progress: Progress, tmp_path: Path) -> None:
+    tree = own(tmp_path)
+    (tree / "xen/common/event_channel.c").touch()  # the index wants a refresh
+
+    def state() -> dict[Path, tuple[int, bytes]]:
+        """Times and content; git renews the times of objects that it finds to be there already."""
+        files = (path for path in (tree / ".git").rglob("*") if path.is_file())
+        return {
+            path: (0 if "objects" in path.parts else path.stat().st_mtime_ns, path.read_bytes())
+            for path in files
+        }
+
+    before = state()
+    copied(tree, store, progress)
+    assert state() == before
