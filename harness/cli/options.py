@@ -22,6 +22,7 @@ from harness.plan.shards import Shard, parse_shard
 
 if TYPE_CHECKING:
     from harness.core.progress import Progress
+    from harness.run.planning import Plan
 
 
 class Accel(enum.StrEnum):
@@ -95,6 +96,14 @@ EstimatesOption = Annotated[
         "--estimates",
         metavar="PATH",
         help="Earlier runs to estimate times from: a folder of runs, or a file of `evh plan --json`.",
+    ),
+]
+PlanOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--plan",
+        metavar="FILE",
+        help="With --shard: run what this plan (evh plan --shards N --json) gives to the shard.",
     ),
 ]
 AccelOption = Annotated[
@@ -278,20 +287,28 @@ def checked_trees(trees: Trees) -> Trees:
     )
 
 
-def sharding(shard: str, estimates: Path | None) -> tuple[Shard | None, Estimates]:
-    """The part of a plan to run, and the estimates by which it is cut.
+def sharding(
+    shard: str, estimates: Path | None, plan: Path | None
+) -> tuple[Shard | None, Estimates, Plan | None]:
+    """The part of a plan to run, the estimates by which it is cut, and the plan if it is cut already.
 
     Raises:
-        UserError: the part is not one, estimates are given for nothing, or cannot be read.
+        UserError: the part is not one, estimates or a plan are given for nothing, or cannot be read.
     """
     if not shard:
-        if estimates is not None:
-            raise UserError("--estimates needs --shard", hint="Estimates decide what is in a shard.")
-        return None, Estimates()
+        for option, given in (("--estimates", estimates), ("--plan", plan)):
+            if given is not None:
+                raise UserError(f"{option} needs --shard", hint=f"{option} decides what is in a shard.")
+        return None, Estimates(), None
+    if plan is not None and estimates is not None:
+        raise UserError("--plan and --estimates together", hint="The plan is cut already.")
     from harness.history.estimates import read_estimates
+    from harness.run.planning import load_plan, shard_of
 
     part = parse_shard(shard)
-    return part, read_estimates(estimates)[0] if estimates else Estimates()
+    if plan is not None:
+        return part, Estimates(), shard_of(load_plan(plan), part, path=plan)
+    return part, read_estimates(estimates)[0] if estimates else Estimates(), None
 
 
 BUG = 4  # exit code of errors in the harness or host

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -26,6 +30,7 @@ from harness.cli.options import (
     LinuxConfigOption,
     LinuxTreeOption,
     MinutesOption,
+    PlanOption,
     RunDirOption,
     SeedsOption,
     ShardOption,
@@ -45,12 +50,16 @@ from harness.cli.options import (
     tell,
 )
 from harness.core.errors import EvhError, UserError
+from harness.core.paths import RUNS
 from harness.core.records import Trees, Verdict
+from harness.plan.estimates import Estimates
 from harness.plan.selection import select
 from harness.plan.suites import SUITES
 
 if TYPE_CHECKING:
+    from harness.core.progress import Progress
     from harness.run.record import RunRecord
+    from harness.run.request import RunRequest
 
 
 # typer prints each paragraph of an epilog on a line of its own.
@@ -97,6 +106,15 @@ def run(
     known: KnownIssuesOption = None,
     shard: ShardOption = "",
     estimates: EstimatesOption = None,
+    plan: PlanOption = None,
+    workers: Annotated[
+        str,
+        typer.Option(
+            "--workers",
+            metavar="N|auto",
+            help="Run cells side by side, in N processes; auto: as many as cores and memory allow.",
+        ),
+    ] = "1",
     keep: Annotated[
         bool,
         typer.Option(
@@ -112,13 +130,14 @@ def run(
     [bold]evh run --suite race --seeds 1-50[/bold]    the race suite with fifty seeds
     [bold]evh run --flavour ubsan --suite abuse[/bold]   with a Xen that reports undefined behaviour
     [bold]evh run --suite limits --shard 1/3[/bold]   a third of the suite (docs/ci.md)
+    [bold]evh run --suite limits --workers auto[/bold]   cells side by side
     [bold]evh run my_test.py[/bold]                   your own tests
     [bold]evh run --xen-tree ~/xen --suite smoke[/bold]   your own Xen: what it has is tested
     """
     from harness.dev.matrix import pairs, run_pairs
     from harness.run.request import RunRequest
 
-    part, known_times = sharding(shard, estimates)
+    part, known_times, given = sharding(shard, estimates, plan)
     if xtf and xen_args:
         raise UserError(
             "--xen-args is not for XTF, whose tests bring their own words", hint="Leave out one of the two."
@@ -158,11 +177,15 @@ def run(
         shard=part,
         estimates=known_times,
         estimates_from=estimates and estimates.resolve(),
+        plan=given,
+        plan_from=plan and plan.resolve(),
         command=("evh", *sys.argv[1:]),
     )
     chosen = pairs(trees, xens=xen or (), linuxes=linux or (), cell=request.selection.cell)
     with make_progress() as progress:
-        done = run_pairs(request, chosen, progress=progress, show=_tell)
+        done = run_pairs(
+            request, chosen, progress=progress, show=_tell, run_one=_runner(workers, known=known)
+        )
     worst = max((record for _, record in done), key=_severity)
     raise typer.Exit(worst.exit_code if worst.exit_code is not None else BUG)
 
@@ -179,6 +202,41 @@ def _tell(folder: Path, record: RunRecord) -> None:
     if record.error is not None:
         tell(EvhError(record.error.message, hint=record.error.hint))
     _show(folder, record)
+
+
+def _runner(workers: str, *, known: Path | None) -> Callable[..., tuple[Path, RunRecord]]:
+    """The function that runs one request, in this process or by workers."""
+    from harness.run.run import run as do_run
+
+    return do_run if workers == "1" else partial(_side_by_side, workers=workers, known=known)
+
+
+def _side_by_side(
+    request: RunRequest, *, workers: str, known: Path | None, progress: Progress
+) -> tuple[Path, RunRecord]:
+    """Run by several workers; if only one fits, in this process."""
+    from harness.fleet.fitting import count_of
+    from harness.fleet.workers import run_side_by_side
+    from harness.history.estimates import read_estimates
+    from harness.run.collect import collect
+    from harness.run.request import reproduce
+    from harness.run.run import run as do_run
+
+    for option, given in (("--keep", request.keep), ("--shard", request.shard)):
+        if given:
+            raise UserError(f"--workers and {option} together", hint="Leave out one of them.")
+    estimates = read_estimates(RUNS)[0] if RUNS.is_dir() else Estimates()
+    plan = collect(replace(request, estimates=estimates), progress=progress)
+    count = count_of(workers, plan)
+    if count == 1:
+        return do_run(request, progress=progress)
+    words = shlex.split(reproduce(request))[2:]
+    extra = ["--known-issues", str(known)] if known else []
+    extra += ["--jobs", str(request.jobs)] if request.jobs else []
+    return run_side_by_side(
+        [*extra, *words], plan, workers=count, run_dir=request.run_dir, command=request.command,
+        reproduce=f"{reproduce(request)} --workers {workers}", progress=progress,
+    )  # fmt: skip
 
 
 def tell_run(folder: Path, record: RunRecord) -> NoReturn:

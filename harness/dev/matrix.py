@@ -64,6 +64,7 @@ def run_pairs(
     *,
     progress: Progress,
     show: Callable[[Path, RunRecord], None],
+    run_one: Callable[..., tuple[Path, RunRecord]] | None = None,
 ) -> list[tuple[Path, RunRecord]]:
     """Run on each pair.
 
@@ -71,6 +72,7 @@ def run_pairs(
 
     Args:
         show: called with each run as it ends.
+        run_one: runs one request, as ``run`` does, which is the default.
 
     Returns:
         Run folder and record of each pair that was run.
@@ -81,7 +83,7 @@ def run_pairs(
         if len(chosen) > 1:
             progress.say(f"pair {len(done) + 1} of {len(chosen)}: {name}")
         run_dir = request.run_dir and (request.run_dir / name if len(chosen) > 1 else request.run_dir)
-        folder, record = run(replace(request, trees=trees, run_dir=run_dir), progress=progress)
+        folder, record = (run_one or run)(replace(request, trees=trees, run_dir=run_dir), progress=progress)
         done.append((folder, record))
         show(folder, record)
         if record.state == "interrupted":

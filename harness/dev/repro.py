@@ -256,7 +256,7 @@ def repro(
         progress.say(said)
         if not same:
             record.verdict, record.exit_code = Verdict.ERROR, judge.EXIT_CODES[Verdict.ERROR]
-        Recorder(run_dir=folder, record=record).save()
+        Recorder(run_dir=folder, record=record, ended=True).save()
     return folder, record
 
 

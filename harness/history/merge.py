@@ -60,7 +60,7 @@ def merge(
     with run_folder(run_dir) as folder:
         places = {part.name: f"{PARTS}/{at}-{part.record.id}" for at, part in enumerate(parts, 1)}
         record = merged(parts, plans, folder=folder, places=places)
-        recorder = Recorder(run_dir=folder, record=record)
+        recorder = Recorder(run_dir=folder, record=record, ended=True)
         recorder.save()
         try:
             for part in parts:

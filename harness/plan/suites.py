@@ -23,6 +23,7 @@ class Suite:
         marker: select only tests with this marker; empty: all tests of the file.
         seeded: the tests are randomized by ``--seeds``.
         named_only: guests that run only if named with ``--guest``, since they would take too long.
+        timed: the tests measure time, so that nothing may run beside them.
         minutes: expected duration on two cores without KVM, without the build.
     """
 
@@ -31,6 +32,7 @@ class Suite:
     file: str = ""
     marker: str = ""
     seeded: bool = False
+    timed: bool = False
     named_only: tuple[str, ...] = ()
     minutes: int
 
@@ -112,6 +114,7 @@ SUITES = {
             text="event storms, rapid opening and closing, hostile peers; latency of each ABI",
             file="test_stress.py",
             seeded=True,
+            timed=True,
             minutes=25,
         ),
         Suite(

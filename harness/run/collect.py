@@ -57,6 +57,8 @@ def collect(
             start_guest=_never_started,
             shard=request.shard,
             estimates=request.estimates,
+            xen_args=request.xen_args,
+            dom0_args=request.dom0_args,
         )
         known = KnownIssues()
         kunit = KUnitCells(recorder=recorder, progress=progress, build=_never, known=known)

@@ -89,10 +89,15 @@ def plan_of(
         )
         for (cell, one), number in zip(cells, chosen, strict=True)
     ]  # fmt: skip
-    said = msgspec.json.encode([count, [[one.cell, one.shard] for one in planned]])
     return Plan(
-        id=hashlib.sha256(said).hexdigest()[:16], shard=shard.number if shard else 0, of=count, cells=planned
+        id=plan_id(planned, count), shard=shard.number if shard else 0, of=count, cells=planned
     )
+
+
+def plan_id(cells: Sequence[PlannedCell], count: int) -> str:
+    """The hash of all cells and their shards."""
+    said = msgspec.json.encode([count, [[one.cell, one.shard] for one in cells]])
+    return hashlib.sha256(said).hexdigest()[:16]
 
 
 def estimated(
@@ -137,6 +142,23 @@ def _guess(item: pytest.Item, cell: Cell, alike: int, default_abi: Abi) -> Estim
         memory_mib=usual.memory_mib,
         cores=usual.vcpus,
     )
+
+
+def shard_of(plan: Plan, shard: Shard, *, path: Path) -> Plan:
+    """The plan as the run of one of its shards sees it.
+
+    Args:
+        path: its file, for the message.
+
+    Raises:
+        UserError: it was not cut into as many shards.
+    """
+    if plan.of != shard.count or any(not one.shard for one in plan.cells):
+        raise UserError(
+            f"{path} is cut into {plan.of} shards, not {shard.count}",
+            hint=f"evh plan --shards {shard.count} --json > plan.json cuts it so.",
+        )
+    return msgspec.structs.replace(plan, shard=shard.number)
 
 
 def estimates_in(plan: Plan) -> Estimates:

@@ -94,6 +94,8 @@ def _plan(session: Session, items: list[pytest.Item]) -> None:
             items, cell=session.cell, known=session.estimates, default_abi=session.selection.default_abi
         )
         session.plan = plan_of(cells, session.shard)
+    elif not session.planned and (new := _not_in(session, items)):
+        raise pytest.UsageError(f"the plan does not have the cell {new}: it was made of another selection")
     mine = {one.cell for one in session.plan.mine}
     others = {one.cell for one in session.plan.cells} - mine
     kept = [item for item in items if session.cell(item).id not in others]
@@ -101,6 +103,12 @@ def _plan(session: Session, items: list[pytest.Item]) -> None:
     if dropped:
         dropped[0].config.hook.pytest_deselected(items=dropped)
         items[:] = kept
+
+
+def _not_in(session: Session, items: list[pytest.Item]) -> str:
+    """The first cell that a given plan does not have; empty if it has all."""
+    known = {one.cell for one in session.plan.cells} if session.plan else set()
+    return next((cell for item in items if (cell := session.cell(item).id) not in known), "")
 
 
 @pytest.hookimpl(trylast=True)

@@ -60,6 +60,7 @@ class Recorder:
         record: the document; change it, then call ``save``.
         timed: source of the finished steps, if any.
         began: when the run started, on the monotonic clock.
+        ended: the run has ended before, so its seconds stay as they are.
 
     Attributes:
         failure: the error of the last save that failed.
@@ -69,6 +70,7 @@ class Recorder:
     record: RunRecord
     timed: Timed | None = None
     began: float = field(default_factory=time.monotonic)
+    ended: bool = False
     failure: InfraError | None = None
     _under_way: list[_UnderWay] = field(default_factory=list)
     _spent: float = 0.0
@@ -91,7 +93,8 @@ class Recorder:
         record = self.record
         record.updated = now()
         # Not the difference of the two times: somebody may set the clock.
-        record.seconds = round(time.monotonic() - self.began, 3)
+        if not self.ended:
+            record.seconds = round(time.monotonic() - self.began, 3)
         due = self._spent <= ALLOWANCE + SHARE * (time.monotonic() - self.began)
         try:
             if whole or due or not self._saved:

@@ -17,6 +17,7 @@ from harness.plan.flavours import RELEASE
 from harness.plan.selection import Selection
 from harness.plan.shards import Shard
 from harness.plan.suites import CORE
+from harness.run.planning import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,8 @@ class RunRequest:
         shard: run only this part of the selection.
         estimates: what earlier runs say about cells, which decides what is in a shard.
         estimates_from: where they come from, for the command that repeats this run.
+        plan: run the cells that this plan gives to the shard, instead of cutting the selection.
+        plan_from: the plan's file, for the command that repeats this run.
         command: the command line, for run.json.
     """
 
@@ -54,6 +57,8 @@ class RunRequest:
     shard: Shard | None = None
     estimates: Estimates = field(default_factory=Estimates)
     estimates_from: Path | None = None
+    plan: Plan | None = None
+    plan_from: Path | None = None
     command: tuple[str, ...] = ()
 
 
@@ -77,6 +82,7 @@ def reproduce(request: RunRequest) -> str:
     words += words_of(request)
     words += ["--xtf", str(selection.xtf)] if selection.xtf else []
     words += ["--shard", str(request.shard)] if request.shard else []
+    words += ["--plan", str(request.plan_from)] if request.plan_from else []
     words += ["--estimates", str(request.estimates_from)] if request.estimates_from else []
     words += selection.files
     return shlex.join(words)

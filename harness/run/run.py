@@ -189,6 +189,7 @@ def _steps(
         estimates=request.estimates,
         xen_args=request.xen_args,
         dom0_args=request.dom0_args,
+        plan=request.plan,
     )
 
     session.signals = came

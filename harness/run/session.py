@@ -54,6 +54,7 @@ class Session:
         shard: run only this part of the selected cells.
         estimates: what earlier runs say about cells; they decide what is in a shard.
         xen_args, dom0_args: words for the command lines of each machine, in addition to a test's own.
+        plan: a plan that was cut before, instead of both.
 
     Attributes:
         lacks: for each of ``ABILITIES`` that what was built does not have, why.
@@ -77,6 +78,7 @@ class Session:
         estimates: Estimates | None = None,
         xen_args: str = "",
         dom0_args: str = "",
+        plan: Plan | None = None,
     ) -> None:
         self.xen_args = xen_args
         self.dom0_args = dom0_args
@@ -92,7 +94,7 @@ class Session:
         self.known = known or KnownIssues()
         self.shard = shard
         self.estimates = estimates or Estimates()
-        self.plan: Plan | None = None
+        self.plan = plan
         self.bare: BareBoots | None = None
         self.components: frozenset[str] = frozenset()  # components that a selected test needs
         self.xen_syms: Path | None = None  # None until Xen is built

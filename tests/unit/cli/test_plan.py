@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from nights import record_run
 
+from harness.core.paths import CHECKOUT
 from harness.core.records import Verdict
 from harness.source import bases
 
@@ -51,7 +52,9 @@ def test_shards_do_not_depend_on_the_runs_of_this_host(evh, own: Path) -> None:
      ("plan", "--xen", "0.1"), ("run", "--linux", "0.1"), ("run", "--with-series"),
      ("run", "--xen-config", "none"), ("run", "--xen-tree", "."),
      ("run", "--estimates", "none"), ("run", "--shard", "x"), ("merge", "none"),
-     ("merge", "--plan", "none", "runs")],
+     ("merge", "--plan", "none", "runs"), ("run", "--plan", "none"),
+     ("run", "--plan", "none", "--shard", "1/2"), ("run", "--workers", "x"),
+     ("run", "--workers", "2", "--shard", "1/2"), ("run", "--workers", "2", "--keep")],
 )  # fmt: skip
 def test_wrong_usage(evh, words: tuple[str, ...]) -> None:
     got = evh(*words)
@@ -74,3 +77,11 @@ def test_merge_says_what_is_missing_and_ends_with_4(evh) -> None:
     again = evh("report", "merged")
     assert again.exit_code == 4 or again.exit_code == 0
     assert "part  shard" in again.output.replace("\n", " ")
+
+
+def test_plan_of_another_base(evh) -> None:
+    for base in (CHECKOUT / "xen-patches").glob("*/base.toml"):
+        name = base.parent.name
+        document = json.loads(evh("plan", "--suite", "smoke", "--xen", name, "--json").stdout)
+        assert all(cell["cell"].startswith(f"xen-{name}+") for cell in document["cells"])
+    assert evh("plan", "--xen", "0.1").exit_code == 2

@@ -65,6 +65,8 @@ def test_all_shards_make_a_green_run(shards, merged, tmp_path: Path) -> None:
     assert (record.planned, len(record.tests), record.state) == (6, 6, "finished")
     assert [part.shard for part in record.parts] == ["1/3", "2/3", "3/3"]
     assert sorted(test.test for test in record.tests) == list(ALL)
+    each = [load(tmp_path / "merged" / part.folder)[1].seconds for part in record.parts]
+    assert record.seconds == pytest.approx(sum(each), abs=0.002) and record.seconds > 0
     assert sorted(boot.number for boot in record.boots) == [1, 2, 3, 4, 5, 6]
     by_boot = {boot.number: boot for boot in record.boots}
     for test in record.tests:

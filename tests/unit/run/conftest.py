@@ -21,6 +21,7 @@ from harness.plan.selection import select
 from harness.plan.shards import Shard
 from harness.report.junit import write_junit
 from harness.run.backends import Backends
+from harness.run.planning import Plan
 from harness.run.record import RunRecord, TestResult, load
 from harness.run.request import RunRequest
 from harness.run.run import run
@@ -67,6 +68,7 @@ def evh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         same: bool = True,
         shard: Shard | None = None,
         request: Mapping[str, str] | None = None,
+        plan: Plan | None = None,
         quarantine: tuple[Quarantine, ...] = (),
         **words: object,
     ) -> Outcome:
@@ -78,6 +80,7 @@ def evh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             selection=select(files=[str(file)], **words),
             keep=keep,
             shard=shard,
+            plan=plan,
             quarantine=quarantine,
             command=("evh", "run", "my_test.py"),
             **(request or {}),

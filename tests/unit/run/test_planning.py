@@ -10,9 +10,10 @@ from nights import cell
 
 from harness.core.errors import InfraError, UserError
 from harness.core.records import Verdict
+from harness.plan.cells import Cell
 from harness.plan.estimates import Estimate
 from harness.plan.shards import Shard
-from harness.run.planning import PLAN_JSON, estimates_in, load_plan, plan_of, write_plan
+from harness.run.planning import PLAN_JSON, estimates_in, load_plan, plan_of, shard_of, write_plan
 
 CELLS = [
     (cell(f"t{n}"), Estimate(seconds=1.23456 * n, boot=f"b{n % 3}", boot_seconds=2, runs=n)) for n in range(9)
@@ -63,3 +64,20 @@ def test_shard_without_cells_says_so(evh, tmp_path: Path) -> None:
     got = evh("def test_a(): pass\n", shard=Shard(number=2, count=2))
     assert got.record.verdict is Verdict.SKIP and got.record.exit_code == 6
     assert headline(got.record) == "shard 2/2 has none of the 1 cells, so nothing was run"
+
+
+def test_plan_that_is_cut_already(evh, tmp_path: Path) -> None:
+    text = "@pytest.mark.parametrize('n', range(4))\ndef test_it(n): pass\n"
+    cells = evh(text).record.tests
+    assert len(cells) == 4
+    odd = [(Cell.parse(test.cell), Estimate(seconds=9 if at == 2 else 1)) for at, test in enumerate(cells)]
+    plan = plan_of(odd, count=2)
+    part = Shard(number=1, count=2)
+    first = shard_of(plan, part, path=tmp_path)
+    assert [test.test for test in evh(text, shard=part, plan=first).record.tests] == ["test_it[2]"]
+    with pytest.raises(UserError, match="is cut into 2 shards, not 3"):
+        shard_of(plan, Shard(number=1, count=3), path=tmp_path)
+    with pytest.raises(UserError, match="is cut into 1 shards"):
+        shard_of(plan_of(odd), Shard(number=1, count=1), path=tmp_path)
+    more = evh(text + "def test_new(): pass\n", shard=part, plan=first).record
+    assert more.exit_code == 2 and "the plan does not have the cell" in more.error.message
