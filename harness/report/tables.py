@@ -238,20 +238,32 @@ def wish_lines(record: RunRecord) -> list[str]:
     ]
 
 
+def _origin(test: TestResult) -> tuple[str, str]:
+    """Base and flavour of a cell."""
+    base, _, rest = test.cell.partition("/")
+    return base, rest.partition("/")[0]
+
+
 def folded(tests: Sequence[TestResult]) -> list[tuple[TestResult, str, float]]:
     """Lines of the verdict table; passes that differ only in their seed share a line.
 
     Returns:
-        For each line: one of its tests, the seeds as text, and the sum of seconds.
+        For each line: one of its tests, the seeds (and in a merged run base and flavour, where cells differ
+        in them) as text, and the sum of seconds.
     """
     lines: dict[tuple[object, ...], list[TestResult]] = {}
     for test in tests:
         alone = None if test.verdict is Verdict.PASS and not test.attempts else test.seed
-        lines.setdefault((test.suite, test.test, test.guest, test.abi, alone), []).append(test)
+        key = (*_origin(test), test.suite, test.test, test.guest, test.abi, alone)
+        lines.setdefault(key, []).append(test)
+    origins = {_origin(test) for test in tests}
+    # In a merged run: what tells cells of several bases or flavours apart.
+    differ = [at for at in (0, 1) if len({origin[at] for origin in origins}) > 1]
     out = []
     for alike in lines.values():
         seeds = sorted({test.seed for test in alike})
         said = "" if seeds == [1] else f", seed{'s' if len(seeds) > 1 else ''} {show_seeds(seeds)}"
+        said += "".join(f", {_origin(alike[0])[at]}" for at in differ)
         out.append((alike[0], said, sum(test.seconds for test in alike)))
     return out
 

@@ -56,3 +56,20 @@ def test_schedules_a_minute_count_each_deterministic_boot_once(tmp_path: Path) -
     assert schedules_line(record) == "schedules: 3,000 explored in 30.0 s of 2 boots, 6,000 a minute"
     assert metric_cells(record) == [("race::t", "bare-pv64", "cost", "77")]
     assert schedules_line(recorded()) == ""
+
+
+def test_cells_of_several_flavours_do_not_share_a_line() -> None:
+    def test(flavour: str, seed: int, base: str = "b1") -> TestResult:
+        return TestResult(
+            cell=f"{base}/{flavour}/pv64/3l/race::test_a/{seed}", test="test_a", suite="race", guest="pv64",
+            abi="3l", verdict=Verdict.PASS, seconds=1, seed=seed,
+        )  # fmt: skip
+
+    both = [test("release", 1), test("release", 2), test("debug", 1), test("debug", 2)]
+    assert [(said, seconds) for _, said, seconds in folded(both)] == [
+        (", seeds 1-2, release", 2),
+        (", seeds 1-2, debug", 2),
+    ]
+    assert [said for _, said, _ in folded(both[:2])] == [", seeds 1-2"]
+    bases = [test("release", 1), test("release", 1, base="b2")]
+    assert [said for _, said, _ in folded(bases)] == [", b1", ", b2"]
