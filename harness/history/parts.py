@@ -106,6 +106,10 @@ def _few(cells: Sequence[str]) -> str:
     return f"{cells[0]}{more}" if cells else "no cell"
 
 
+def _without(cells: Sequence[str]) -> str:
+    return f"without a verdict: {_few(cells)}" if cells else "it did not come to its end"
+
+
 def _cut_short(parts: Sequence[Part]) -> dict[str, str]:
     """Parts that did not run to their end, unless each of their cells has a verdict of another part.
 
@@ -114,17 +118,16 @@ def _cut_short(parts: Sequence[Part]) -> dict[str, str]:
     wrong = {}
     for part in parts:
         missing = unjudged_of(part, parts)
-        never_planned = part.plan is None and part.record.state != "finished"
-        if missing or never_planned or (part.record.state == "failed" and not _ran_again(part, parts)):
+        if missing or (part.record.state != "finished" and not _ran_again(part, parts)):
             how = part.record.state if part.record.state != "finished" else "incomplete"
             why = f" ({part.record.error.message})" if part.record.error else ""
-            wrong[part.name] = f"{how}{why}: without a verdict: {_few(missing)}"
+            wrong[part.name] = f"{how}{why}: {_without(missing)}"
     return wrong
 
 
 def _ran_again(part: Part, parts: Sequence[Part]) -> bool:
-    """Whether another part ran all cells of this one to its end."""
-    return any(
+    """Whether another part ran all cells of this one to its end; no, if it never came to a plan."""
+    return bool(part.planned) and any(
         other is not part and other.record.state == "finished" and other.judged >= set(part.planned)
         for other in parts
     )
@@ -192,7 +195,7 @@ def notes_of(parts: Sequence[Part]) -> list[str]:
     """What a reader should know although it is no problem."""
     out = []
     for part in parts:
-        if part.record.state != "finished" and not unjudged_of(part, parts):
+        if part.record.state != "finished" and _ran_again(part, parts):
             doing = f" during: {part.record.doing}" if part.record.doing else ""
             out.append(f"{part.name} was {part.record.state}{doing}; another part ran its cells again")
     qemus = {part.record.host.get("qemu", "") for part in parts}
