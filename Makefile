@@ -38,7 +38,7 @@ test: setup lint ## run lint, the unit tests, then the system tests, which boot 
 unit: setup $(VENV)/.dev ## run the unit tests
 	$(BIN)/pytest tests/unit $(ARGS)
 
-system: setup ## run the system tests, which boot nested Xen
+system: setup $(VENV)/.dev ## run the system tests, which boot nested Xen
 	$(BIN)/pytest tests/system $(ARGS)
 
 faults: $(VENV)/.dev ## inject faults of the host into runs, and write docs/faults.md
