@@ -98,6 +98,10 @@ def read(where: Path, scratch: Path) -> tuple[list[Mail], list[LeftOut]]:
         )
     if where.is_file() or is_maildir(where):
         mails = list(_in_file(where, scratch))
+        # b4 am leaves the cover letter beside the mailbox.
+        cover = where.with_suffix(COVER_SUFFIXES[0])
+        if where.is_file() and cover != where and cover.is_file():
+            mails = [*_in_file(cover, scratch), *mails]
         if not any(mail.subject for mail in mails):
             raise UserError(
                 f"{where} holds no mail",

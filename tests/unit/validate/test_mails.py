@@ -49,6 +49,15 @@ def test_a_cover_letter_is_read_whatever_its_suffix(xen, tmp_path: Path, scratch
     assert found[0].subject == "[PATCH 0/3] *** SUBJECT HERE ***" and not left_out
 
 
+def test_the_cover_letter_that_b4_leaves_beside_a_mailbox(xen, tmp_path: Path, scratch: Path) -> None:
+    cover, *patches = xen.mails(tmp_path / "out", "--cover-letter")
+    cover.rename(tmp_path / "v1_it.cover")
+    box = tmp_path / "v1_it.mbx"
+    box.write_bytes(b"".join(path.read_bytes() for path in patches))
+    found, _ = mails.read(box, scratch)
+    assert [mail.subject[:11] for mail in found] == [f"[PATCH {n}/3]" for n in range(4)]
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_mailbox(xen, tmp_path: Path, scratch: Path, packed: bool) -> None:
     box = tmp_path / "series.mbx"
