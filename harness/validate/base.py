@@ -189,9 +189,11 @@ def place_of(kind: str, given: str, search: Search) -> Place:
 
 def _pinned(base: Base, search: Search) -> Place:
     source = fetch(base, store=search.store, progress=search.progress)
-    unpack_early(source, store=search.store, progress=search.progress)
-    also = tuple(one.commit for one in base.file.upstream if one.commit and one.version == source.version)
     repo = tree_path(search.store, source)
+    if not (repo / ".git").is_dir():
+        # Otherwise its objects are there, and whoever builds in it meanwhile changes none of them.
+        unpack_early(source, store=search.store, progress=search.progress)
+    also = tuple(one.commit for one in base.file.upstream if one.commit and one.version == source.version)
     name = f"{source.name} {source.version}"
     return Place(kind=source.name, repo=repo, name=name, commit=_rev(repo, BASE_REF), also=also, pinned=True)
 

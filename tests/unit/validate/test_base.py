@@ -64,6 +64,14 @@ def test_in_a_base_of_the_project(xen, scratch, tmp_path, search, bases_of) -> N
     assert found.how == f"base-commit {xen.base[:12]}, which that release is"
 
 
+def test_a_build_in_that_base_is_not_waited_for(xen, scratch, tmp_path, search, bases_of, store) -> None:
+    xen.mails(tmp_path / "out")
+    series = read_one(str(tmp_path / "out"), scratch)
+    found = find_base(series, search())
+    with store.lock(f"tree-{found.repo.name}", what="a build", say=print):
+        assert find_base(series, search()) == found
+
+
 def test_not_to_be_found(xen, scratch, tmp_path, search, bases_of) -> None:
     text = xen.mails(tmp_path / "out", f"--base={xen.base}", count=1)[0]
     text.write_text(text.read_text().replace(xen.base, "0123456789abcdef0123456789abcdef01234567"))
