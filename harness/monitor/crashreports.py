@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from harness.monitor.crashlines import Recognized, pieces, recognize
 from harness.monitor.crashtable import CrashLine, Severity
 
-# The first line of a boot: whatever the console reported before is over.
-_BOOTS = re.compile(r"^\(XEN\)(?: \[[^]]*\])? Xen version \d|^(?:\[[^]]*\] ?)*Linux version \d")
+# Said once in each boot. Xen's banner is not: the debug key "h" prints it, too (4.22).
+_BOOTS = re.compile(r"^\(XEN\)(?: \[[^]]*\])? Command line:|^(?:\[[^]]*\] ?)*Linux version \d")
 
 # Lines. A report whose end does not come, since the machine stopped or the line was lost, ends here.
 MOST_LINES = 150
