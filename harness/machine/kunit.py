@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Boot the KUnit tests of the Linux series: a small kernel in QEMU, without Xen.
 
-The pure functions of the kernel's part of the ABI (where a port's bits are, in
-which order they are scanned) need no hypervisor. ``kunit64`` is an x86-64
+The kernel's part of the ABI (where a port's bits are, in which order they are scanned), and what it does
+when it is refused something, need no hypervisor. ``kunit64`` is an x86-64
 kernel and ``kunit32`` an i386 one. Both are built from tinyconfig and the
 fragments in the base's ``config/kunit``.
 """
@@ -10,6 +10,7 @@ fragments in the base's ``config/kunit``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from harness.core.records import Accelerator, Verdict
@@ -19,7 +20,8 @@ from harness.monitor import ktap
 from harness.monitor.crashreports import first_crash
 from harness.monitor.knownissues import KnownIssues
 
-SUITE = "xen-events-3l"
+# What the names of the series' suites begin with.
+SUITES = "xen-events-"
 LAYER = "linux"
 # Seconds at reference speed. Under emulation the tests take about ten, most of it on tests that try each port
 # alone.
@@ -28,7 +30,7 @@ DEADLINE = 240.0
 MILESTONE = direct.Milestone(line="KTAP version", seconds=1.0)
 MEMORY_MIB = 256
 # The kernel reboots after the tests or a panic, and QEMU ends at a reboot.
-ARGS = f"console=ttyS0 panic=-1 reboot=t kunit_shutdown=reboot kunit.filter_glob={SUITE}"
+ARGS = f"console=ttyS0 panic=-1 reboot=t kunit_shutdown=reboot kunit.filter_glob={SUITES}*"
 
 
 def qemu_words(accelerator: str) -> list[str]:
@@ -81,17 +83,29 @@ def boot(
 
 
 def read(lines: Sequence[str]) -> tuple[ktap.Results, bool]:
-    """The results of the suite, and whether the suite's own result is there.
+    """The results of all suites of the series together, and whether each suite in the plan has its result.
 
-    KUnit nests KTAP: the suite's tests are indented below ``# Subtest: NAME``,
+    KUnit nests KTAP: a suite's tests are indented below ``# Subtest: NAME``,
     and the suite's own result follows them.
     """
     for document in ktap.documents(lines):
-        for case in document.cases:
-            if case.name == SUITE:
-                return ktap.Results(planned=case.planned, cases=case.children), True
-        if document.unfinished is not None and document.unfinished.name == SUITE:
-            return document.unfinished, False
+        suites = [
+            ktap.Results(planned=case.planned, cases=case.children)
+            for case in document.cases
+            if case.name.startswith(SUITES)
+        ]
+        whole = len(document.cases) == document.planned
+        if document.unfinished is not None and document.unfinished.name.startswith(SUITES):
+            suites.append(document.unfinished)
+        if not suites:
+            continue
+        plans = [suite.planned for suite in suites]
+        results = replace(
+            suites[-1],
+            planned=None if None in plans else sum(plan or 0 for plan in plans),
+            cases=tuple(case for suite in suites for case in suite.cases),
+        )
+        return results, whole
     return ktap.Results(planned=None, cases=()), False
 
 
@@ -110,7 +124,7 @@ def judge(
         return Verdict.CRASH, LAYER, crash.line
     if problem:
         return Verdict.ERROR, "qemu", problem
-    got = results.problem or ("" if whole else f"there is no result of {SUITE}")
+    got = results.problem or ("" if whole else "a suite has no result")
     if late:
         got = got or "all results arrived"
         return Verdict.HANG, LAYER, f"the machine did not end within {late}; {got}"

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from harness.core.records import Verdict
-from harness.machine.kunit import MILESTONE, SUITE, judge, qemu_words, read
+from harness.machine.kunit import MILESTONE, judge, qemu_words, read
 from harness.plan.guests import KUNIT_KERNELS
 from harness.run import cases
 
+SUITE = "xen-events-3l"
 LOGS = Path(__file__).parents[1] / "logs"
 NAMES = [case for kind, case in cases.kunit_cases() if kind == "kunit64"]
 
@@ -84,6 +85,26 @@ def test_without_the_suites_result_it_is_never_a_pass() -> None:
     assert judged(cut)[:2] == (Verdict.CRASH, "linux")
     assert judged(cut, late="90 s")[:2] == (Verdict.HANG, "linux")
     assert judged(cut, problem="no QEMU")[:2] == (Verdict.ERROR, "qemu")
+
+
+def test_a_suite_that_is_planned_and_missing_is_never_a_pass() -> None:
+    lines = ["1..2\n" if line == "1..1\r\n" else line for line in log()]
+    assert judged(lines) == (Verdict.CRASH, "linux", "the kernel ended early: a suite has no result")
+
+
+def test_two_suites() -> None:
+    second = [
+        "    KTAP version 1", "    # Subtest: xen-events-base", "    1..2", "    ok 1 first",
+        "    not ok 2 second", "not ok 2 xen-events-base",
+    ]  # fmt: skip
+    lines = ["1..2\n" if line == "1..1\r\n" else line for line in log()[:-1]]
+    results, whole = read(lines + second)
+    assert whole and results.problem == "" and results.planned == len(NAMES) + 2
+    assert [case.name for case in results.cases] == [*NAMES, "first", "second"]
+    assert judged(lines + second)[::2] == (Verdict.FAIL, "failed: second")
+    # The kernel ends in the second one.
+    for cut in range(1, len(second)):
+        assert judged(lines + second[:cut])[0] is Verdict.CRASH, second[cut]
 
 
 def test_a_missing_result_is_never_a_pass() -> None:
