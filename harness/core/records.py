@@ -319,6 +319,7 @@ class GuestSpec:
         kernel: the component that provides kernel and user space, e.g. ``stock``; empty: those of its kind.
         disk: an xl disk specification; empty: no disk.
         on_reboot: xl's ``on_reboot``: ``destroy`` or ``restart``.
+        network: whether it has a network card; without one there is no SSH, and only its console tells of it.
     """
 
     name: str
@@ -331,4 +332,5 @@ class GuestSpec:
     kernel: str = ""
     disk: str = ""
     on_reboot: str = "destroy"
+    network: bool = True
 

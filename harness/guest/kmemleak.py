@@ -22,8 +22,10 @@ MOST_LINES = 60
 
 
 def asked(guest: Guest) -> bool:
-    """Whether a guest can be checked: it runs the default patched kernel and is still alive."""
+    """Whether a guest can be checked: it runs the default patched kernel, answers, and is still alive."""
     default_kernel = not guest.spec.kernel and not KINDS[guest.spec.kind].component
+    if not guest.spec.network:
+        return False
     return default_kernel and not guest.watchdog.lost and guest.machine.guests.get(guest.spec.name) is guest
 
 

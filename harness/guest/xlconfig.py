@@ -70,7 +70,7 @@ def render_config(
             hint="Use a letter, then letters, digits, dots, dashes and underscores.",
         )
     words = [
-        f"console=hvc0 panic=-1 evh.ip={address} evh.name={spec.name}",
+        f"console=hvc0 panic=-1{f' evh.ip={address}' if spec.network else ''} evh.name={spec.name}",
         spec.abi.kernel_args if spec.abi else "",
         args,
         spec.extra_args,

@@ -97,7 +97,7 @@ def start_guest(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Ca
         yield start
         for guest in filter(kmemleak.asked, started if session.asks_kmemleak else ()):
             kmemleak.ask(guest.ssh)
-        alive = [guest for guest in started if session.asks_consoles and _alive(guest)]
+        alive = [guest for guest in started if session.asks_consoles and guest.spec.network and _alive(guest)]
         machine.prove_consoles({guest.layer: guest.ssh for guest in alive})
         kept = session.keep and running.went_wrong
         if kept or session.signals or session.machines.find_crash() is not None:

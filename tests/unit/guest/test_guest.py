@@ -55,6 +55,25 @@ def test_name_of_a_running_guest_is_refused(machine: Any) -> None:
         Guest(machine, GuestSpec(name="a", kind="pv64")).start()
 
 
+@pytest.mark.parametrize("network", [True, False])
+def test_guest_without_a_network_is_there_when_its_console_says_so(
+    machine: Any, monkeypatch: pytest.MonkeyPatch, network: bool
+) -> None:
+    its = Guest(machine, GuestSpec(name="a", kind="pv64", network=network))
+    log: list[str] = []
+    monkeypatch.setattr(its, "_config", lambda: "")
+    monkeypatch.setattr(its, "_follow", lambda: None)
+    monkeypatch.setattr(its, "_create", lambda config: log.append("create"))
+    monkeypatch.setattr(its, "wait_ready", lambda since: log.append("ready"))
+    ssh = SimpleNamespace(
+        connect=lambda timeout: log.append("connect"), run=lambda command, timeout: log.append(command)
+    )
+    monkeypatch.setattr(its, "ssh", ssh)
+    its.start()
+    assert log == ["create", "ready", *(["connect", "true"] if network else [])]
+    assert its.start_seconds == its.timings["ssh" if network else "ready"]
+
+
 SHUT_DOWN = b"Waiting for domain a\nDomain 3 has shut down, reason code %d 0x%x\n"
 
 

@@ -50,8 +50,8 @@ def test_guest_with_the_patched_kernel_is_asked_while_it_lives() -> None:
     assert not kmemleak.asked(its)
 
 
-@pytest.mark.parametrize("words", [{"kernel": "stock"}, {"kind": "pvh32"}])
-def test_guest_with_another_kernel_is_not_asked(words: dict[str, str]) -> None:
+@pytest.mark.parametrize("words", [{"kernel": "stock"}, {"kind": "pvh32"}, {"network": False}])
+def test_guest_with_another_kernel_or_without_a_network_is_not_asked(words: dict[str, Any]) -> None:
     assert not kmemleak.asked(guest(**words))
 
 

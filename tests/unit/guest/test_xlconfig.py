@@ -53,6 +53,12 @@ def test_guests_avoid_bugs_of_the_emulation(kind: str, emulated: bool, off: bool
     assert ('cpus = "all,^0"' in lines, "hap = 0" in lines) == (off, shadow)
 
 
+def test_guest_without_a_network() -> None:
+    config = render_config(GuestSpec(name="a", kind="pv64", network=False), address="192.168.77.10/24")
+    assert "vif" not in config and "evh.ip" not in config
+    assert 'extra = "console=hvc0 panic=-1 evh.name=a xen.3l_events=1"' in config
+
+
 def test_guest_without_an_abi() -> None:
     config = render_config(GuestSpec(name="a", kind="pv64", abi=None), address="192.168.77.10/24")
     assert "xen." not in config.split("extra")[1].splitlines()[0]

@@ -139,3 +139,5 @@ def test_consoles_are_proven_after_each_test(
     asked.clear()
     evh("def test_a(dom0, start_guest): start_guest(name='a', kind='pv64'); assert False")
     assert asked == [], "a failed test is not made an error"
+    evh("def test_a(dom0, start_guest): start_guest(name='a', kind='pv64', network=False)")
+    assert asked == ["dom0"], "there is no shell in a guest without a network"
