@@ -70,14 +70,25 @@ def save(guest: Guest, path: str) -> None:
     _xl(guest, f"save {_name(guest)} {shlex.quote(path)}")
 
 
-def restore(guest: Guest, path: str) -> None:
+def restore(guest: Guest, path: str, *, max_event_channels: int | None = None) -> None:
     """Restore the guest from a file in dom0, wait until it answers, and remove the file.
+
+    Args:
+        max_event_channels: as in xl's configuration; None: as before.
 
     Raises:
         CommandFailed, MachineLost.
     """
     quoted = shlex.quote(path)
-    _xl(guest, f"restore {quoted}")
+    config = ""
+    if max_event_channels is not None:
+        config = "/run/evh-restored.cfg "
+        was = shlex.quote(f"/run/evh-{guest.spec.name}.cfg")
+        line = f"max_event_channels = {max_event_channels}"
+        guest.machine.dom0.run(
+            f"grep -v ^max_event_channels {was} > {config}&& echo '{line}' >> {config}", timeout=30
+        )
+    _xl(guest, f"restore {config}{quoted}")
     guest.arrived()
     guest.machine.dom0.run(f"rm -f {quoted}", timeout=60)
 

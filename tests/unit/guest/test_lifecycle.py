@@ -168,6 +168,15 @@ def test_restore_removes_the_file_only_after_the_guest_answers(guest: Any) -> No
     assert guest.log == ["dom0: xl restore '/a b' >&2", "arrived", "dom0: rm -f '/a b'"]
 
 
+def test_restore_with_fewer_channels(guest: Any) -> None:
+    lifecycle.restore(guest, "/f", max_event_channels=99)
+    assert guest.log[:2] == [
+        "dom0: grep -v ^max_event_channels /run/evh-a.cfg > /run/evh-restored.cfg "
+        "&& echo 'max_event_channels = 99' >> /run/evh-restored.cfg ",
+        "dom0: xl restore /run/evh-restored.cfg /f >&2",
+    ]
+
+
 def test_restore_leaves_the_file_of_a_guest_that_does_not_answer(guest: Any) -> None:
     guest.silent = True
     with pytest.raises(TimedOut):
