@@ -47,7 +47,9 @@ def recorded(name: str) -> list[str]:
 def test_recorded(kind: str) -> None:
     assert judged(recorded(kind)) == (Verdict.PASS, "", "")
     results, _ = read(recorded(kind))
-    assert [case.name for case in results.cases] == [name for its, name in cases.kunit_cases() if its == kind]
+    # They were recorded before the suite xen-events-base was added.
+    names = [name for its, name in cases.kunit_cases() if its == kind]
+    assert [case.name for case in results.cases] == names[: names.index("virq_is_found")]
 
 
 @pytest.mark.parametrize("kind", ["kunit64", "kunit32"])
