@@ -293,6 +293,39 @@ class SpuriousResult(Line, tag="result", frozen=True, kw_only=True):
     seconds: float
 
 
+class StaleHeld(Line, tag="held", frozen=True, kw_only=True):
+    """``evtchn-stale``, when it waits for the domain to be another one; ``highest`` is a port's number."""
+
+    ports: int
+    highest: int
+
+
+class StaleResult(Line, tag="result", frozen=True, kw_only=True):
+    """``evtchn-stale``: of ``pairs`` that another file has bound anew, ``same`` have numbers of old ports.
+
+    ``unbound``: old ports with these numbers that were unbound. ``notified``: that could be notified.
+    ``same_again``: ports of the first file's new pairs with such numbers. ``stray`` and ``lost``: events
+    of the new pairs, after what was done to the old ones. ``unbind_highest``: errno; None: unbound.
+    """
+
+    pairs: int
+    same: int
+    same_again: int
+    unbound: int
+    notified: int
+    stray: int
+    lost: int
+    unbind_highest: str | None
+
+
+class GntdevFaultResult(Line, tag="result", frozen=True, kw_only=True):
+    """``gntdev-fault``: the error of a map that could not be told, and the indexes before and after it."""
+
+    error: str | None
+    first: int
+    next: int
+
+
 class WakeupsResult(Line, tag="result", frozen=True, kw_only=True):
     """``evtchn-wakeups``; ``slept`` counts how often the reader slept, ``missed`` its missed wake-ups."""
 
@@ -323,8 +356,10 @@ RESULTS: dict[str, type[Line]] = {
     "evtchn-raw": RawResult,
     "evtchn-dev": DevResult,
     "evtchn-spurious": SpuriousResult,
+    "evtchn-stale": StaleResult,
     "evtchn-status": StatusResult,
     "evtchn-wakeups": WakeupsResult,
+    "gntdev-fault": GntdevFaultResult,
     "kexec-self": KexecResult,
     "soft-reset": SoftResetResult,
     "xen-free": FreeResult,

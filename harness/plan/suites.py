@@ -110,6 +110,12 @@ SUITES = {
             minutes=25,
         ),
         Suite(
+            name="devices",
+            text="files of /dev/xen/evtchn and /dev/xen/gntdev after a restore, and when something fails",
+            file="test_devices.py",
+            minutes=6,
+        ),
+        Suite(
             name="stress",
             text="event storms, rapid opening and closing, hostile peers; latency of each ABI",
             file="test_stress.py",

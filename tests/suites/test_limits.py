@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.core.records import LINUX_TEST, Abi
+from harness.core.records import LINUX_EVENTS, LINUX_TEST, Abi
+from harness.guest import debugfs
 from harness.guest.exchange import exchange
+from harness.guest.lifecycle import held, until_open
 from harness.guest.tools import LIMITS, abi_of, limit_of
 from harness.plan.guests import KINDS
 
@@ -205,3 +207,93 @@ def test_guest_default_bound(dom0, start_guest, tool, row, guest):
     status, x = fill_guest(dom0, tool, row, g, count=None, note="max_event_channels left at its default")
     assert x.ports.refused == "ENOSPC"
     assert status.open == 1_023
+
+
+# What a CPU needs to come up: its timer and three IPIs, in a PV guest a fourth one, with 2l VIRQ_DEBUG. PV
+# spinlocks want one more, but do without.
+XENSTORE_AND_CONSOLE = 2
+# By kind of guest: how many CPUs, and channels that are too few for them. A PVH guest with eight CPUs takes
+# minutes for stop_machine() on two emulated ones.
+MANY_CPUS = {"pv64": (8, 40), "pvh64": (4, 16)}
+
+
+def channels_of_a_cpu(kind: str, abi: str) -> int:
+    return 4 + (KINDS[kind].type == "pv") + (abi == "2l")
+
+
+def told(g, words: str) -> list[str]:
+    """The lines of a guest's console with these words."""
+    return [line.text for line in g.machine.consoles.lines(layer=g.layer) if words in line.text]
+
+
+@pytest.mark.machine(abi="3l")
+@pytest.mark.parametrize("abi", ["3l", "fifo", "2l"])
+@pytest.mark.parametrize("guest", ["pv64", "pvh64"])
+def test_fewer_channels_than_its_cpus_need(dom0, start_guest, tool, metric, guest, abi):
+    """The guest comes up with the CPUs it has channels for and says so in a line, down to what one CPU needs.
+
+    CPUs get the channels first, so there are none for a network.
+    """
+    need = channels_of_a_cpu(guest, abi)
+    cpus, few = MANY_CPUS[guest]
+    for channels in (few, XENSTORE_AND_CONSOLE + 2 * need, XENSTORE_AND_CONSOLE + need):
+        g = start_guest(
+            name=f"few-{channels}", kind=guest, abi=abi, memory_mib=192, network=False,
+            vcpus=cpus, max_event_channels=channels,
+        )  # fmt: skip
+        open_now = tool(dom0, "evtchn-status", "--domid", g.domid).result.open
+        (brought,) = told(g, "Brought up")
+        up = int(brought.split(" CPU")[0].split()[-1])
+        metric(f"CPUs with {channels} channels", up)
+        (line,) = told(g, "CPUs are up")
+        assert f"xen: {up} of {cpus} CPUs are up: no event channels" in line
+        # Those that did not come up hold nothing, and nothing is left for another one.
+        assert XENSTORE_AND_CONSOLE + up * need <= open_now <= XENSTORE_AND_CONSOLE + up * (need + 1)
+        assert channels - open_now < need
+        g.destroy()
+
+
+# Not pv64: a PV kernel can never bring up CPUs beyond maxcpus=.
+@pytest.mark.machine(abi="3l")
+@pytest.mark.parametrize("abi", ["3l", "fifo", "2l"])
+@pytest.mark.parametrize("guest", ["pvh64"])
+def test_cpu_without_channels(dom0, start_guest, tool, guest, abi):
+    """A CPU that lacks one channel stays offline, keeps none, and comes online once there is one."""
+    channels = 100
+    g = start_guest(name="cpu", kind=guest, abi=abi, max_event_channels=channels, extra_args="maxcpus=1")
+
+    def open_now():
+        return tool(dom0, "evtchn-status", "--domid", g.domid).result.open
+
+    before = open_now()
+    taken = channels - before - channels_of_a_cpu(guest, abi) + 1
+    online = "/sys/devices/system/cpu/cpu1/online"
+    with held(g.ssh, files=1, ports=taken):
+        for _ in range(2):
+            failed = g.ssh.run(f"echo 1 > {online}", timeout=60, check=False)
+            assert failed.rc and "No space left on device" in failed.err, failed
+            assert open_now() == before + taken
+    assert len(told(g, "CPU 1 stays off line: no event channels for its timer and IPIs (-28)")) == 2
+    assert until_open(dom0, before, domid=g.domid) == before
+    g.ssh.run(f"echo 1 > {online}", timeout=60)
+    assert g.ssh.run("nproc", timeout=30).out.strip() == "2"
+
+
+RNG = "/sys/bus/virtio/drivers/virtio_rng/virtio*"
+PCI = "/sys/bus/pci/drivers/virtio-pci"
+
+
+@pytest.mark.parametrize("abi", ["3l", "fifo", "2l"])
+@pytest.mark.asks(LINUX_EVENTS)
+def test_device_with_a_high_port(dom0, abi):
+    """A PCI device of dom0 has interrupts whose ports are the first in a row of Linux's tables.
+
+    With ``--flavour linux-debug`` the kernel reports if it allocates memory for them where it must not sleep.
+    """
+    row_of = PAGE // 4
+    device = dom0.run(f"readlink -f {RNG}", timeout=30).out.split("/")[-2]
+    before = debugfs.read(dom0).bound
+    with held(dom0, files=1, ports=row_of):
+        assert debugfs.read(dom0).bound == before + row_of
+        dom0.run(f"echo {device} > {PCI}/unbind && echo {device} > {PCI}/bind", timeout=60)
+        assert len(dom0.run("head -c 64 /dev/hwrng | base64", timeout=60).out) > 64

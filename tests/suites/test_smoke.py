@@ -136,6 +136,19 @@ def test_guest_that_says_nothing(dom0, start_guest, row, lacks, guest):
     send_few(dom0, row, g, abi="fifo", note="no parameter given to its kernel")
 
 
+@pytest.mark.machine(abi="3l")
+@ABIS
+@pytest.mark.parametrize("guest", ["pv64"])
+@pytest.mark.asks(LINUX_EVENTS)
+def test_the_abi_by_one_parameter(dom0, start_guest, row, guest, abi):
+    """``xen.evtchn_abi=`` overrides the older parameters; here they always say something else."""
+    older = "xen.3l_events=0 xen.fifo_events=1" if abi != "fifo" else "xen.3l_events=1 xen.fifo_events=0"
+    args = f"xen.evtchn_abi={abi} {older}"
+    g = start_guest(name="chosen", kind=guest, abi=None, max_event_channels=4_000, extra_args=args)
+    assert abi_of(g.ssh) == debugfs.read(g.ssh).abi == abi
+    send_few(dom0, row, g, abi=abi, note="xen.evtchn_abi")
+
+
 # Each fault affects one port. Expected counts: (lost, duplicated, early).
 COUNTS = {"lose": (1, 0, 0), "double": (0, 1, 0), "early": (1, 0, 1)}
 FAULTS = pytest.mark.parametrize("fault", COUNTS)
