@@ -46,12 +46,6 @@ def plan(
     xtf: XtfOption = None,
     minutes: MinutesOption = 0,
     keyword: KeywordOption = "",
-    xen: Annotated[
-        str, typer.Option("--xen", metavar="BASE", help="For this version of Xen (`evh bases` lists them).")
-    ] = "",
-    linux: Annotated[
-        str, typer.Option("--linux", metavar="BASE", help="For this version of Linux.")
-    ] = "",
     shard: ShardOption = "",
     shards: Annotated[
         int,
