@@ -11,7 +11,7 @@ unsigned long l2_page[MAX_VCPUS][PAGE_SIZE / sizeof(long)]
 
 long register_vcpu(unsigned int vcpu, const void *page, uint32_t offset)
 {
-    struct reg_3level_vcpu reg = { vcpu, offset, gfn_of(page) };
+    struct reg_3level_vcpu reg = { vcpu, offset, gfn_of(page), 0 };
 
     return evtchn_op(EVTCHNOP_register_3level_vcpu, &reg);
 }
@@ -23,7 +23,7 @@ uint32_t nr_ports_told;
 long register_pair(unsigned int pair, uint32_t *nr_ports)
 {
     struct reg_3level reg =
-        { pair, 0, gfn_of(l3_pending[pair]), gfn_of(l3_mask[pair]) };
+        { pair, 0, gfn_of(l3_pending[pair]), gfn_of(l3_mask[pair]), 0 };
     long rc = evtchn_op(EVTCHNOP_register_3level, &reg);
 
     if ( used_pairs <= pair )

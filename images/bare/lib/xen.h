@@ -103,11 +103,11 @@ enum {
 
 struct reg_3level {
     uint32_t page, nr_ports;
-    uint64_t pending_gfn, mask_gfn;
+    uint64_t pending_gfn, mask_gfn, flags;
 };
 struct reg_3level_vcpu {
     uint32_t vcpu, offset;
-    uint64_t gfn;
+    uint64_t gfn, flags;
 };
 struct evtchn_status {
     uint16_t dom;

@@ -22,7 +22,7 @@ TEST(an_argument_that_is_read_only)
     struct reg_3level *reg = (void *)spare[3];
 
     check_eq(register_vcpu(0, l2_page[0], 0), 0);
-    *reg = (struct reg_3level){ 0, 0, gfn_of(l3_pending[0]), gfn_of(l3_mask[0]) };
+    *reg = (struct reg_3level){ 0, 0, gfn_of(l3_pending[0]), gfn_of(l3_mask[0]), 0 };
     make_readonly(reg);
     check_eq(evtchn_op(EVTCHNOP_register_3level, reg), -EFAULT);
     new_page(reg, gfn_of(reg));
@@ -58,8 +58,8 @@ TEST(frames_of_another_domain)
 
 static long have_it_register(struct domu *du, const uint64_t gfn[3])
 {
-    struct reg_3level_vcpu vcpu = { 0, 0, gfn[2] };
-    struct reg_3level pair = { 0, 0, gfn[0], gfn[1] };
+    struct reg_3level_vcpu vcpu = { 0, 0, gfn[2], 0 };
+    struct reg_3level pair = { 0, 0, gfn[0], gfn[1], 0 };
 
     return peer_op(du, EVTCHNOP_register_3level_vcpu, &vcpu, sizeof(vcpu)) ?:
            peer_op(du, EVTCHNOP_register_3level, &pair, sizeof(pair));

@@ -71,6 +71,12 @@ static union {
     uint16_t dom;
 } arguments[BATCH];
 
+/* Zero, mostly: Xen refuses everything else. */
+static uint64_t hostile_flags(void)
+{
+    return rnd() % 32 ? 0 : (uint64_t)rnd() << 32 | rnd();
+}
+
 /* Mostly registrations; now and then an operation that uses them, or a reset. */
 static void choose_call(unsigned int i)
 {
@@ -94,14 +100,14 @@ static void choose_call(unsigned int i)
         op = EVTCHNOP_register_3level;
         arguments[i].pair = (struct reg_3level){
             hostile_word(n), rnd(), hostile_frame(l3_pending[n]),
-            hostile_frame(l3_mask[n])
+            hostile_frame(l3_mask[n]), hostile_flags()
         };
         break;
     default:
         op = EVTCHNOP_register_3level_vcpu;
         arguments[i].vcpu = (struct reg_3level_vcpu){
             hostile_word(v), hostile_word(v * L2_BYTES),
-            hostile_frame(l2_page[v])
+            hostile_frame(l2_page[v]), hostile_flags()
         };
     }
     multicalls[i] = (struct multicall){
@@ -283,7 +289,7 @@ TEST(pages_scribbled_over_while_xen_works)
     start(1, scribble, NULL);
     for ( uint32_t i = 0; i < rounds; i++ )
     {
-        struct reg_3level_vcpu other = { 1, L2_BYTES, gfn_of(l2_page[1]) };
+        struct reg_3level_vcpu other = { 1, L2_BYTES, gfn_of(l2_page[1]), 0 };
 
         reset();
         open_ipis(40, 0, &rc);

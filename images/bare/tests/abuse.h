@@ -17,14 +17,14 @@ long hostile_calls(uint32_t nr);
 
 static inline long register_frames(unsigned int pair, uint64_t pending, uint64_t mask)
 {
-    struct reg_3level reg = { pair, 0, pending, mask };
+    struct reg_3level reg = { pair, 0, pending, mask, 0 };
 
     return evtchn_op(EVTCHNOP_register_3level, &reg);
 }
 
 static inline long register_at(unsigned int vcpu, uint32_t offset, uint64_t gfn)
 {
-    struct reg_3level_vcpu reg = { vcpu, offset, gfn };
+    struct reg_3level_vcpu reg = { vcpu, offset, gfn, 0 };
 
     return evtchn_op(EVTCHNOP_register_3level_vcpu, &reg);
 }

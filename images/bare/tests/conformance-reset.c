@@ -32,7 +32,7 @@ static bool only_has(const unsigned long *page, unsigned long word)
 static void live(unsigned int frames)
 {
     struct reg_3level reg = {
-        0, 0, gfn_of(l3_pending[frames]), gfn_of(l3_mask[frames])
+        0, 0, gfn_of(l3_pending[frames]), gfn_of(l3_mask[frames]), 0
     };
     long port, last;
 

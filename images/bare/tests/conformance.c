@@ -58,11 +58,32 @@ TEST(register_out_of_order_is_invalid)
 
 TEST(register_past_the_geometry_is_invalid)
 {
-    struct reg_3level reg = { NR_PAIRS, 0, 1, 2 };
+    struct reg_3level reg = { NR_PAIRS, 0, 1, 2, 0 };
 
     check_eq(evtchn_op(EVTCHNOP_register_3level, &reg), -EINVAL);
     reg.page = ~0U;
     check_eq(evtchn_op(EVTCHNOP_register_3level, &reg), -EINVAL);
+}
+
+/* Extensions will need them. A refusal leaves nothing registered. */
+TEST(flags_have_to_be_zero)
+{
+    struct reg_3level_vcpu vcpu = { 0, 0, gfn_of(l2_page[0]), 0 };
+    struct reg_3level pair =
+        { 0, 0, gfn_of(l3_pending[0]), gfn_of(l3_mask[0]), 0 };
+
+    for ( unsigned int bit = 0; bit < 64; bit++ )
+    {
+        vcpu.flags = 1ULL << bit;
+        check_eq(evtchn_op(EVTCHNOP_register_3level_vcpu, &vcpu), -EINVAL);
+    }
+    check_eq(register_vcpu(0, l2_page[0], 0), 0);
+    for ( unsigned int bit = 0; bit < 64; bit++ )
+    {
+        pair.flags = 1ULL << bit;
+        check_eq(evtchn_op(EVTCHNOP_register_3level, &pair), -EINVAL);
+    }
+    check_eq(register_pair(0, NULL), 0);
 }
 
 TEST(selector_alignment_and_offset)
@@ -77,7 +98,7 @@ TEST(selector_alignment_and_offset)
 
 TEST(frames_are_used_once)
 {
-    struct reg_3level reg = { 0, 0, gfn_of(l3_pending[0]), gfn_of(l3_pending[0]) };
+    struct reg_3level reg = { 0, 0, gfn_of(l3_pending[0]), gfn_of(l3_pending[0]), 0 };
 
     check_eq(register_vcpu(0, l2_page[0], 0), 0);
     check_eq(evtchn_op(EVTCHNOP_register_3level, &reg), -EINVAL);
@@ -92,8 +113,8 @@ TEST(frames_are_used_once)
 
 TEST(frames_have_to_be_writable_ram)
 {
-    struct reg_3level_vcpu vcpu = { 0, 0, 0 };
-    struct reg_3level reg = { 0, 0, gfn_of(l3_pending[0]), ~0ULL };
+    struct reg_3level_vcpu vcpu = { 0, 0, 0, 0 };
+    struct reg_3level reg = { 0, 0, gfn_of(l3_pending[0]), ~0ULL, 0 };
 
     /* Frame 0 belongs to Xen, but gfn 0 of a PVH guest is ordinary RAM. */
 #ifdef PV
@@ -380,7 +401,7 @@ TEST(switch_needs_selectors_of_all_vcpus_in_use)
 
 TEST(selectors_share_a_frame_but_do_not_overlap)
 {
-    struct reg_3level reg = { 0, 0, gfn_of(l2_page[0]), gfn_of(l3_mask[0]) };
+    struct reg_3level reg = { 0, 0, gfn_of(l2_page[0]), gfn_of(l3_mask[0]), 0 };
 
     check_eq(register_vcpu(0, l2_page[0], L2_BYTES), 0);
     check_eq(register_vcpu(1, l2_page[0], L2_BYTES), -EINVAL);

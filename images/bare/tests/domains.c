@@ -359,7 +359,7 @@ TEST(a_vcpu_without_vcpu_info)
         .kind = "bare-pvh32", .args = "suite=peer", .vcpus = 33,
     };
     struct { uint32_t vcpu, port; } ipi = { 32, 0 };
-    struct reg_3level_vcpu reg = { 32, 128, 0 };
+    struct reg_3level_vcpu reg = { 32, 128, 0, 0 };
 
     check_eq(domu_create(&du, &spec), 0);
     /* vCPU 0's selector page, which follows the four frames of two pairs. */
