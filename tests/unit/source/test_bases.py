@@ -80,6 +80,8 @@ def test_the_projects_own(base: bases.Base) -> None:
     assert base.fragments(flavour="release")
     assert all(patch.suffix == ".patch" for patch in base.patches())
     assert bases.named(base.file.component, base.folder.name) == base
+    table = (bases.CHECKOUT / "docs/bases.md").read_text()
+    assert f"| **{base.folder.name}** (" in table, "the table says how far it is tested"
     version = f"{base.file.series}.99"
     assert kconfig.merge(base.fragments(flavour="release"), version=version)
 
