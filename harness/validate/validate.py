@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -124,9 +125,10 @@ def validate(
         record.verdict = judge_run(verdicts)
         record.exit_code = EXIT_CODES[record.verdict]
     except BaseException as error:
-        record.state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-        record.error = getattr(error, "message", "") or str(error)
-        record.verdict, record.exit_code = Verdict.ERROR, getattr(error, "exit_code", 4)
+        record.state, record.exit_code = "failed", getattr(error, "exit_code", 4)
+        if isinstance(error, KeyboardInterrupt):
+            record.state, record.exit_code = "interrupted", 128 + getattr(error, "number", signal.SIGINT)
+        record.error, record.verdict = getattr(error, "message", "") or str(error), Verdict.ERROR
         raise
     finally:
         record.ended, record.seconds = now(), round(time.monotonic() - began, 1)

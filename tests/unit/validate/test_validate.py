@@ -126,7 +126,7 @@ def test_an_interrupted_one_says_so(whole, of_planted) -> None:
     with pytest.raises(KeyboardInterrupt):
         of_planted(runner=stop)
     record = records.load(of_planted.folders[-1])
-    assert (record.state, record.exit_code) == ("interrupted", 4)
+    assert (record.state, record.exit_code) == ("interrupted", 130)
     assert [step.number for step in record.series[0].steps] == [0, 1]
 
 
