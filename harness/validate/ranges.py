@@ -80,7 +80,11 @@ def commit_of(path: Path, rev: str) -> str:
     try:
         git(path, "rev-parse", "--git-dir", what=f"look at {path}")
     except EvhError as error:
-        raise UserError(f"{path} is not a git tree", hint="Name the top folder of a clone.") from error
+        # It may be one that git refuses to read, since somebody else owns it.
+        why = "; ".join(line for line in error.message.splitlines()[1:] if line.startswith("fatal:"))
+        raise UserError(
+            f"{path} is not a git tree that can be read: {why}", hint="Name the top folder of a clone."
+        ) from error
     try:
         return git(path, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}",
                    what=f"look up {rev}").strip()  # fmt: skip

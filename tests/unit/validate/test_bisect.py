@@ -127,7 +127,7 @@ def test_what_cannot_be_bisected(tree, store, progress, tmp_path) -> None:
     for words, says in (
         ((tree.path, "master", tree.base), "is no ancestor of"),
         ((tree.path, "absent", "master"), "has no commit absent"),
-        ((tmp_path, "a", "b"), "is not a git tree"),
+        ((tmp_path, "a", "b"), "is not a git tree that"),
         ((tree.path, tree.base, "master", "nonsense"), "is not a cell id"),
     ):
         with pytest.raises(UserError, match=says):

@@ -40,7 +40,7 @@ def test_what_is_no_range(xen, tmp_path) -> None:
         (f"{xen.path}:master..side", "master is no ancestor of side"),
         (f"{xen.path}:{xen.base}..merged", "1 of its 5 commits are merges"),
         (f"{xen.path}:a...b", "is no range"),
-        (f"{tmp_path}:a..b", "not a git tree"),
+        (f"{tmp_path}:a..b", "is not a git tree that can be read: fatal: not a git repository"),
         (f"{tmp_path}/absent:a..b", "there is no tree"),
         ("tree:a..b", "no tree was given"),
         (f"{xen.path}:--all..b", "no commit --all"),
