@@ -42,7 +42,9 @@ def test_run_lines_make_a_root_in_which_a_job_can_start(tmp_path: Path) -> None:
         elif word == "COPY":
             *sources, target = rest.split()
             hooks.append(f'mkdir -p "$1{target}"')
-            hooks += [f'cp -a {shlex.quote(str(CHECKOUT / name))} "$1{target}"' for name in sources]
+            for name in sources:  # of a folder, COPY takes the contents
+                end = "/." if (CHECKOUT / name).is_dir() else ""
+                hooks.append(f'cp -a {shlex.quote(str(CHECKOUT / name) + end)} "$1{target}"')
         elif word == "RUN":
             hooks.append(f'chroot "$1" /bin/sh -ec {shlex.quote(rest)}')
         else:
