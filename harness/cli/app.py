@@ -16,7 +16,7 @@ from typing import Any, TextIO
 import typer
 from typer.core import TyperGroup
 
-from harness.cli import bases, build, export, history, host, mutate, plan, read, run, validate
+from harness.cli import bases, build, export, history, host, mutate, plan, read, run, validate, watch
 from harness.cli.options import BUG, tell
 from harness.core.errors import EvhError
 from harness.core.records import Verdict
@@ -69,6 +69,7 @@ app = typer.Typer(
 
 # In the order of the help text.
 app.command(epilog=run.SUITE_LIST)(run.run)
+app.command(epilog=run.SUITE_LIST)(watch.watch)
 app.command(epilog=run.SUITE_LIST)(plan.plan)
 for command in (
     plan.merge,
