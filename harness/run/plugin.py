@@ -148,11 +148,10 @@ def _note_planned(session: Session, items: list[pytest.Item]) -> None:
         pytest.UsageError: a file was edited since the build began, and a test needs what was not built.
     """
     planned, components = tuple(session.cell(item).id for item in items), components_of(items)
+    if session.planned and (missing := components - session.components):
+        names = ", ".join(sorted(missing))
+        raise pytest.UsageError(f"the tests were edited during the build, and need {names}: run again")
     if session.planned and planned != session.planned:
-        if missing := components - session.components:
-            names = ", ".join(sorted(missing))
-            text = f"the tests were edited during the build, and now need {names}: run again"
-            raise pytest.UsageError(text)
         text = f"the tests were edited during the build: {len(planned)} cells, not {len(session.planned)}"
         session.recorder.record.notes.append(text)
         session.progress.say(text)
