@@ -21,6 +21,7 @@ from harness.cli.options import (
     LinuxOption,
     LinuxTreeOption,
     RunDirOption,
+    SnapshotsOption,
     StockOption,
     WithSeriesOption,
     XenArgsOption,
@@ -118,8 +119,9 @@ def boot(
     connect: ConnectOption = None,
     jobs: JobsOption = None,
     run_dir: RunDirOption = None,
+    snapshots: SnapshotsOption = True,
 ) -> None:
-    """Boot a machine and keep it up until Ctrl-C.
+    """Boot a machine, or restore a saved one, and keep it up until Ctrl-C.
 
     To log in, from another terminal:
 
@@ -155,6 +157,7 @@ def boot(
             connect=connect,
             jobs=jobs,
             run_dir=run_dir,
+            snapshots=snapshots,
         )
         hold(machine, folder, say=progress.say)
 

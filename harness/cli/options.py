@@ -193,6 +193,14 @@ JobsOption = Annotated[
         "--jobs", "-j", min=1, metavar="N", help="Parallel compiler processes (default: one per core)."
     ),
 ]
+SnapshotsOption = Annotated[
+    bool,
+    typer.Option(
+        "--snapshots/--no-snapshots",
+        help="Restore machines that were saved after an earlier boot, and save those that are booted, "
+        "or boot each.",
+    ),
+]
 KnownIssuesOption = Annotated[
     Path | None,
     typer.Option(

@@ -34,6 +34,7 @@ from harness.cli.options import (
     RunDirOption,
     SeedsOption,
     ShardOption,
+    SnapshotsOption,
     StockOption,
     SuiteOption,
     WithSeriesOption,
@@ -115,6 +116,16 @@ def run(
             help="Run cells side by side, in N processes; auto: as many as cores and memory allow.",
         ),
     ] = "1",
+    snapshots: SnapshotsOption = True,
+    shuffle: Annotated[
+        int | None,
+        typer.Option(
+            "--shuffle",
+            min=0,
+            metavar="SEED",
+            help="Run the cells in a random order (default: those that share a machine follow each other).",
+        ),
+    ] = None,
     keep: Annotated[
         bool,
         typer.Option(
@@ -173,6 +184,8 @@ def run(
         run_dir=run_dir,
         known=known_issues(known),
         quarantine=quarantine(known),
+        snapshots=snapshots,
+        shuffle=shuffle,
         keep=keep,
         shard=part,
         estimates=known_times,

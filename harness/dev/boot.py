@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.core.errors import UserError
+from harness.core.errors import EvhError, UserError
 from harness.core.records import DEFAULT_TREES, LINUX, LINUX_3L, XEN_3L, Abi, GuestSpec, MachineSpec, Trees
+from harness.monitor.waits import MachineCrashed
 from harness.plan.guests import KINDS
 
 if TYPE_CHECKING:
     from harness.core.progress import Progress
     from harness.machine.machine import Machine
+    from harness.run.snapshots import Snapshots
 
 
 def components_of(guests: Sequence[str]) -> frozenset[str]:
@@ -43,6 +45,7 @@ def booted(
     connect: str | None = None,
     jobs: int | None = None,
     run_dir: Path | None = None,
+    snapshots: bool = True,
 ) -> tuple[Machine, Path]:
     """Build and boot a machine, and start guests named after their kinds.
 
@@ -50,6 +53,7 @@ def booted(
         stack: closes the machine, and then lets go of its folder and of the store.
         memory: MiB of the machine; dom0 gets half.
         trees: which Xen and which Linux to build.
+        snapshots: restore the machine if one like it was saved; else save it.
 
     Returns:
         The machine and its run folder.
@@ -64,7 +68,9 @@ def booted(
     from harness.machine.kvm_proof import prove
     from harness.machine.machine import Machine
     from harness.run.folder import run_folder
+    from harness.run.snapshots import Snapshots
     from harness.store.artifacts import Store
+    from harness.store.snapshots import Snapshots as Kept
 
     accelerator = choose_accelerator(want=accel)
     progress.say(accelerator.line)
@@ -88,14 +94,47 @@ def booted(
         abi=abi, memory_mib=memory, dom0_mib=memory // 2, dom0_image=root,
         xen_args=xen_args, dom0_args=dom0_args,
     )  # fmt: skip
-    with progress.step(f"boot (dom0 {abi})"):
-        machine = stack.enter_context(
-            Machine(built, spec, run_dir=folder, accelerator=accelerator, progress=progress, uri=connect)
+
+    def make(run_dir: Path) -> Machine:
+        machine = Machine(
+            built, spec, run_dir=run_dir, accelerator=accelerator, progress=progress, uri=connect
         )
-        machine.boot()
-    progress.say(f"dom0 answers over SSH {machine.boot_seconds:.1f} s after QEMU started")
+        return stack.enter_context(machine)
+
+    saved = Snapshots(Kept(say=progress.say), tell=progress.say) if snapshots else None
+    machine = _started(make, folder, saved, progress)
+    seconds = machine.restore_seconds or machine.boot_seconds
+    progress.say(f"dom0 answers over SSH {seconds:.1f} s after QEMU started")
     for number, kind in enumerate(guests):
         name = kind if kind not in guests[:number] else f"{kind}-{number}"
         with progress.step(f"start guest {name}"):
             Guest(machine, GuestSpec(name=name, kind=kind, abi=abi, max_event_channels=(1 << 19) - 1)).start()
     return machine, folder
+
+
+def _started(
+    make: Callable[[Path], Machine], folder: Path, snapshots: Snapshots | None, progress: Progress
+) -> Machine:
+    """A machine that was restored or, if there is no snapshot or it does not come up, booted.
+
+    Raises:
+        MachineLost: the boot failed, or a restored machine crashed, now or before it was saved.
+    """
+    machine = make(folder)
+    with snapshots.find(machine) if snapshots else nullcontext() as snapshot:
+        if snapshots is not None and snapshot is not None:
+            try:
+                with progress.step("restore"):
+                    machine.restore(snapshot)
+                return machine
+            except MachineCrashed:
+                raise
+            except (EvhError, OSError) as error:
+                snapshots.refuse(machine, error)
+                machine.close()
+                machine = make(folder / "booted")
+    with progress.step(f"boot (dom0 {machine.spec.abi})"):
+        machine.boot()
+    if snapshots is not None:
+        snapshots.save(machine)
+    return machine

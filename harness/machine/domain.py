@@ -27,6 +27,7 @@ def render_domain(
     serial: str,
     emulator: str = "",
     secmodels: Sequence[str] = (),
+    incoming: bool = False,
 ) -> str:
     """The libvirt domain XML of a machine.
 
@@ -38,6 +39,7 @@ def render_domain(
         emulator: QEMU's program; empty: libvirt chooses it.
         secmodels: security models of libvirt's daemon; each is told to run QEMU
             as the calling user and to relabel no file.
+        incoming: QEMU waits until it is told to read a saved machine.
     Raises: UserError: a path contains a space or a comma.
     """
     for path in (xen, kernel, initrd):
@@ -58,6 +60,7 @@ def render_domain(
         net_alias=NET_ALIAS,
         emulator=emulator,
         secmodels=secmodels,
+        incoming=incoming,
         uid=os.getuid(),
         gid=os.getgid(),
     )

@@ -9,21 +9,24 @@ cached functions here.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import functools
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
 from harness.core import paths
 from harness.core.errors import InfraError, UserError
 from harness.machine import reaper
+from harness.machine.child import adopt_orphans
 
 # libvirt reads this when it is loaded. Its errors become exceptions, and QEMU's
 # messages have their own log; anything else ("domain is tainted") would go to
@@ -33,7 +36,7 @@ os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", "4:file:/dev/null")
 import libvirt
 import libvirt_qemu
 
-__all__ = ["Hypervisor", "libvirt", "libvirt_qemu", "open_hypervisor", "process_root"]
+__all__ = ["Hypervisor", "libvirt", "libvirt_qemu", "open_hypervisor", "process_root", "qemu_identity"]
 
 # As root the driver would change file owners and use virtlogd, cgroups and a
 # mount namespace, none of which a minimal container has. An ordinary user needs
@@ -77,6 +80,45 @@ class Hypervisor:
         capabilities = ElementTree.fromstring(self.connection.getCapabilities())
         models = (model.text or "none" for model in capabilities.iterfind("host/secmodel/model"))
         return [model for model in models if model != "none"]
+
+
+    @contextmanager
+    def watched(
+        self, name: str, *, ended: Callable[[str], object], disk_failed: Callable[[str, str], object]
+    ) -> Iterator[None]:
+        """Within the block, learn from libvirt what happens to the domain `name`.
+
+        Args:
+            ended: called with the reason when QEMU has ended.
+            disk_failed: called with a disk's path and libvirt's reason when QEMU cannot write to it, and has
+                stopped the machine, which would look like a hang.
+        """
+        details = {
+            libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN: "it was shut down from within",
+            libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED: "it was destroyed from outside",
+            libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED: "it crashed, or was reset with on_crash=destroy",
+            libvirt.VIR_DOMAIN_EVENT_STOPPED_FAILED: "its process died",
+        }
+
+        def lifecycle(_: Any, domain: Any, event: int, detail: int, __: Any) -> None:
+            if event == libvirt.VIR_DOMAIN_EVENT_STOPPED and domain.name() == name:
+                ended(details.get(detail, f"libvirt reports: stopped, detail {detail}"))
+
+        def disk(_: Any, domain: Any, path: str, alias: str, action: int, reason: str, __: Any) -> None:
+            if domain.name() == name:
+                disk_failed(path, reason)
+
+        events = {
+            libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE: lifecycle,
+            libvirt.VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON: disk,
+        }
+        tokens = [self.connection.domainEventRegisterAny(None, *event, None) for event in events.items()]
+        try:
+            yield
+        finally:
+            for token in tokens:
+                with contextlib.suppress(libvirt.libvirtError):
+                    self.connection.domainEventDeregisterAny(token)
 
 
 @functools.cache
@@ -136,6 +178,7 @@ def process_root() -> Path:
     lock = os.open(root / reaper.LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
     fcntl.flock(lock, fcntl.LOCK_EX)
     reaper.start_watcher(root)
+    adopt_orphans()
     conf = root / "etc"
     conf.mkdir()
     text = _QEMU_CONF if os.getuid() else _QEMU_CONF_ROOT + _QEMU_CONF
@@ -203,3 +246,43 @@ def open_hypervisor(uri: str | None = None) -> Hypervisor:
             else "check whether `virsh -c URI list` works",
         ) from error
     return Hypervisor(connection=connection, links=root, embedded=uri is None, left=reap_earlier())
+
+
+@dataclass(frozen=True, kw_only=True)
+class QemuIdentity:
+    """The QEMU and the libvirt that run a machine.
+
+    Attributes:
+        version: of QEMU: major, minor and micro number.
+        text: QEMU's program, its version, and what tells another build of the same version.
+        libvirt: libvirt's version.
+    """
+
+    version: tuple[int, int, int]
+    text: str
+    libvirt: str
+
+
+@functools.cache
+def qemu_identity(uri: str | None = None) -> QemuIdentity:
+    """The QEMU and the libvirt that run machines.
+
+    Raises: InfraError: libvirt cannot be reached, or has no QEMU for x86-64.
+    """
+    hypervisor = open_hypervisor(uri)
+    try:
+        number = hypervisor.connection.getVersion()
+        capabilities = ElementTree.fromstring(hypervisor.connection.getCapabilities())
+        library = str(hypervisor.connection.getLibVersion())
+    except libvirt.libvirtError as error:
+        raise InfraError(f"libvirt has no QEMU: {error}", hint="apt install qemu-system-x86") from error
+    finally:
+        hypervisor.connection.close()
+    program = capabilities.findtext("guest/arch[@name='x86_64']/emulator") or ""
+    version = (number // 1_000_000, number // 1000 % 1000, number % 1000)
+    try:
+        status = Path(program).stat()
+    except OSError as error:
+        raise InfraError(f"libvirt's QEMU cannot be found: {error}") from error
+    text = f"{program} {'.'.join(map(str, version))} {status.st_size} {status.st_mtime_ns}"
+    return QemuIdentity(version=version, text=text, libvirt=library)

@@ -9,7 +9,6 @@ import itertools
 import os
 import re
 import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -20,10 +19,15 @@ from typing import Any, Protocol
 from harness.core.errors import InfraError, UserError, reason_of
 from harness.core.records import Accelerator, Built, MachineSpec, dom0_root, image_of, xen_of
 from harness.machine import console_proof, ready, reaper
+from harness.machine import snapshot as snapshots
 from harness.machine.attribution import hung_dom0
-from harness.machine.domain import NET_ALIAS, render_domain
-from harness.machine.hypervisor import Hypervisor, libvirt, libvirt_qemu, open_hypervisor
+from harness.machine.child import Child
+from harness.machine.domain import render_domain
+from harness.machine.hypervisor import Hypervisor, libvirt, open_hypervisor
+from harness.machine.overlay import make_overlay
+from harness.machine.qemu import Monitor
 from harness.machine.serial_port import SerialPort
+from harness.machine.snapshot import Snapshot
 from harness.machine.ssh import SSH, Keys
 from harness.monitor.consoles import Consoles
 from harness.monitor.knownissues import KnownIssues
@@ -70,8 +74,11 @@ class Machine:
 
     Attributes:
         known: crashes that the consoles pass over; set before boot().
-        boot_seconds: from QEMU's start to dom0's first SSH answer.
-        timings: seconds from QEMU's start to each stage of the boot, by name.
+        boot_seconds: from QEMU's start to dom0's first SSH answer; of a restored machine, those of the boot
+            that its snapshot was made of.
+        restore_seconds: from QEMU's start to dom0's first SSH answer, if it was restored; else None.
+        timings: seconds from QEMU's start to each stage of the boot or the restore, by name.
+        slowness: how many times slower than the reference host the boot was; time_scale is never below 1.
         guests: running guests, by name.
         consoles, dom0: available once QEMU has been started.
 
@@ -100,17 +107,21 @@ class Machine:
         self.progress = progress
         self.known = KnownIssues()
         self.boot_seconds = 0.0
+        self.restore_seconds: float | None = None
+        self.slowness = 1.0
         self.timings: dict[str, float] = {}
         self.watchdog = Watchdog()
         self.guests: dict[str, Any] = {}  # running, by name; guests add themselves
         self.name = f"evh-{os.getpid()}-{next(_numbers)}"
         self.keys = Keys.load(private=built.ssh_key, host=built.host_key)
-        self._uri = uri
+        self.uri = uri
         self._stack = ExitStack()
         self._closing = False
         self._consoles: Consoles | None = None
         self._dom0: SSH | None = None
         self._domain: Any = None
+        self._monitor: Monitor | None = None
+        self._disk = Path()
         self._serial: SerialPort | None = None
         self._links = Path()
         self._ended = threading.Event()
@@ -131,6 +142,18 @@ class Machine:
         if self._dom0 is None:
             raise UserError("the machine has no dom0 before boot()")
         return self._dom0
+
+    @property
+    def monitor(self) -> Monitor:
+        """QEMU's monitor."""
+        if self._monitor is None:
+            raise UserError("the machine has no monitor before boot()")
+        return self._monitor
+
+    @property
+    def disk(self) -> Path:
+        """dom0's temporary disk."""
+        return self._disk
 
     def boot(self) -> None:
         """Boot, and wait until dom0 answers over SSH.
@@ -163,8 +186,39 @@ class Machine:
         self.dom0.run("true", timeout=60)
         self._mark("ssh", started)
         self.boot_seconds = self.timings["ssh"]
+        self.slowness = self.boot_seconds / REFERENCE_BOOT_SECONDS
         self.watchdog.find_hung_layer = lambda: hung_dom0(self)
         self.watchdog.time_scale = time_scale_of(self.boot_seconds, reference=REFERENCE_BOOT_SECONDS)
+
+    def save(self, folder: Path) -> Snapshot:
+        """Save the machine, which nobody has used since its boot, into an empty folder; then it goes on.
+
+        Raises: as `snapshot.save`.
+        """
+        return snapshots.save(self, folder)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go on where a machine of equal spec and artifacts was saved, and wait until dom0 answers over SSH.
+
+        Raises: MachineLost, InfraError, CommandFailed: it does not come up.
+            MachineCrashed: it crashed, now or before it was saved.
+        """
+        # Until its speed is known: as it was when the snapshot was made.
+        self.watchdog.time_scale = max(1.0, snapshot.facts.slowness)
+        self.boot_seconds = snapshot.facts.boot_seconds
+        started = self.start(snapshot)
+        self._mark("qemu", started)
+        self.monitor.load(snapshot.memory)
+        self._mark("loaded", started)
+        self.monitor.execute("cont")
+        self.dom0.connect(timeout=60)
+        self._mark("connected", started)
+        cpu_seconds = snapshots.renew(self)
+        self._mark("ssh", started)
+        self.restore_seconds = self.timings["ssh"]
+        self.slowness = snapshot.slowness_now(cpu_seconds)
+        self.watchdog.find_hung_layer = lambda: hung_dom0(self)
+        self.watchdog.time_scale = max(1.0, self.slowness)
 
     def _mark(self, what: str, started: float) -> None:
         self.timings[what] = round(time.monotonic() - started, 3)
@@ -215,9 +269,11 @@ class Machine:
 
     # Starting QEMU.
 
-    def start(self) -> float:
-        """Start QEMU without waiting for Xen or dom0, which `boot` does.
+    def start(self, snapshot: Snapshot | None = None) -> float:
+        """Start QEMU without waiting for Xen or dom0, which `boot` and `restore` do.
 
+        Args:
+            snapshot: start from its disk, and wait to be told to read its memory.
         Returns: when QEMU was started, in monotonic seconds.
         Raises: InfraError: QEMU cannot be started.
         """
@@ -238,9 +294,11 @@ class Machine:
             image = image_of(self.built, self.spec.dom0_kernel)
             kernel = self._link("dom0-kernel", image.kernel)
             initrd = self._link("initrd", image.initrd or Path())
-        disk = self._overlay(hypervisor.links)
+        self._disk = self._overlay(hypervisor.links, snapshot)
         self._consoles = Consoles(self.run_dir, on_crash=self._crashed, known=self.known)
         self._stack.callback(self._consoles.close)
+        if snapshot is not None:
+            self._consoles.replay(snapshot.past.read_bytes())
         self._stack.callback(self._keep_qemu_log, hypervisor)
         serial = self._links / "serial"
         feed = functools.partial(self._consoles.feed, Consoles.SERIAL)
@@ -255,23 +313,26 @@ class Machine:
             xen=str(xen),
             kernel=str(kernel),
             initrd=str(initrd),
-            disk=str(disk),
+            disk=str(self._disk),
             serial=str(serial),
             secmodels=hypervisor.secmodels(),
+            incoming=snapshot is not None,
         )
         (self.run_dir / "domain.xml").write_text(xml)
-        self._stack.enter_context(self._lifecycle(hypervisor))
+        ended = functools.partial(self._end, final=True)
+        self._stack.enter_context(hypervisor.watched(self.name, ended=ended, disk_failed=self._disk_failed))
         started = time.monotonic()
-        self._domain = self._create(hypervisor, xml)
-        self._stack.callback(self._destroy)
-        address = ("127.0.0.1", self._forward())
+        self._domain = self._create(hypervisor, xml, paused=snapshot is not None)
+        self._stack.callback(self._destroy, self._process(hypervisor))
+        self._monitor = Monitor(self._domain, self.watchdog)
+        address = ("127.0.0.1", self._monitor.forward_ssh())
         self._dom0 = SSH(name="dom0", address=address, keys=self.keys, watchdog=self.watchdog)
         self._stack.callback(self._dom0.close)
         return started
 
     @contextmanager
     def _hypervisor(self) -> Iterator[Hypervisor]:
-        hypervisor = open_hypervisor(self._uri)
+        hypervisor = open_hypervisor(self.uri)
         try:
             yield hypervisor
         finally:
@@ -286,31 +347,25 @@ class Machine:
         link.symlink_to(target.absolute())
         return link
 
-    def _overlay(self, root: Path) -> Path:
-        """A temporary disk on top of dom0's image, which is not modified."""
+    def _overlay(self, root: Path, snapshot: Snapshot | None) -> Path:
+        """A temporary disk on top of dom0's image or of a snapshot's disk, which is not modified."""
         disk = self.run_dir / f"{self.name}.overlay.qcow2"
         with (root / reaper.TRASH).open("a") as trash:  # for the reaper, in case the harness is killed
             trash.write(f"{disk}\n")
-        base = str(dom0_root(self.built, self.spec.dom0_image).absolute())
         self._stack.callback(disk.unlink, missing_ok=True)  # before: on a full disk, a part of it is left
-        command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", base, str(disk)]
-        try:
-            subprocess.run(command, check=True, capture_output=True, text=True)
-        except FileNotFoundError as error:
-            raise InfraError("qemu-img is missing", hint="apt install qemu-utils") from error
-        except subprocess.CalledProcessError as error:
-            raise InfraError(
-                f"qemu-img cannot create {disk}: {error.stderr.strip()}",
-                hint="is the disk full, or the image missing? see evh doctor",
-            ) from error
+        if snapshot is not None:
+            make_overlay(disk, image=snapshot.disk, format="qcow2")
+        else:
+            image = dom0_root(self.built, self.spec.dom0_image).absolute()
+            make_overlay(disk, image=image, format="raw")
         return disk
 
-    def _create(self, hypervisor: Hypervisor, xml: str) -> Any:
-        flags = 0
+    def _create(self, hypervisor: Hypervisor, xml: str, *, paused: bool) -> Any:
+        flags = libvirt.VIR_DOMAIN_START_PAUSED if paused else 0
         if not hypervisor.embedded:
             # A daemon kills the domain when the connection ends. The embedded
             # driver refuses the flag; there the reaper's watcher kills QEMU.
-            flags = libvirt.VIR_DOMAIN_START_AUTODESTROY
+            flags |= libvirt.VIR_DOMAIN_START_AUTODESTROY
         try:
             return hypervisor.connection.createXML(xml, flags)
         except libvirt.libvirtError as error:
@@ -318,29 +373,6 @@ class Machine:
                 f"libvirt cannot start QEMU: {error}",
                 hint=f"the XML is {self.run_dir / 'domain.xml'}; `evh doctor` checks the host",
             ) from error
-
-    def _forward(self) -> int:
-        """Forward a free port of 127.0.0.1 to dom0's SSH server; returns the port.
-
-        The host's kernel chooses the port (0), so two machines cannot compete for one.
-        """
-        hostnet = f"host{NET_ALIAS}"
-        try:
-            reply = self._monitor(f"hostfwd_add {hostnet} tcp:127.0.0.1:0-:22")
-            table = self._monitor("info usernet")
-        except libvirt.libvirtError as error:
-            self.watchdog.check()
-            raise InfraError(f"QEMU's monitor does not answer: {error}") from error
-        port = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s", table)
-        if not port:
-            raise InfraError(f"QEMU forwards no port: {reply.strip() or table.strip()}")
-        return int(port.group(1))
-
-    def _monitor(self, command: str) -> str:
-        reply: str = libvirt_qemu.qemuMonitorCommand(
-            self._domain, command, libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
-        )
-        return reply
 
     # Detecting a loss.
 
@@ -369,38 +401,9 @@ class Machine:
             hint=f"see {self.run_dir / 'consoles.log'}",
         )
 
-    @contextmanager
-    def _lifecycle(self, hypervisor: Hypervisor) -> Iterator[None]:
-        """Within the block, learn from libvirt when the domain ends."""
-        details = {
-            libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN: "it was shut down from within",
-            libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED: "it was destroyed from outside",
-            libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED: "it crashed, or was reset with on_crash=destroy",
-            libvirt.VIR_DOMAIN_EVENT_STOPPED_FAILED: "its process died",
-        }
-
-        def on_lifecycle(_: Any, domain: Any, event: int, detail: int, __: Any) -> None:
-            if event == libvirt.VIR_DOMAIN_EVENT_STOPPED and domain.name() == self.name:
-                self._end(details.get(detail, f"libvirt reports: stopped, detail {detail}"), final=True)
-
-        def disk(_: Any, domain: Any, path: str, alias: str, action: int, reason: str, __: Any) -> None:
-            # QEMU stops the machine when it cannot write to its disk, which would look like a hang.
-            if domain.name() == self.name:
-                why = "no space is left there" if reason == "enospc" else reason or "an input or output error"
-                self.watchdog.lose(lambda: DiskLost(path, why))
-
-        connection = hypervisor.connection
-        events = {
-            libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE: on_lifecycle,
-            libvirt.VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON: disk,
-        }
-        tokens = [connection.domainEventRegisterAny(None, *event, None) for event in events.items()]
-        try:
-            yield
-        finally:
-            for token in tokens:
-                with contextlib.suppress(libvirt.libvirtError):
-                    connection.domainEventDeregisterAny(token)
+    def _disk_failed(self, path: str, reason: str) -> None:
+        why = "no space is left there" if reason == "enospc" else reason or "an input or output error"
+        self.watchdog.lose(lambda: DiskLost(path, why))
 
     def _serial_failed(self, error: Exception) -> None:
         self.watchdog.lose(lambda: ConsoleLost("xen and dom0", reason_of(error)))
@@ -441,7 +444,17 @@ class Machine:
 
     # Shutting down.
 
-    def _destroy(self) -> None:
+    def _process(self, hypervisor: Hypervisor) -> Child | None:
+        """QEMU's process, if this one is its parent."""
+        if not hypervisor.embedded:
+            return None
+        with contextlib.suppress(OSError, ValueError):
+            return Child(int((hypervisor.links / "run" / "qemu" / f"{self.name}.pid").read_text()))
+        return None
+
+    def _destroy(self, process: Child | None) -> None:
+        if process is not None:
+            process.kill()  # its disk is temporary, and libvirt would look again after 0.2 s only
         with contextlib.suppress(libvirt.libvirtError):
             self._domain.destroy()
 

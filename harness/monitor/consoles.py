@@ -77,6 +77,7 @@ class Consoles:
         self._raw: dict[str, BinaryIO] = {}
         self._merged = self._open("consoles.log")
         self._serial = self._open("serial.raw")
+        self._serial_begins = self._serial.tell()  # a folder may be used twice
         self._splitter = SerialSplitter()
         self._partial: dict[str, tuple[float, bytes]] = {}
         self._lines: deque[Line] = deque(maxlen=_KEEP_LINES)
@@ -119,6 +120,22 @@ class Consoles:
             self._news.notify_all()
         for crash in crashes:
             self._on_crash(crash)
+
+    def past(self) -> bytes:
+        """All that has arrived from the serial port."""
+        with self._news, Path(self._serial.name).open("rb") as file:
+            file.seek(self._serial_begins)
+            return file.read()
+
+    def replay(self, past: bytes) -> None:
+        """Begin with what another machine's serial port had transmitted when it was saved: this one goes on.
+
+        Crash lines in it count as if they were printed now.
+        """
+        self.feed(self.SERIAL, past)
+        with self._news:
+            text = "evh: restored from a snapshot; the lines so far were printed when it was booted"
+            self._line("qemu", text.encode(), self._clock())
 
     def end(self, source: str) -> None:
         """Mark `source` as finished: an incomplete last line becomes a line."""

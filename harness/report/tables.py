@@ -150,7 +150,13 @@ COVERAGE: tuple[Column[CoverageRecord], ...] = (
 
 
 # Repeated steps are summed under one name: prefix, name of the sum.
-TOGETHER = (("test", "tests"), ("start guest ", "start guests"), ("boot machine ", "boot machines"))
+TOGETHER = (
+    ("test", "tests"),
+    ("start guest ", "start guests"),
+    ("boot machine ", "boot machines"),
+    ("restore machine ", "restore machines"),
+    ("save machine ", "save machines"),
+)
 
 
 def time_split(record: RunRecord) -> list[Slice]:

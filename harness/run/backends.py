@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from harness.core.progress import Progress
     from harness.guest.guest import Guest
     from harness.machine.machine import Machine
+    from harness.run.snapshots import Snapshots
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class Backends:
         prove: proves the chosen accelerator by a trial boot in the given folder.
         build: builds everything a machine boots, with the given components (``build.graph.build``).
         machine: makes a machine, not booted yet.
+        snapshots: the store's saved machines; is given what tells the user.
         guest: starts a guest on a machine and waits until it answers.
         hold: with ``keep``, called with the last machine; returns when the user is done.
         xtf: builds XTF from the request's checkout.
@@ -39,6 +41,7 @@ class Backends:
     prove: Callable[[RunRequest, Built, Accelerator, Path], Accelerator]
     build: Callable[[RunRequest, Progress, frozenset[str]], Built]
     machine: Callable[[RunRequest, Built, MachineSpec, Path, Accelerator, Progress], Machine]
+    snapshots: Callable[[Callable[[str], object]], Snapshots | None]
     guest: Callable[[Machine, GuestSpec], Guest]
     hold: Callable[[Machine, Path], None]
     xtf: Callable[[RunRequest, Progress], Artifact]
@@ -55,6 +58,8 @@ def real_backends() -> Backends:
     from harness.machine.attach import hold
     from harness.machine.kvm_proof import prove
     from harness.machine.machine import Machine
+    from harness.run.snapshots import Snapshots
+    from harness.store import snapshots
 
     return Backends(
         choose=lambda want: choose_accelerator(want=want),
@@ -85,6 +90,7 @@ def real_backends() -> Backends:
         machine=lambda request, built, spec, folder, accelerator, progress: Machine(
             built, spec, run_dir=folder, accelerator=accelerator, progress=progress, uri=request.uri
         ),
+        snapshots=lambda tell: Snapshots(snapshots.Snapshots(say=tell), tell=tell),
         guest=lambda machine, spec: Guest(machine, spec).start(),
         hold=hold,
         store_in_use=lambda progress: Store().in_use(say=progress.say),

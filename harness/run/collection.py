@@ -15,6 +15,10 @@ from harness.plan.cells import Cell
 from harness.plan.flavours import RELEASE
 from harness.plan.guests import BARE_GUESTS, KINDS, KUNIT_KERNELS
 
+# A keyword of the marker ``machine`` beside the fields of MachineSpec: the test shares its machine with no
+# test before it.
+CLEAN = "clean"
+
 
 def spec_of(item: pytest.Item, *, default_abi: Abi = Abi.L3) -> MachineSpec:
     """The machine that a test's ``machine`` marker asks for.
@@ -31,11 +35,12 @@ def spec_of(item: pytest.Item, *, default_abi: Abi = Abi.L3) -> MachineSpec:
         if marker.args:
             raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.machine takes keywords only, e.g. abi='3l'")
         asked.update(marker.kwargs)
+    asked.pop(CLEAN, None)
     known = {f.name for f in fields(MachineSpec)}
     if unknown := sorted(asked.keys() - known):
         raise pytest.UsageError(
             f"{item.nodeid}: unknown keywords for @pytest.mark.machine: {', '.join(unknown)}; "
-            f"known: {', '.join(sorted(known))}"
+            f"known: {', '.join(sorted({*known, CLEAN}))}"
         )
     if "abi" not in asked and guest_of(item) == "dom0" and (abi := _param(item, "abi")):
         asked["abi"] = abi
@@ -43,6 +48,12 @@ def spec_of(item: pytest.Item, *, default_abi: Abi = Abi.L3) -> MachineSpec:
     if (kind := KINDS.get(guest_of(item))) and kind.dom0:
         asked.setdefault("dom0_image", kind.dom0)
     return MachineSpec(**asked)
+
+
+def wants_clean(item: pytest.Item) -> bool:
+    """Whether a test wants a machine that no other test has used."""
+    marker = next((one for one in item.iter_markers("machine") if CLEAN in one.kwargs), None)
+    return marker is not None and bool(marker.kwargs[CLEAN])
 
 
 def abi_word(item: pytest.Item, word: str) -> Abi:

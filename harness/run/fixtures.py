@@ -19,7 +19,7 @@ from harness.core.errors import UserError
 from harness.core.records import GuestSpec
 from harness.guest import kmemleak
 from harness.guest.leaks import Leaks
-from harness.run.collection import abi_word
+from harness.run.collection import abi_word, wants_clean
 from harness.run.kunit import skip_if_skipped
 from harness.run.record import Row
 from harness.run.session import SESSION, running_of, session_of
@@ -41,15 +41,16 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     """A booted machine (Xen and a dom0 that answers) with the parameters of the test's ``machine`` marker.
 
     Tests that ask for equal machines share one, so a test must leave it as
-    it found it. After a crash or a hang the next test gets a new machine.
+    it found it, unless it asks for a ``clean`` one. After a crash or a hang the next test gets a new machine.
     """
     session = session_of(request)
     spec = session.spec(request.node)
     running = running_of(request)
-    if not session.machines.fits(spec):
+    clean = wants_clean(request.node)
+    if not session.machines.fits(spec, clean=clean):
         # Set before the boot, so that a crash while booting is looked for in this machine's consoles.
         running.result.machine = session.machines.next_number
-    machine = session.machines.get(spec)
+    machine = session.machines.get(spec, clean=clean)
     running.result.machine = session.machines.number
 
     def start(spec: GuestSpec) -> Guest:

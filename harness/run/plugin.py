@@ -6,12 +6,13 @@ config's stash, where these hooks find it. Under plain ``pytest`` there is no
 session, and the hooks do nothing.
 
 Markers: ``machine(abi=, memory_mib=, dom0_mib=, vcpus=, xen_args=,
-dom0_args=)``, ``cell(guest=, abi=)``, ``needs(*components)``, ``asks(*abilities)``, ``core``. A test
+dom0_args=, clean=)``, ``cell(guest=, abi=)``, ``needs(*components)``, ``asks(*abilities)``, ``core``. A test
 with a parameter ``seed`` runs once for each seed of ``--seeds``.
 """
 
 from __future__ import annotations
 
+import random
 import shlex
 import time
 from collections.abc import Generator
@@ -41,7 +42,7 @@ pytest_plugins = ("harness.run.fixtures",)
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "machine(abi, memory_mib, dom0_mib, vcpus, xen_args, dom0_args): the machine that a test needs",
+        "machine(abi, memory_mib, dom0_mib, vcpus, xen_args, dom0_args, clean): the machine of a test",
     )
     config.addinivalue_line(
         "markers", "cell(guest, abi): guest and ABI of a test, if its parameters do not give them"
@@ -129,16 +130,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     drop = [item for item in items if id(item) not in kept]
     if drop:
         config.hook.pytest_deselected(items=drop)
-    first_seen: dict[MachineSpec, int] = {}
-    specs = {id(item): session.spec(item) for item in keep}
-    for item in keep:
-        first_seen.setdefault(specs[id(item)], len(first_seen))
-    items[:] = sorted(keep, key=lambda item: first_seen[specs[id(item)]])
+    items[:] = _ordered(session, keep)
     if selection.seeds and not selection.cell and items and not any(map(seeded, items)):
         raise pytest.UsageError("a seed was given, but no selected test uses one")
     _plan(session, items)
     _note_planned(session, items)
     session.recorder.save()
+
+
+def _ordered(session: Session, items: list[pytest.Item]) -> list[pytest.Item]:
+    """The items in the order in which they run: grouped by machine, or shuffled."""
+    if session.shuffle is not None:
+        # Of the cells, not of the order in which they were found.
+        items = sorted(items, key=lambda item: session.cell(item).id)
+        random.Random(session.shuffle).shuffle(items)
+        return items
+    first_seen: dict[MachineSpec, int] = {}
+    specs = {id(item): session.spec(item) for item in items}
+    for item in items:
+        first_seen.setdefault(specs[id(item)], len(first_seen))
+    return sorted(items, key=lambda item: first_seen[specs[id(item)]])
 
 
 def _note_planned(session: Session, items: list[pytest.Item]) -> None:

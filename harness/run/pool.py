@@ -1,29 +1,38 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Boots machines, one at a time; tests that need equal machines share one."""
+"""Starts machines, one at a time; tests that need equal machines share one.
+
+A machine is restored from a snapshot if the store has one for it. Else it is booted, and saved.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.core.errors import EvhError
 from harness.core.records import Accelerator, MachineSpec, Verdict
 from harness.core.text import tail
-from harness.monitor.waits import Crash, MachineLost
+from harness.monitor.waits import Crash, MachineCrashed, MachineLost
 from harness.run.record import ConsoleRecord, MachineRecord
 from harness.run.recorder import Recorder
 
 if TYPE_CHECKING:
     from harness.core.progress import Progress
     from harness.machine.machine import Machine
+    from harness.machine.snapshot import Snapshot
+    from harness.run.snapshots import Snapshots
 
+# The machine that proves that KVM can save and restore: small, and quick to boot.
+TRIAL = MachineSpec(memory_mib=1024, dom0_mib=512, vcpus=1)
 BOOT_ATTEMPTS = 2  # per spec; after that, further tests would only wait for the same failure
 
 
 class Machines:
-    """Boots the machine that a test asks for, unless the current one has the same spec and is not lost.
+    """Starts the machine that a test asks for, unless the current one has the same spec and is not lost.
 
     Args:
         make: makes a Machine, not booted yet, for a spec, a folder and an
@@ -32,6 +41,7 @@ class Machines:
 
     Attributes:
         accelerator: the run's; set it before the first machine.
+        snapshots: where machines are restored from; None: each is booted.
     """
 
     def __init__(
@@ -43,6 +53,9 @@ class Machines:
     ) -> None:
         self._make = make
         self.accelerator: Accelerator | None = None
+        self.snapshots: Snapshots | None = None
+        self._proven = False
+        self._used = False  # whether a test has had the current machine
         self._recorder = recorder
         self._progress = progress
         self._stack = ExitStack()
@@ -57,44 +70,111 @@ class Machines:
     def next_number(self) -> int:
         return self.number + 1
 
-    def fits(self, spec: MachineSpec) -> bool:
+    def fits(self, spec: MachineSpec, *, clean: bool = False) -> bool:
         """Whether ``get`` would return the current machine."""
-        return self.current is not None and self.spec == spec and not self.lost
+        fits = self.current is not None and self.spec == spec and not self.lost
+        return fits and not (clean and self._used)
 
-    def get(self, spec: MachineSpec) -> Machine:
-        """A booted machine of this spec.
+    def get(self, spec: MachineSpec, *, clean: bool = False) -> Machine:
+        """A machine of this spec that has just been started, or that an earlier test has left.
+
+        Args:
+            clean: no test has used it before.
 
         Raises:
             MachineLost: the boot failed. After ``BOOT_ATTEMPTS`` failures the
                 last error is raised again without another boot.
         """
-        if self.fits(spec):
+        if self.fits(spec, clean=clean):
             assert self.current is not None
+            self._used = True
             return self.current
         self.close()
         failures = self._failures.setdefault(spec, [])
         if len(failures) >= BOOT_ATTEMPTS:
             raise failures[-1]
+        try:
+            machine = self._started(spec)
+        except Exception as e:
+            failures.append(e)
+            self.lose(str(e))
+            raise
+        self._used = True
+        self._recorder.save(whole=True)
+        return machine
+
+    def _started(self, spec: MachineSpec) -> Machine:
+        self._prove_snapshots()
+        machine, entry = self._new(spec)
+        if self.snapshots is not None:
+            with self.snapshots.find(machine) as snapshot:
+                if snapshot is not None:
+                    if self._restore(machine, entry, snapshot):
+                        return machine
+                    machine, entry = self._new(spec)
+        self._boot(machine, entry)
+        if self.snapshots is not None:
+            began = time.monotonic()
+            with self._recorder.doing(f"save machine {entry.number}"):
+                saved = self.snapshots.save(machine)
+            entry.save_seconds = round(time.monotonic() - began, 3) if saved else None
+        return machine
+
+    def _prove_snapshots(self) -> None:
+        """Before the first machine on KVM: see whether it can be restored."""
+        accelerator = self.accelerator
+        if self._proven or self.snapshots is None or accelerator is None or accelerator.kind != "kvm":
+            return
+        self._proven = True
+        folder, title = self._recorder.run_dir / "snapshot-proof", "prove the snapshots"
+        with self._recorder.doing(title), self._progress.step(title):
+            if not self.snapshots.proven(lambda where: self._make(TRIAL, where, accelerator), folder):
+                self.snapshots = None
+
+    def _new(self, spec: MachineSpec) -> tuple[Machine, MachineRecord]:
+        """A machine, not started yet, and its entry in run.json."""
         self.number += 1
         self.spec, self.lost = spec, ""
         self.dir = self._recorder.run_dir / f"machine-{self.number}"
         self.dir.mkdir(parents=True, exist_ok=True)
         entry = MachineRecord(number=self.number, **asdict(spec))
         self._recorder.record.machines.append(entry)
-        title = f"boot machine {self.number} (dom0 {spec.abi}, {spec.memory_mib} MiB)"
         assert self.accelerator is not None, "it is chosen and proven before the tests"
+        return self._stack.enter_context(self._make(spec, self.dir, self.accelerator)), entry
+
+    def _boot(self, machine: Machine, entry: MachineRecord) -> None:
+        self._start("boot", machine, entry, machine.boot)
+        entry.boot_seconds = round(machine.boot_seconds, 3)
+
+    def _restore(self, machine: Machine, entry: MachineRecord, snapshot: Snapshot) -> bool:
+        """Restore a machine.
+
+        Returns: whether it came up; if not, it is closed.
+        Raises: MachineCrashed: it crashed, or it had when it was saved. No boot must hide that.
+        """
+        assert self.snapshots is not None
+        entry.started, entry.snapshot = "restored", snapshot.facts.made
         try:
-            with self._recorder.doing(title), self._progress.step(title):
-                self.current = self._stack.enter_context(self._make(spec, self.dir, self.accelerator))
-                self.current.boot()
-        except Exception as e:
-            failures.append(e)
-            self.lose(str(e))
+            self._start("restore", machine, entry, lambda: machine.restore(snapshot))
+        except MachineCrashed as crash:
+            self.snapshots.refuse(machine, crash)
             raise
-        entry.boot_seconds = round(self.current.boot_seconds, 3)
-        entry.time_scale = round(self.current.watchdog.time_scale, 2)
-        self._recorder.save(whole=True)
-        return self.current
+        except (EvhError, OSError) as error:
+            self.snapshots.refuse(machine, error)
+            self.lose(f"it was not restored: {error}")
+            return False
+        entry.boot_seconds = round(machine.boot_seconds, 3)
+        entry.restore_seconds = round(machine.restore_seconds or 0.0, 3)
+        return True
+
+    def _start(
+        self, how: str, machine: Machine, entry: MachineRecord, start: Callable[[], object]
+    ) -> None:
+        title = f"{how} machine {self.number} (dom0 {entry.abi}, {entry.memory_mib} MiB)"
+        with self._recorder.doing(title), self._progress.step(title):
+            self.current = machine
+            start()
+        entry.time_scale = round(machine.watchdog.time_scale, 2)
 
     def find_crash(self) -> Crash | None:
         """First crash line in any console of the current machine, or the death of its QEMU.

@@ -121,7 +121,10 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MachineRecord(msgspec.Struct, kw_only=True):
-    """A machine booted for this run."""
+    """A machine that was booted or restored for this run.
+
+    ``boot_seconds``: None if it never came up. Of a restored machine, those of the boot that was saved.
+    """
 
     number: int
     abi: str
@@ -133,7 +136,11 @@ class MachineRecord(msgspec.Struct, kw_only=True):
     dom0_image: str = ""
     dom0_kernel: str = ""
     xen: str = ""
-    boot_seconds: float | None = None  # None: the boot failed
+    started: str = "booted"  # or "restored", from a snapshot
+    boot_seconds: float | None = None
+    restore_seconds: float | None = None  # from QEMU's start to dom0's first SSH answer; None: it was booted
+    snapshot: str = ""  # when the snapshot was made that it was restored from
+    save_seconds: float | None = None  # it was saved after its boot, which took so long
     time_scale: float | None = None  # how many times slower than the reference host; all deadlines grow by it
     lost: str = ""  # why it was given up; empty if it was not
 

@@ -33,6 +33,8 @@ class RunRequest:
         run_dir: None makes a new folder under ``./runs``.
         known: crashes to pass over.
         quarantine: flaky cells that may be red.
+        snapshots: restore machines that were saved, and save those that are booted.
+        shuffle: seed of a random order of the cells; None: those that share a machine follow each other.
         keep: stop at the first test that does not pass and keep its machine
             running until Ctrl-C.
         shard: run only this part of the selection.
@@ -53,6 +55,8 @@ class RunRequest:
     run_dir: Path | None = None
     known: tuple[KnownIssue, ...] = ()
     quarantine: tuple[Quarantine, ...] = ()
+    snapshots: bool = True
+    shuffle: int | None = None
     keep: bool = False
     shard: Shard | None = None
     estimates: Estimates = field(default_factory=Estimates)
@@ -79,6 +83,8 @@ def reproduce(request: RunRequest) -> str:
     words += ["-k", selection.keyword] if selection.keyword else []
     words += ["--accel", request.accelerator] if request.accelerator != "auto" else []
     words += ["--connect", request.uri] if request.uri else []
+    words += [] if request.snapshots else ["--no-snapshots"]
+    words += ["--shuffle", str(request.shuffle)] if request.shuffle is not None else []
     words += words_of(request)
     words += ["--xtf", str(selection.xtf)] if selection.xtf else []
     words += ["--shard", str(request.shard)] if request.shard else []
@@ -119,6 +125,7 @@ def options(request: RunRequest) -> dict[str, str]:
     words = {
         "accel": request.accelerator if request.accelerator != "auto" else "",
         "connect": request.uri or "",
+        "snapshots": "" if request.snapshots else "no",
         "xen": trees.xen,
         "linux": trees.linux,
         "xen_tree": str(trees.xen_tree or ""),

@@ -182,6 +182,7 @@ def _steps(
         selection=request.selection,
         base=pair_name(request.trees),
         reproduce=again(recorder.run_dir),
+        shuffle=request.shuffle,
         keep=request.keep,
         start_guest=backends.guest,
         known=known,
@@ -232,6 +233,8 @@ def _steps(
             note_accelerator(record, accelerator)
         progress.say(accelerator.line)
     machines.accelerator = accelerator
+    if request.snapshots:
+        machines.snapshots = backends.snapshots(lambda text: note(record, progress, text))
     kunit.prepare(accelerator)
     xtf.prepare(built, accelerator)
     session.bare = BareBoots(
@@ -394,6 +397,12 @@ def pytest_problem(code: int, session: Session) -> EvhError | None:
             hint=f"This is a bug in the harness; {log} has the traceback.",
         )
     return None
+
+
+def note(record: RunRecord, progress: Progress, text: str) -> None:
+    """Tell the user now, and the reader of the report."""
+    progress.say(text)
+    record.notes.append(text)
 
 
 def note_accelerator(record: RunRecord, accelerator: Accelerator) -> None:

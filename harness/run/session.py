@@ -49,6 +49,7 @@ class Session:
         base: name of the base, for cell ids.
         reproduce: command that replays a cell, up to the cell's id.
         start_guest: starts a guest on a machine and waits until it answers.
+        shuffle: seed of a random order of the tests; None: grouped by machine.
         keep: leave the guests of a failed test running.
         known: crashes to pass over.
         shard: run only this part of the selected cells.
@@ -72,6 +73,7 @@ class Session:
         base: str,
         start_guest: Callable[[Machine, GuestSpec], Guest],
         reproduce: str = "evh repro",
+        shuffle: int | None = None,
         keep: bool = False,
         known: KnownIssues | None = None,
         shard: Shard | None = None,
@@ -90,6 +92,7 @@ class Session:
         self.base = base
         self.start_guest = start_guest
         self.reproduce = reproduce
+        self.shuffle = shuffle
         self.keep = keep
         self.known = known or KnownIssues()
         self.shard = shard

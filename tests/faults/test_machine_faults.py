@@ -54,7 +54,7 @@ CASES = [
         """
         @pytest.mark.machine(memory_mib=1536, dom0_mib=768, xen_args="nmi=fatal")
         def test_a(dom0, machine):
-            injected(); machine._monitor("nmi")
+            injected(); machine.monitor.human("nmi")
             dom0.run("sleep 600", timeout=600)
         """,
         "crash", "xen", "FATAL TRAP|Panic on CPU", 30,

@@ -236,7 +236,7 @@ def test_xen_panic_ends_a_wait_at_once(machine: Machine) -> None:
     stream = machine.dom0.stream("echo up; sleep 1000", timeout=1000)
     assert stream.readline() == "up"
     began = time.monotonic()
-    machine._monitor("nmi")
+    machine.monitor.human("nmi")
     with pytest.raises(MachineCrashed, match="FATAL TRAP: vec 2") as caught:
         stream.readline()
     assert time.monotonic() - began < 15

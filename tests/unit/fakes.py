@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
@@ -82,7 +82,10 @@ class FakeMachine:
         self.spec, self.run_dir, self.log, self._at_boot = spec, folder, log, at_boot
         self.accelerator = accelerator or Accelerator(kind="tcg", reason="TCG: a test")
         self.boot_seconds = 0.25
+        self.restore_seconds: float | None = None
         self.watchdog = Watchdog()
+        self.consoles: Consoles = None  # type: ignore[assignment]
+        self.closed = False
         self.guests: dict[str, FakeGuest] = {}
         self.dom0 = SimpleNamespace(name="dom0", address=("127.0.0.1", 2222))
 
@@ -90,16 +93,33 @@ class FakeMachine:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.log.append("close")
-        self.consoles.close()
+        self.close()
+
+    def close(self) -> None:
+        if self.consoles is not None and not self.closed:
+            self.log.append("close")
+            self.consoles.close()
+            self.closed = True
 
     def boot(self) -> None:
         self.log.append(f"boot {self.spec.abi} {self.spec.memory_mib}")
         self.watchdog.time_scale = self.slow
+        self.run_dir.mkdir(parents=True, exist_ok=True)
         self.consoles = Consoles(self.run_dir)
         self.consoles.feed(Consoles.SERIAL, self._at_boot)
         if crash := self.consoles.find_crash():
             raise MachineCrashed("xen crashed", crash=crash)
+
+    def restore(self, snapshot: Any) -> None:
+        """Come up as the snapshot says: ``error`` is raised, if there is one."""
+        self.log.append(f"restore {self.spec.abi} {self.spec.memory_mib}")
+        self.watchdog.time_scale = self.slow
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        self.consoles = Consoles(self.run_dir)
+        self.consoles.feed(Consoles.SERIAL, BOOT)
+        if snapshot.error:
+            raise snapshot.error
+        self.boot_seconds, self.restore_seconds = snapshot.facts.boot_seconds, 0.125
 
     def pause(self, seconds: float) -> None:
         self.watchdog.pause(seconds)
@@ -117,6 +137,32 @@ class FakeMachine:
         self.log.append(f"start {spec.name}")
         self.guests[spec.name] = FakeGuest(self, spec)
         return self.guests[spec.name]
+
+
+class FakeSnapshots:
+    """One snapshot, of any machine; ``errors`` has what its next restores raise."""
+
+    def __init__(self, log: list[str], *errors: Exception | None, saves: Exception | None = None) -> None:
+        self.log, self.errors, self.saves = log, list(errors), saves
+        self.works = True
+
+    @contextmanager
+    def find(self, machine: FakeMachine) -> Iterator[SimpleNamespace | None]:
+        facts = SimpleNamespace(made="then", boot_seconds=7.5)
+        yield SimpleNamespace(facts=facts, error=self.errors.pop(0)) if self.errors else None
+
+    def proven(self, make: Callable[[Path], FakeMachine], folder: Path) -> bool:
+        self.log.append("prove")
+        return self.works
+
+    def refuse(self, machine: FakeMachine, error: Exception) -> None:
+        self.log.append("refuse")
+
+    def save(self, machine: FakeMachine) -> bool:
+        self.log.append("save")
+        if self.saves:
+            raise self.saves
+        return True
 
 
 def fake_built() -> Built:
@@ -152,6 +198,7 @@ def fake_backends(
         ),  # type: ignore[arg-type,return-value]
         xtf=lambda request, progress: fake_artifact(request.selection.xtf or Path()),
         kunit=lambda request, progress, kind: fake_artifact(Path(kind)),
+        snapshots=lambda tell: None,
         guest=lambda machine, spec: machine.start_guest(spec),
         hold=lambda machine, folder: log.append("hold"),
         store_in_use=lambda progress: nullcontext(),

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import FakeMachine, fake_built
+from fakes import FakeMachine, FakeSnapshots, fake_built
 
-from harness.core.errors import UserError
+from harness.core.errors import InfraError, UserError
 from harness.core.progress import Progress
 from harness.core.records import HVM, LINUX, XEN_3L, Abi, Accelerator, Built, GuestSpec, MachineSpec, Trees
 from harness.dev.boot import booted, components_of
+from harness.monitor.waits import Crash, MachineCrashed
 from harness.plan.guests import KINDS
 
 
@@ -32,6 +33,10 @@ class Host:
         self.lacks: dict[str, str] = {}
         self.refused = ""  # name of a guest that does not start
         self.said = io.StringIO()
+        self.restores: list[Exception | None] = []  # what restores raise; none: there is no snapshot
+
+    def snapshots(self, kept: Any, *, tell: Any) -> FakeSnapshots:
+        return FakeSnapshots(self.log, *self.restores)
 
     def choose(self, *, want: str) -> Accelerator:
         self.accel = want
@@ -71,6 +76,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setattr("harness.machine.accelerator.choose_accelerator", host.choose)
     monkeypatch.setattr("harness.machine.machine.Machine", host.make)
     monkeypatch.setattr("harness.guest.guest.Guest", host.guest)
+    monkeypatch.setattr("harness.run.snapshots.Snapshots", host.snapshots)
     return host
 
 
@@ -109,7 +115,7 @@ def test_machine_and_guests_are_as_asked_for_and_the_stack_closes_them(host: Hos
         ]
         assert host.accel == host.machine["accelerator"].kind == "tcg"
         assert host.machine["uri"] == "qemu:///system"
-        assert host.log == ["build", "boot fifo 6000", "start pv64", "start pvh32"]
+        assert host.log == ["build", "boot fifo 6000", "save", "start pv64", "start pvh32"]
     assert host.log[-1] == "close"
     assert "accelerator: TCG: a test" in host.said.getvalue()
 
@@ -167,3 +173,40 @@ def test_run_folder_in_use_is_refused_before_a_machine_boots(host: Host) -> None
     with ExitStack() as stack, pytest.raises(UserError, match="not empty"):
         host.boot(stack, "pv64")
     assert host.log == ["build"]
+
+
+def test_booted_machine_is_saved(host: Host) -> None:
+    with ExitStack() as stack:
+        host.boot(stack)
+        assert host.log == ["build", "boot 3l 4096", "save"]
+
+
+def test_saved_machine_is_restored(host: Host) -> None:
+    host.restores = [None]
+    with ExitStack() as stack:
+        host.boot(stack)
+        assert host.log == ["build", "restore 3l 4096"]
+    assert "dom0 answers over SSH 0.1 s" in host.said.getvalue()
+
+
+def test_without_snapshots_none_is_restored_nor_saved(host: Host) -> None:
+    host.restores = [None]
+    with ExitStack() as stack:
+        host.boot(stack, snapshots=False)
+        assert host.log == ["build", "boot 3l 4096"]
+
+
+def test_snapshot_that_does_not_come_up_is_replaced(host: Host) -> None:
+    host.restores = [InfraError("QEMU refuses")]
+    with ExitStack() as stack:
+        machine, _ = host.boot(stack)
+        assert host.log == ["build", "restore 3l 4096", "refuse", "close", "boot 3l 4096", "save"]
+        assert machine.run_dir == host.folder / "run" / "booted"
+
+
+def test_crash_of_a_restored_machine_is_no_reason_to_boot_another(host: Host) -> None:
+    crash = Crash(layer="xen", line="(XEN) Panic on CPU 0:", seconds=0.0)
+    host.restores = [MachineCrashed("xen crashed", crash=crash)]
+    with ExitStack() as stack, pytest.raises(MachineCrashed):
+        host.boot(stack)
+    assert host.log == ["build", "restore 3l 4096", "close"]

@@ -79,3 +79,10 @@ def test_tcg_gets_svm_and_kvm_the_hosts_cpu() -> None:
     assert {f.get("name") for f in tcg.findall("cpu/feature")} == {"svm", "npt", "rdrand"}
     cpu = kvm.find("cpu")
     assert cpu is not None and cpu.get("mode") == "host-passthrough"
+
+
+def test_restored_machine_waits_for_its_memory() -> None:
+    qemu = "{http://libvirt.org/schemas/domain/qemu/1.0}"
+    words = [one.get("value") for one in domain(incoming=True).iterfind(f"{qemu}commandline/{qemu}arg")]
+    assert words == ["-incoming", "defer"]
+    assert domain().find(f"{qemu}commandline") is None

@@ -35,6 +35,7 @@ start, watchers = reaper.start_watcher, []
 reaper.start_watcher = lambda root: watchers.append(start(root)) or watchers[-1]
 cpus = os.sched_getaffinity(0)
 opened, again = hypervisor.open_hypervisor(), hypervisor.open_hypervisor()
+identity = hypervisor.qemu_identity()
 try:
     hypervisor.open_hypervisor("nosuch:///x")
     refused = "", ""
@@ -49,6 +50,7 @@ print(json.dumps({
     "secmodels": opened.secmodels(),
     "refused": refused,
     "watcher": watchers[0],
+    "identity": [identity.version, identity.text, identity.libvirt],
     "same_cpus": cpus == os.sched_getaffinity(0),
 }), flush=True)
 input()
@@ -231,3 +233,13 @@ def test_security_models_are_those_that_a_daemon_enforces(
         getCapabilities=lambda: f"<capabilities><host>{host}</host></capabilities>"
     )
     assert Hypervisor(connection=connection, links=tmp_path, embedded=embedded).secmodels() == want
+
+
+def test_qemu_is_known_by_its_version_and_its_file(driver: SimpleNamespace) -> None:
+    version, text, libvirt = driver.identity
+    program = Path(text.split()[0])
+    assert program.name == "qemu-system-x86_64"
+    said = subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout
+    assert f"version {'.'.join(map(str, version))}" in said
+    assert str(program.stat().st_mtime_ns) in text.split()
+    assert int(libvirt) > 0

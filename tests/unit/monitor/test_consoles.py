@@ -171,3 +171,48 @@ def test_settling_waits_for_the_end_of_a_line(tmp_path: Path) -> None:
     thread.join()
     consoles.close()
     assert "FATAL TRAP: vec 2" in heard
+
+
+def test_consoles_of_a_restored_machine_begin_with_those_that_were_saved(tmp_path: Path) -> None:
+    """Byte for byte, wherever the first one stopped: in a line, in Xen's mark, in a crash."""
+    stream = (LOGS / "serial-dom0-panic.raw").read_bytes()
+    whole = Consoles(tmp_path_of(tmp_path, "whole"))
+    whole.feed(Consoles.SERIAL, stream)
+    whole.close()
+    names = ("serial.raw", "console-xen.log", "console-dom0.log")
+    for at in range(0, len(stream), max(1, len(stream) // 40)):
+        first = Consoles(tmp_path_of(tmp_path, f"first-{at}"))
+        first.feed(Consoles.SERIAL, stream[:at])
+        second = Consoles(tmp_path_of(tmp_path, f"second-{at}"))
+        second.replay(first.past())
+        second.feed(Consoles.SERIAL, stream[at:])
+        first.close()
+        second.close()
+        for name in names:
+            assert (second.run_dir / name).read_bytes() == (whole.run_dir / name).read_bytes(), (at, name)
+        crash, want = second.find_crash(), whole.find_crash()
+        assert crash is not None and want is not None
+        assert (crash.layer, crash.line) == (want.layer, want.line), at
+        assert "restored from a snapshot" in (second.run_dir / "consoles.log").read_text()
+
+
+def test_crash_before_the_save_is_one_of_the_restored_machine(tmp_path: Path) -> None:
+    seen: list[Crash] = []
+    consoles = Consoles(tmp_path, on_crash=seen.append)
+    consoles.replay((LOGS / "serial-xen-panic.raw").read_bytes())
+    crash = consoles.find_crash()
+    assert crash is not None and crash.layer == "xen"
+    assert [one.layer for one in seen][:1] == ["xen"]
+
+
+def test_past_of_a_folder_that_is_used_again_is_its_second_users(tmp_path: Path) -> None:
+    for text in (b"first\n", b"second\n"):
+        consoles = Consoles(tmp_path)
+        consoles.feed(Consoles.SERIAL, text)
+        assert consoles.past() == text
+        consoles.close()
+
+
+def tmp_path_of(folder: Path, name: str) -> Path:
+    (folder / name).mkdir()
+    return folder / name

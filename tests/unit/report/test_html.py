@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import EVIL, NASTY, poisoned, recorded
@@ -14,8 +15,10 @@ from harness.core.records import Verdict
 from harness.report.html import CONSOLE_LINES, write_html
 from harness.run.record import (
     ErrorRecord,
+    MachineRecord,
     RunRecord,
 )
+from harness.run.recorder import now
 
 
 class Page(HTMLParser):
@@ -94,6 +97,24 @@ def test_page_contains_results_sources_and_machines(page: Page) -> None:
 def test_lost_event_stands_out(page: Page) -> None:
     bad = [attrs for tag, attrs in page.tags if tag == "td" and "bad" in (attrs.get("class") or "").split()]
     assert len(bad) == 1, "only the lost event is highlighted, not the zeros"
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (
+            {"started": "restored", "boot_seconds": 6.0, "restore_seconds": 1.5},
+            "restored from a snapshot, dom0 answered over SSH after 1.5 s (its boot took 6.0 s)",
+        ),
+        ({"started": "restored", "lost": "it was not restored: QEMU ended"}, "was not restored; lost: "),
+        ({"boot_seconds": 6.0}, "answered over SSH after 6.0 s"),
+        ({}, "did not boot"),
+    ],
+)  # fmt: skip
+def test_page_says_how_each_machine_came_up(tmp_path: Path, words: dict[str, Any], text: str) -> None:
+    machine = MachineRecord(number=1, abi="3l", memory_mib=8192, dom0_mib=6144, vcpus=2, **words)
+    record = RunRecord(id="x", command=["evh"], reproduce="evh run", started=now(), machines=[machine])
+    assert text in write_html(tmp_path, record).read_text()
 
 
 @pytest.mark.parametrize("state", ["running", "killed", "interrupted", "failed"])

@@ -70,6 +70,7 @@ def evh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         request: Mapping[str, str] | None = None,
         plan: Plan | None = None,
         quarantine: tuple[Quarantine, ...] = (),
+        shuffle: int | None = None,
         **words: object,
     ) -> Outcome:
         log: list[str] = []
@@ -82,6 +83,7 @@ def evh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             shard=shard,
             plan=plan,
             quarantine=quarantine,
+            shuffle=shuffle,
             command=("evh", "run", "my_test.py"),
             **(request or {}),
         )  # type: ignore[arg-type]

@@ -483,3 +483,28 @@ def test_a_test_whose_subtests_were_all_skipped_is_a_skip(evh) -> None:
     """)
     assert got.verdicts == {"test_a": Verdict.SKIP, "test_b": Verdict.PASS}
     assert got.test("test_a").reason == "no a"
+
+
+def test_shuffled_cells_are_all_run_in_an_order_that_the_seed_gives(evh) -> None:
+    text = "".join(
+        f"@pytest.mark.machine(memory_mib={4096 + 1024 * (i % 2)})\ndef test_{i}(machine): pass\n"
+        for i in range(8)
+    )
+    grouped = [test.test for test in evh(text).record.tests]
+    first, again, other = (
+        [test.test for test in evh(text, shuffle=seed).record.tests] for seed in (1, 1, 2)
+    )
+    assert sorted(first) == sorted(other) == sorted(grouped)
+    assert first == again != other
+    assert grouped == [f"test_{i}" for i in (0, 2, 4, 6, 1, 3, 5, 7)]
+
+
+def test_test_that_wants_a_clean_machine_gets_one_and_leaves_it_to_the_next(evh) -> None:
+    got = evh("""
+        def test_a(machine): pass
+        @pytest.mark.machine(clean=True)
+        def test_b(machine): pass
+        def test_c(machine): pass
+    """)
+    assert [test.machine for test in got.record.tests] == [1, 2, 2]
+    assert got.record.verdict is Verdict.PASS

@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes import BOOT, PANIC, FakeMachine
+from fakes import BOOT, PANIC, FakeMachine, FakeSnapshots
 
+from harness.core.errors import InfraError
 from harness.core.progress import Progress
 from harness.core.records import Abi, Accelerator, MachineSpec
-from harness.monitor.waits import MachineCrashed
+from harness.monitor.waits import Crash, MachineCrashed, MachineDied, Silence
 from harness.run.pool import BOOT_ATTEMPTS, Machines, console_files, tail
 from harness.run.record import RunRecord, load
 from harness.run.recorder import Recorder, now
@@ -226,3 +227,80 @@ def test_tail_of_a_console(tmp_path: Path, data: bytes, most: int, want: str) ->
     path = tmp_path / "console-xen.log"
     path.write_bytes(data)
     assert tail(path, lines=2, most=most) == want
+
+
+def with_snapshots(pool: Pool, *errors: Exception | None, saves: Exception | None = None) -> Pool:
+    pool.snapshots = FakeSnapshots(pool.log, *errors, saves=saves)  # type: ignore[assignment]
+    return pool
+
+
+def test_booted_machine_is_saved(pool: Pool) -> None:
+    with_snapshots(pool).boot()
+    assert pool.log == ["boot 3l 4096", "save"]
+    (entry,) = pool.saved().machines
+    assert (entry.started, entry.boot_seconds, entry.restore_seconds) == ("booted", 0.25, None)
+    assert entry.save_seconds is not None
+
+
+def test_saved_machine_is_restored_and_run_json_has_both_times(pool: Pool) -> None:
+    with_snapshots(pool, None).boot()
+    assert pool.log == ["restore 3l 4096"]
+    (entry,) = pool.saved().machines
+    assert (entry.started, entry.boot_seconds, entry.restore_seconds) == ("restored", 7.5, 0.125)
+    assert (entry.snapshot, entry.save_seconds, entry.time_scale) == ("then", None, 1.0)
+    assert [step.step for step in pool.saved().timings] == ["restore machine 1 (dom0 3l, 4096 MiB)"]
+
+
+@pytest.mark.parametrize(
+    "error", [Silence("no answer"), MachineDied("QEMU ended"), InfraError("QEMU refuses"), OSError("gone")]
+)
+def test_snapshot_that_does_not_come_up_is_replaced_by_a_boot(pool: Pool, error: Exception) -> None:
+    machine = with_snapshots(pool, error).boot()
+    assert pool.log == ["restore 3l 4096", "refuse", "close", "boot 3l 4096", "save"]
+    assert pool.fits(SPEC) and pool.current is machine and pool.lost == ""
+    failed, booted = pool.saved().machines
+    assert (failed.number, failed.started, failed.restore_seconds) == (1, "restored", None)
+    assert failed.lost == f"it was not restored: {error}"
+    assert (booted.number, booted.started, booted.lost) == (2, "booted", "")
+
+
+def test_crash_of_a_restored_machine_is_a_crash(pool: Pool) -> None:
+    """Whether it crashed now or before it was saved: no boot hides it."""
+    crash = Crash(layer="xen", line="(XEN) Panic on CPU 0:", seconds=0.0)
+    with_snapshots(pool, MachineCrashed("xen crashed", crash=crash))
+    with pytest.raises(MachineCrashed):
+        pool.boot()
+    assert pool.log == ["restore 3l 4096", "refuse", "close"]
+    assert pool.saved().machines[0].lost == "xen crashed"
+    assert pool.boot() is pool.current
+    assert pool.log[3:] == ["boot 3l 4096", "save"]
+
+
+def test_loss_of_a_machine_while_it_is_saved_is_a_failed_boot(pool: Pool) -> None:
+    with_snapshots(pool, saves=MachineDied("QEMU ended"))
+    for _ in range(BOOT_ATTEMPTS):
+        with pytest.raises(MachineDied):
+            pool.boot()
+    assert pool.log == ["boot 3l 4096", "save", "close"] * BOOT_ATTEMPTS
+    with pytest.raises(MachineDied):
+        pool.boot()
+    assert len(pool.log) == 3 * BOOT_ATTEMPTS
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_kvm_is_tried_once_before_the_first_machine(pool: Pool, works: bool) -> None:
+    with_snapshots(pool, None, None)
+    pool.snapshots.works = works  # type: ignore[union-attr]
+    pool.accelerator = Accelerator(kind="kvm", reason="KVM: a test")
+    pool.boot(SPEC)
+    pool.boot(BIG)
+    how = "restore" if works else "boot"
+    assert pool.log == ["prove", f"{how} 3l 4096", "close", f"{how} 3l 8192"]
+
+
+def test_clean_machine_is_one_that_no_test_has_had(pool: Pool) -> None:
+    first = pool.get(SPEC, clean=True)
+    assert pool.fits(SPEC) and not pool.fits(SPEC, clean=True)
+    assert pool.get(SPEC) is first, "a test that does not care takes what there is"
+    assert pool.get(SPEC, clean=True) is not first
+    assert pool.log == ["boot 3l 4096", "close", "boot 3l 4096"]

@@ -61,3 +61,9 @@ def test_what_is_built_and_booted_is_repeated_whole(tmp_path: Path) -> None:
     assert trees_of(kept) == trees
     assert (kept["xen_args"], kept["dom0_args"]) == ("-x sync_console", "debug")
     assert trees_of({}) == Trees()
+
+
+def test_snapshots_and_order_are_part_of_the_command() -> None:
+    request = RunRequest(selection=select(), snapshots=False, shuffle=7)
+    assert reproduce(request) == "evh run --no-snapshots --shuffle 7"
+    assert options(request) == {"snapshots": "no"}
