@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from nights import record_run
 
-from harness.core.paths import CHECKOUT
 from harness.core.records import Verdict
 from harness.source import bases
 
@@ -80,8 +79,7 @@ def test_merge_says_what_is_missing_and_ends_with_4(evh) -> None:
 
 
 def test_plan_of_another_base(evh) -> None:
-    for base in (CHECKOUT / "xen-patches").glob("*/base.toml"):
-        name = base.parent.name
-        document = json.loads(evh("plan", "--suite", "smoke", "--xen", name, "--json").stdout)
-        assert all(cell["cell"].startswith(f"xen-{name}+") for cell in document["cells"])
+    for base in bases.every("xen"):
+        document = json.loads(evh("plan", "--suite", "smoke", "--xen", base.folder.name, "--json").stdout)
+        assert all(cell["cell"].startswith(f"{base.name}+") for cell in document["cells"])
     assert evh("plan", "--xen", "0.1").exit_code == 2
