@@ -78,15 +78,17 @@ def cpus(spec: MachineSpec, accelerator: Accelerator) -> int:
 def xen_arguments(spec: MachineSpec) -> str:
     """Xen's command line.
 
-    `noreboot` keeps Xen from rebooting after a panic. `bootscrub=0`: QEMU's memory is
-    zero already, and scrubbing would make the host allocate all of it. The spec's words
-    come last, so that they take precedence.
+    `evtchn-3l=domu`: the toolstack is Debian's, which does not know the flag that allows
+    a guest the 3-level ABI. `noreboot` keeps Xen from rebooting after a panic.
+    `bootscrub=0`: QEMU's memory is zero already, and scrubbing would make the host
+    allocate all of it. The spec's words come last, so that they take precedence.
     """
     words = [
         "console=com1",
         f"dom0_mem={spec.dom0_mib}M,max:{spec.dom0_mib}M",
         f"dom0_max_vcpus={spec.vcpus}",
         "loglvl=all guest_loglvl=all conring_size=256k bootscrub=0",
+        "evtchn-3l=domu",
         "noreboot",
         spec.xen_args,
     ]

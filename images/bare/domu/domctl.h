@@ -16,6 +16,7 @@ enum {
 };
 #define CDF_hvm 1
 #define CDF_hap 2
+#define CDF_evtchn_3l 0x100
 #define X86_EMU_LAPIC 1
 
 struct domctl {

@@ -11,7 +11,8 @@ static long create(struct domu *du, const struct domu_spec *spec,
                    unsigned int slot, bool hvm)
 {
     struct domctl op = { .create = {
-        .flags = hvm ? CDF_hvm | CDF_hap : 0,
+        .flags = (hvm ? CDF_hvm | CDF_hap : 0) |
+                 (spec->allow_3l == DENY_3L ? 0 : CDF_evtchn_3l),
         .max_vcpus = spec->vcpus ?: 1,
         .max_evtchn_port = spec->max_port ?: ~0U,
         .max_grant_frames = 4, .max_maptrack_frames = 0, .grant_opts = 1,
@@ -19,6 +20,11 @@ static long create(struct domu *du, const struct domu_spec *spec,
     } };
     long rc = domctl(0, DOMCTL_createdomain, &op);
 
+    if ( rc == -EINVAL && spec->allow_3l == ALLOW_3L_IF_KNOWN )
+    {
+        op.create.flags &= ~CDF_evtchn_3l;
+        rc = domctl(0, DOMCTL_createdomain, &op);
+    }
     if ( rc )
         return rc;
     du->id = op.domain;

@@ -19,12 +19,19 @@ struct domu {
 #define PV_KIND (WORD_BITS == 64 ? "bare-pv64" : "bare-pv32")
 #define OTHER_PV_KIND (WORD_BITS == 64 ? "bare-pv32" : "bare-pv64")
 
+/*
+ * Whether it may use the 3-level ABI. A Xen without the ABI refuses the flag for
+ * that: unless told otherwise, such a domain is created without.
+ */
+enum allow_3l { ALLOW_3L_IF_KNOWN, ALLOW_3L, DENY_3L };
+
 struct domu_spec {
     const char *kind;           /* as in "bare-pvh64" */
     const char *args;           /* its command line */
     unsigned int vcpus;         /* 0 stands for 1 */
     uint32_t max_port;          /* 0: no limit */
     bool paused;                /* don't unpause it */
+    enum allow_3l allow_3l;
 };
 
 /* domu.c */

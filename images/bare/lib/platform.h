@@ -22,6 +22,14 @@ void unmap_page(void *va);
 void new_page(void *va, uint64_t gfn);
 /* Make Xen take a 64-bit HVM guest for 32-bit code, which a loader may be. */
 void claim_32bit(void);
+/* Have it laid out for the kernel's own width again. */
+void claim_own_width(void);
+/*
+ * evtchn_op() from 32-bit code where the kernel can run such code, which is a
+ * 64-bit HVM guest (has_32bit_code). Elsewhere it is evtchn_op().
+ */
+extern const bool has_32bit_code;
+long evtchn_op_32bit(unsigned int cmd, void *arg);
 /* Unmask or mask events for the calling vCPU. */
 void enable_events(bool on);
 

@@ -65,8 +65,19 @@ long platform_soft_reset(void)
 }
 
 /* The width of a PV guest never changes. */
+const bool has_32bit_code = false;
+
 void claim_32bit(void)
 {
+}
+
+void claim_own_width(void)
+{
+}
+
+long evtchn_op_32bit(unsigned int cmd, void *arg)
+{
+    return evtchn_op(cmd, arg);
 }
 
 const void *page_table(void)

@@ -28,6 +28,27 @@ wrmsr_32bit:
         .code64
 4:      ret
 
+/*
+ * call_32bit(fn, arg1, arg2) calls a function in a 32-bit code segment, with the
+ * arguments where a hypercall has them. The stack is below 4 GiB.
+ */
+        .globl call_32bit
+call_32bit:
+        pushq   %rbx
+        movl    %edi, %eax
+        movl    %esi, %ebx
+        movl    %edx, %ecx
+        pushq   $24
+        pushq   $5f
+        lretq
+        .code32
+5:      call    *%eax
+        ljmp    $8, $6f
+        .code64
+6:      popq    %rbx
+        cltq
+        ret
+
         .globl event_entry
 event_entry:
         pushq   %rax

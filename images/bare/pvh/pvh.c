@@ -66,11 +66,36 @@ void claim_32bit(void)
     cpuid(0x40000002, &pages, &msr);
     wrmsr_32bit(msr, (unsigned long)hypercall_page);
 }
+
+const bool has_32bit_code = true;
+
+/* The calls in the hypercall page are the same instructions in both modes. */
+long evtchn_op_32bit(unsigned int cmd, void *arg)
+{
+    long call_32bit(uint32_t fn, uint32_t arg1, uint32_t arg2);
+    extern char hypercall_page[];
+
+    return call_32bit((unsigned long)hypercall_page +
+                      HYPERVISOR_event_channel_op * 32,
+                      cmd, (unsigned long)arg);
+}
 #else
+const bool has_32bit_code = false;
+
 void claim_32bit(void)
 {
 }
+
+long evtchn_op_32bit(unsigned int cmd, void *arg)
+{
+    return evtchn_op(cmd, arg);
+}
 #endif
+
+void claim_own_width(void)
+{
+    init_hypercalls();
+}
 
 /*
  * Have events raise a vector of the vCPU, which needs no acknowledgement. This

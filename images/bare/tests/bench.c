@@ -154,6 +154,29 @@ static void measure_abi(enum abi abi)
     round_trips(abi);
 }
 
+/*
+ * The switch to 3-level with all ports of the 2-level ABI open, which Xen does
+ * with the event lock held: with none pending, and with all of them.
+ */
+TEST(cost_of_the_switch)
+{
+    for ( unsigned int pending = 0; pending < 2; pending++ )
+    {
+        uint64_t t;
+        long rc;
+
+        check(enter(ABI_2L, 0));
+        check_eq(open_ipis(NR_2L_PORTS - 1, 0, &rc), NR_2L_PORTS - 1);
+        check_eq(register_vcpu(0, l2_page[0], 0), 0);
+        for ( uint32_t port = 1; pending && port < NR_2L_PORTS; port++ )
+            send(port);
+        t = rdtsc();
+        check_eq(register_pair(0, NULL), 0);
+        t = rdtsc() - t;
+        metric(pending ? "switch_all_pending" : "switch_none_pending", t);
+    }
+}
+
 TEST(cost_of_2l)
 {
     measure_abi(ABI_2L);

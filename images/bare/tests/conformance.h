@@ -43,4 +43,14 @@ static inline bool levels_are_of(uint32_t port)
     return good;
 }
 
+/* Send one event; does it set each level of vCPU 0 as it should? */
+static inline bool one_event(uint32_t port)
+{
+    VCPU0->upcall_pending = 0;
+    VCPU0->pending_sel = 0;
+    memset(l2_page[0], 0, L2_BYTES);
+    test_and_clear_bit(l3_pending[0], port);
+    return !send(port) && levels_are_of(port);
+}
+
 #endif /* BARE_CONFORMANCE_H */

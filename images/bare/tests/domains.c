@@ -1,32 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Suite domains: events between dom0 and domUs, and what a domU leaves behind. */
 #ifdef PV
-#include "domu/peer.h"
-#include "lib/test.h"
-
-static struct domu du;
-
-static bool peer_start(const char *kind, uint32_t max_port)
-{
-    struct domu_spec spec = {
-        .kind = kind, .args = "suite=peer", .vcpus = 2, .max_port = max_port,
-    };
-
-    return !domu_create(&du, &spec);
-}
-
-/*
- * Wait until this many pages are free, for 3 s at most. Returns the number of
- * free pages.
- */
-static uint64_t pages_back(uint64_t wanted)
-{
-    uint64_t give_up = now() + 3000000000;
-
-    while ( free_pages() < wanted && now() < give_up )
-        poll_nothing(1000000);
-    return free_pages();
-}
+#include "tests/domains.h"
 
 static long open_for(uint16_t remote)
 {
@@ -204,6 +179,58 @@ TEST(max_event_channels_is_the_bound)
     bounded(PORTS_PER_PAGE);
 }
 
+/*
+ * Who has the ABI depends on Xen's option evtchn-3l, which "evtchn-3l=" in our
+ * command line repeats, and on the flag that dom0 creates a domain with.
+ */
+static void may_use_3l(const char *kind, bool flag, bool domu, bool off)
+{
+    struct domu_spec spec = {
+        .kind = kind, .args = "suite=peer",
+        .allow_3l = flag ? ALLOW_3L : DENY_3L,
+    };
+    struct reg_3level_vcpu vcpu = { 0, 0, 0, 0 };
+    struct reg_3level pair = { 0, 0, 0, 0, 0 };
+    long rc = domu_create(&du, &spec), want = flag || domu ? 0 : -EOPNOTSUPP;
+
+    check_eq(rc, flag && off ? -EINVAL : 0);
+    if ( rc )
+        return;
+    /* The pages: pending bits, masks, and vCPU 0's selector behind all of these. */
+    pair.pending_gfn = peer_call(&du, PEER_frame, 0, 0);
+    pair.mask_gfn = peer_call(&du, PEER_frame, 1, 0);
+    vcpu.gfn = peer_call(&du, PEER_frame, strcmp(kind, "bare-pvh32") &&
+                                          strcmp(kind, "bare-pv32") ? 32 : 4, 0);
+    check_eq(peer_op(&du, EVTCHNOP_register_3level_vcpu, &vcpu, sizeof(vcpu)), want);
+    check_eq(peer_op(&du, EVTCHNOP_register_3level, &pair, sizeof(pair)), want);
+    /* Refused or not, the other ABIs are there. */
+    for ( enum abi its = ABI_2L; its <= ABI_FIFO; its++ )
+    {
+        check(enter(ABI_2L, 0));
+        check_eq(peer_call(&du, PEER_enter, its, PORTS_PER_PAGE), 0);
+        check(both_ways());
+    }
+    check_eq(peer_call(&du, PEER_enter, ABI_3L, PORTS_PER_PAGE), want ? -EINVAL : 0);
+    domu_destroy(&du);
+}
+
+TEST(who_may_use_3l)
+{
+    static const char *const kinds[] = { "bare-pvh64", "bare-pvh32", PV_KIND };
+    char option[8] = "on";
+    bool domu, off;
+
+    arg_word("evtchn-3l", option, sizeof(option));
+    domu = !strcmp(option, "domu");
+    off = !strcmp(option, "off");
+    check_eq(register_vcpu(0, l2_page[0], 0), off ? -EOPNOTSUPP : 0);
+    check_eq(register_pair(0, NULL), off ? -EOPNOTSUPP : 0);
+    check(enter(ABI_FIFO, PORTS_PER_PAGE));
+    for ( unsigned int i = 0; i < ARRAY_SIZE(kinds); i++ )
+        for ( unsigned int flag = 0; flag < 2; flag++ )
+            may_use_3l(kinds[i], flag, domu, off);
+}
+
 TEST(a_port_outlives_its_peer)
 {
     struct evtchn_status st;
@@ -229,41 +256,6 @@ static bool ends_for_soft_reset(enum abi abi)
     while ( (code = domu_poll(&du)) < 0 )
         poll_nothing(1000000);
     return code == SHUTDOWN_soft_reset;
-}
-
-/* The longest time, in ns, for which hypercalls kept this vCPU from its timer. */
-static uint64_t last_tick, longest;
-
-static void tick(void)
-{
-    uint64_t t = now();
-
-    if ( t - last_tick > longest )
-        longest = t - last_tick;
-    last_tick = t;
-    shared->vcpu[0].pending_sel = 0;
-    memset(shared->evtchn_pending, 0, sizeof(shared->evtchn_pending));
-    set_timer(t + 50000);
-}
-
-static void destroy_measured(uint64_t pages, const char *name)
-{
-    uint64_t began;
-
-    check(enter(ABI_2L, 0));
-    check(open_virq(VIRQ_TIMER, 0) > 0);
-    longest = 0;
-    set_callback(tick);
-    last_tick = began = now();
-    set_timer(began + 50000);
-    enable_events(true);
-    domu_destroy(&du);
-    /* RCU does the rest later. */
-    pages_back(pages);
-    tick();
-    enable_events(false);
-    metric("destroy_ns", now() - began);
-    metric(name, longest);
 }
 
 /*
@@ -392,98 +384,6 @@ TEST(soft_reset_of_a_running_domain_is_refused)
     check_eq(send(ours), 0);
     check_eq(peer_call(&du, PEER_pending, theirs, 0), 1);
     domu_destroy(&du);
-}
-
-/*
- * Unpatched Xen 4.20 keeps about one page per HVM domain: 18 pages after 20 idle
- * domains.
- */
-#define KEPT 3
-
-static void die_full(const char *kind, uint32_t ports)
-{
-    uint64_t before;
-
-    /* A first domain, for what Xen allocates only once. */
-    check(peer_start(kind, 0));
-    destroy_measured(free_pages(), "longest_step_empty_ns");
-    before = settled_pages();
-    check(peer_start(kind, 0));
-    check_eq(peer_call(&du, PEER_enter, ABI_3L, 0), 0);
-    check_eq(peer_call(&du, PEER_fill, 0, 0), ports);
-    metric("pages_used", before - free_pages());
-    destroy_measured(before, "longest_step_ns");
-    check(pages_back(before) + KEPT >= before);
-    /* Xen no longer knows the domain. */
-    check(domain_pages(du.id) < 0);
-}
-
-TEST(a_pvh_domain_dies_with_all_ports_open)
-{
-    die_full("bare-pvh32", 65535);
-}
-
-TEST(a_pv_domain_dies_with_all_ports_open)
-{
-    die_full(PV_KIND, NR_3L_PORTS - 1);
-}
-
-/*
- * The number of pages that are lost after this many domains, which register and
- * reset if churn is set, and do nothing otherwise.
- */
-static uint64_t lost_by(uint32_t rounds, bool churn)
-{
-    uint64_t before = 0, after;
-
-    /* Two more, one of each kind, for what Xen allocates only once. */
-    for ( uint32_t i = 0; i < rounds + 2; i++ )
-    {
-        check(peer_start(i & 1 ? PV_KIND : "bare-pvh32", 0));
-        if ( churn )
-        {
-            peer_ask(&du, PEER_churn, 0, 0);
-            while ( __atomic_load_n(&du.peer->beats, __ATOMIC_ACQUIRE) < 2 )
-                pause();
-        }
-        for ( unsigned int n = rnd() % 64; n--; )
-            race_delay();
-        domu_destroy(&du);
-        if ( i == 1 )
-            before = settled_pages();
-    }
-    after = pages_back(before);
-    return before > after ? before - after : 0;
-}
-
-TEST(registration_against_destruction)
-{
-    uint32_t rounds = arg_number("rounds", 12);
-    uint64_t idle = lost_by(rounds, false), churned = lost_by(rounds, true);
-
-    metric("rounds", rounds);
-    metric("pages_lost_idle", idle);
-    metric("pages_lost", churned);
-    check(churned <= idle + rounds / 4);
-}
-
-TEST(a_reset_gives_memory_back)
-{
-    uint64_t before, full;
-    long rc;
-
-    check(enter(ABI_3L, 0));
-    before = settled_pages();
-    check_eq(open_ipis(~0U, 0, &rc), NR_3L_PORTS - 1);
-    full = free_pages();
-    check_eq(reset(), 0);
-    metric("pages_for_ports", before - full);
-    check(enter(ABI_3L, 0));
-    check(before > full + NR_3L_PORTS / 1024);
-    full = pages_back(before);
-    metric("pages_kept", before > full ? before - full : 0);
-    /* Other allocations may use parts of a few pages. */
-    check(full + 16 >= before);
 }
 
 #endif

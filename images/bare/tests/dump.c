@@ -181,6 +181,50 @@ TEST(dump_of_a_fifo_domain)
     check_dump(lines, ARRAY_SIZE(lines));
 }
 
+/*
+ * 'e' as one of the keys that Xen handles when it crashes (the suite's machine
+ * has crash-debug-debugkey=e, so 'C' dumps, and goes on for want of a crash
+ * kernel): softirqs must not run then, so a timer that expires meanwhile is
+ * raised only afterwards. With the key itself it is, before its line is printed.
+ */
+static void dump_across_a_timer(char key, const char *timer_line)
+{
+    static char text[16384];
+    const uint32_t timer = 150;
+    long rc;
+
+    check(enter(ABI_3L, PORTS_PER_PAGE));
+    check_eq(open_ipis(timer - 1, 0, &rc), timer - 1);
+    check_eq(open_virq(VIRQ_TIMER, 0), timer);
+    /* Each of the other ports has a line of its own. */
+    for ( uint32_t port = 2; port < timer; port += 2 )
+        set_masked(port, true);
+    read_console(text, sizeof(text));
+    check_eq(set_timer(now() + 300000), 0);
+    check_eq(debug_key(key), 0);
+    read_console(text, sizeof(text));
+    check(has(text, "   1 [0/0/00]: s=6 n=0 x=0\n"));
+    check_(has(text, timer_line), timer_line, __LINE__, 0, 0);
+    while ( !pending_3l(timer) )
+        pause();
+}
+
+TEST(dump_lets_a_timer_expire)
+{
+    dump_across_a_timer('e', " 150 [1/0/11]: s=5 n=0 x=0 v=0\n");
+}
+
+TEST(dump_in_a_crash_lets_no_timer_expire)
+{
+    dump_across_a_timer('C', " 150 [0/0/00]: s=5 n=0 x=0 v=0\n");
+}
+
+/* The state of the crash has ended, and dumps are as they were. */
+TEST(dump_lets_a_timer_expire_again)
+{
+    dump_across_a_timer('e', " 150 [1/0/11]: s=5 n=0 x=0 v=0\n");
+}
+
 TEST(dump_of_a_2l_domain)
 {
     check(enter(ABI_2L, 0));

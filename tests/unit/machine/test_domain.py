@@ -45,6 +45,8 @@ def test_xen_is_the_kernel_and_dom0_its_module_with_arguments() -> None:
     )
     cmdline = (tree.findtext("os/cmdline") or "").split()
     assert {"console=com1", "noreboot", "dom0_mem=6144M,max:6144M", "dom0_max_vcpus=3"} <= set(cmdline)
+    # The packaged toolstack does not know the flag for it.
+    assert "evtchn-3l=domu" in cmdline
     assert tree.findtext("memory") == "8192"
     assert tree.findtext("on_reboot") == tree.findtext("on_crash") == "destroy"
 
