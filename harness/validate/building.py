@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -186,12 +188,25 @@ class Builder:
 SPACE = {"xen": xen.SPACE_MIB, "linux": linux.SPACE_MIB}
 
 
+@contextmanager
+def unchanged_if_same(config: Path) -> Iterator[None]:
+    """While the block makes a configuration anew: leave its time as it was if it comes out as it was.
+
+    Every object of Xen depends on the header that is made of it, whatever is in there.
+    """
+    before = (config.read_bytes(), config.stat()) if config.exists() else None
+    yield
+    if before and config.read_bytes() == before[0]:
+        os.utime(config, ns=(before[1].st_atime_ns, before[1].st_mtime_ns))
+
+
 def _make_xen(builder: Builder, requested: Mapping[str, Requested], dest: Path) -> None:
     source, objects = builder.tree.path / "xen", builder.tree.objects
     words = (f"O={objects}", "XEN_TARGET_ARCH=x86_64")
     config = objects / ".config"
-    config.write_text(kconfig.render(requested))
-    builder.make(dest, *words, "olddefconfig", source=source, env=xen.FIXED)
+    with unchanged_if_same(config):
+        config.write_text(kconfig.render(requested))
+        builder.make(dest, *words, "olddefconfig", source=source, env=xen.FIXED)
     kconfig.keep_wishes(dest, kconfig.check(config, requested, tree=source, series=False))
     target = ("build",) if (source / "build.mk").exists() else ()
     builder.make(dest, *words, *target, source=source, env=xen.FIXED)
@@ -205,10 +220,11 @@ def _make_linux(builder: Builder, requested: Mapping[str, Requested], dest: Path
     source, objects = builder.tree.path, builder.tree.objects
     words = (f"O={objects}", f"ARCH={linux.X86_64}")
     config = objects / ".config"
-    builder.make(dest, *words, "tinyconfig", source=source, env=linux.FIXED)
-    with config.open("a") as file:
-        file.write(kconfig.render(requested))
-    builder.make(dest, *words, "olddefconfig", source=source, env=linux.FIXED)
+    with unchanged_if_same(config):
+        builder.make(dest, *words, "tinyconfig", source=source, env=linux.FIXED)
+        with config.open("a") as file:
+            file.write(kconfig.render(requested))
+        builder.make(dest, *words, "olddefconfig", source=source, env=linux.FIXED)
     kconfig.keep_wishes(dest, kconfig.check(config, requested, tree=source, series=False))
     # W=1: warnings that upstream wants no more of; they do not change what is compiled.
     builder.make(dest, *words, "W=1", "bzImage", "modules", source=source, env=linux.FIXED)

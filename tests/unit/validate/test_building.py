@@ -13,7 +13,7 @@ from fakes import git
 from harness.core.progress import Progress
 from harness.validate import sandbox
 from harness.validate.base import Search, find_base
-from harness.validate.building import Builder, Facts, first_error, warnings_in
+from harness.validate.building import Builder, Facts, first_error, unchanged_if_same, warnings_in
 from harness.validate.ranges import read_range
 from harness.validate.worktree import apply_series, work_tree
 
@@ -105,6 +105,20 @@ def test_warnings(xen, builds) -> None:
     assert base.warnings == ()
     (warning,) = sloppy.warnings
     assert warning.startswith("common/event_channel.c: unused variable")
+
+
+def test_a_configuration_that_comes_out_the_same_keeps_its_time(tmp_path: Path) -> None:
+    config = tmp_path / ".config"
+    with unchanged_if_same(config):
+        config.write_text("CONFIG_X=y\n")
+    os.utime(config, (1, 1))
+    with unchanged_if_same(config):
+        config.write_text("")
+        config.write_text("CONFIG_X=y\n")
+    assert config.stat().st_mtime == 1
+    with unchanged_if_same(config):
+        config.write_text("CONFIG_X=n\n")
+    assert config.stat().st_mtime > 1
 
 
 def test_warnings_in_a_log() -> None:
