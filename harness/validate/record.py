@@ -34,6 +34,7 @@ class SuiteRecord(msgspec.Struct, frozen=True, kw_only=True):
     suite: str
     cells: int
     passed: int
+    skipped: int
     seconds: float
     run: str
     inherited: bool

@@ -118,6 +118,8 @@ def _suite_word(step: PatchRecord, suite: SuiteRecord | None) -> tuple[str, str]
     words = [f"{broken} broken"] if broken else []
     words += [f"{suite.passed}/{suite.cells}"] if not broken else []
     words += [f"+{mended}"] if mended else []
+    if suite.skipped == suite.cells:
+        return "all skipped", YELLOW
     return " ".join(words), RED if broken else YELLOW if before else GREEN
 
 
@@ -128,8 +130,9 @@ def count(suite: SuiteRecord, *changes: Change) -> int:
 
 def cost_word(step: PatchRecord) -> tuple[str, str]:
     """The largest relative change of a cost: ``+5.1 %``."""
-    if not any(suite.suite == "bench" for suite in step.suites):
-        return "", ""
+    bench = next((suite for suite in step.suites if suite.suite == "bench"), None)
+    if bench is None or not bench.passed:
+        return ("not run", YELLOW) if bench else ("", "")
     largest = max(step.costs, key=lambda one: abs(one.now - one.before) / max(one.before, 1), default=None)
     if largest is None:
         return "same", GREEN
@@ -184,6 +187,8 @@ def _of_suite(head: str, suite: SuiteRecord) -> Iterator[tuple[str, str]]:
                 yield f"  {printable(one.reason)}", ""
             if one.reproduce:
                 yield f"  again: {one.reproduce}", ""
+    if suite.skipped:
+        yield f"{head}: {suite.suite}: {suite.skipped} of {suite.cells} cells were skipped", DIM
     mended = _these(suite, Change.MENDED)
     if mended:
         yield f"{head}: {suite.suite}: mends {_names(mended)}", GREEN

@@ -336,6 +336,7 @@ def _suite_record(part: Part, ran: Ran, told: Sequence[Told]) -> SuiteRecord:
     return SuiteRecord(
         suite=part.suite, cells=len(ran.cells), seconds=ran.seconds, run=str(ran.folder), inherited=ran.hit,
         passed=sum(cell.verdict is Verdict.PASS for cell in ran.cells),
+        skipped=sum(cell.verdict is Verdict.SKIP for cell in ran.cells),
         told=[_told_record(one, ran) for one in told],
     )  # fmt: skip
 

@@ -7,7 +7,9 @@ import io
 
 from fakes import git
 
-from harness.validate.table import Growing, columns, print_end, verdict_line
+from harness.core.records import Verdict
+from harness.validate.record import BuildRecord, PatchRecord, SuiteRecord
+from harness.validate.table import Growing, columns, print_end, step_lines, verdict_line, words_of
 
 
 def test_a_row_for_each_patch_and_what_is_wrong_with_its_proof(whole) -> None:
@@ -43,3 +45,17 @@ def test_a_good_series(small, validated) -> None:
     out = io.StringIO()
     print_end(record, file=out)
     assert "patch 1: neither built nor run: docs/x" in out.getvalue()
+
+
+def test_a_suite_that_was_skipped_is_not_shown_as_good() -> None:
+    def suite(name: str) -> SuiteRecord:
+        return SuiteRecord(
+            suite=name, cells=9, passed=0, skipped=9, seconds=1, run="", inherited=False
+        )  # fmt: skip
+
+    build = BuildRecord(text=5, sections=[".text"])
+    step = PatchRecord(number=1, subject="s", commit="c", build=build, verdict=Verdict.PASS)
+    step.suites = [suite("conformance"), suite("bench")]
+    words = dict(words_of(step, "bare", 5))
+    assert words["all skipped"] == words["not run"] == "yellow"
+    assert ("patch 1: conformance: 9 of 9 cells were skipped", "dim") in list(step_lines(step))
