@@ -41,11 +41,11 @@ SPACE_MIB = 1500
 
 # Files that only the hypervisor is made of, and what no toolstack needs. They are not copied into the root,
 # so they cannot be inputs, and an edit of the hypervisor does not build the toolstack again. libxenguest
-# compiles some files of xen/common and xen/arch/x86/lib.
+# compiles some files of xen/common and xen/arch/x86/lib, and configure looks for kernel.c.
 _NOT_ITS = re.compile(
     r"(docs|stubdom|automation|misc)/|tools/(golang|tests|fuzz)/"
     r"|xen/(drivers|crypto|test)/|xen/arch/x86/(?!include/|lib/)|xen/arch/(?!x86/)"
-    r"|xen/common/(?!libelf/|lz4/|xz/|zstd/|(un\w+|bunzip2|lzo|decompress)\.[ch]$)"
+    r"|xen/common/(?!libelf/|lz4/|xz/|zstd/|(un\w+|bunzip2|lzo|decompress|kernel)\.[ch]$)"
 )
 # Objects in a developer's tree that is not a git tree; they may be of another Debian release.
 _OBJECTS = re.compile(r"\.(o|opic|a|d|so[.\d]*)$|^config/Tools\.mk$|^tools/(config\.\w+$|pkg-config/)")

@@ -10,8 +10,8 @@ jobs=$1
 # xentop need.
 export ac_cv_header_Python_h=yes ac_cv_func_PyArg_ParseTuple=yes
 export ac_cv_header_curses_h=yes ac_cv_lib_curses_clear=yes
-cd /src/tools
-./configure --build=x86_64-linux-gnu \
+cd /src
+./configure --build=x86_64-linux-gnu --disable-xen --disable-stubdom --disable-docs \
 	--prefix=/usr --libdir=/usr/lib/x86_64-linux-gnu --libexecdir=/usr/lib \
 	--sysconfdir=/etc --localstatedir=/var --with-rundir=/run --with-sysconfig-leaf-dir=default \
 	--with-xenstored=xenstored \
@@ -20,10 +20,12 @@ cd /src/tools
 	--disable-seabios --disable-rombios --disable-pvshim --disable-pygrub --disable-libfsimage \
 	--disable-monitors --disable-xsmpolicy --disable-ocamltools --disable-golang --disable-systemd
 
+cd /src/tools
 export PKG_CONFIG_DIR=/src/tools/pkg-config
 # hvmloader would have the day of the build.
 export SMBIOS_REL_DATE=01/01/2025
 make -C include all
+mkdir -p /out/usr/lib/x86_64-linux-gnu/pkgconfig
 # The libraries first: the others need them.
 for part in libs xenstored xs-clients console xl helpers xcutils hotplug firmware; do
 	echo "== $part"
