@@ -32,13 +32,13 @@ run: setup ## build, boot, test the limits, print the verdicts
 test: setup lint ## run lint, the unit tests, then the system tests, which boot nested Xen
 	$(BIN)/pytest tests/unit
 	$(BIN)/evh build
-	$(BIN)/pytest -v tests/system
+	$(BIN)/pytest -v tests/system -m "not slow"
 	$(BIN)/pytest -v tests/faults -m quick
 
 unit: setup $(VENV)/.dev ## run the unit tests
 	$(BIN)/pytest tests/unit $(ARGS)
 
-system: setup $(VENV)/.dev ## run the system tests, which boot nested Xen
+system: setup $(VENV)/.dev ## run all system tests, with the slow ones that make test leaves out
 	$(BIN)/pytest tests/system $(ARGS)
 
 faults: $(VENV)/.dev ## inject faults of the host into runs, and write docs/faults.md

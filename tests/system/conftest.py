@@ -9,6 +9,10 @@ from harness.core.records import Built
 from harness.store.artifacts import Store
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: not part of `make test`; `make system` runs it, too")
+
+
 @pytest.fixture(scope="session")
 def built() -> Built:
     """Xen, Linux and the images; building them takes minutes if they are not in the store."""

@@ -22,6 +22,7 @@ PROGRAMS = (
 )  # fmt: skip
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.timeout(3600),
     pytest.mark.skipif(os.geteuid() != 0, reason="mmdebstrap's hooks need root here, as in the container"),
 ]

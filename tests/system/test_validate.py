@@ -30,6 +30,7 @@ def validated(folder: Path) -> list[PatchRecord]:
     return record.series[0].steps
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_patch_of_documentation_gives_the_same_hypervisor(tmp_path: Path) -> None:
     """The commit's id must not be in it: Xen's Makefile asks git for one."""
