@@ -46,6 +46,7 @@ def test_what_decides_a_result(behaviour: Behaviour) -> None:
         behaviour._inputs(BARE, built, "another"),
         behaviour._inputs(replace(BARE, suite="bench"), built, "summary"),
         behaviour._inputs(replace(BARE, keyword="x"), built, "summary"),
+        behaviour._inputs(replace(BARE, every=True), built, "summary"),
         behaviour._inputs(BARE, replace(built, keys={"xen": "one", "bare": "c"}), "summary"),
         replace(behaviour, accelerator="tcg")._inputs(BARE, built, "summary"),
     ):
