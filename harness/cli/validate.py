@@ -170,7 +170,9 @@ def numbers(text: str) -> tuple[int, int]:
 
 
 def b4_check() -> None:
-    """Tell b4 what an earlier validation said of the mail on standard input.
+    """Answer b4 with what a validation said of a mail.
+
+    The mail is read on standard input; the newest validation that has it counts.
 
     For b4's review:
 
