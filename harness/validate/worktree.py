@@ -19,13 +19,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from harness.core.environment import environment
 from harness.core.errors import EvhError, UserError
 from harness.core.progress import Progress
 from harness.source.series import IDENTITY, git
 from harness.store.artifacts import Store
 from harness.store.files import discard
-from harness.store.hashes import digest
+from harness.store.hashes import digest, sha256_of
 from harness.validate.base import Found
 from harness.validate.mails import Mail, mailinfo
 from harness.validate.patches import Patch, Series
@@ -101,7 +103,8 @@ def work_tree(base: Found, *, store: Store, progress: Progress) -> Iterator[Work
             path=path, objects=objects,
             base=Applied(number=0, commit=base.commit, tree=tree_of(path, base.commit)),
         )  # fmt: skip
-        tree.checkout(base.commit)
+        # Not a checkout of the base, which would give files new times for nothing.
+        git(path, "clean", "-ffdxq", what="clean the work tree")
         yield tree
 
 
@@ -136,7 +139,32 @@ def tree_of(path: Path, commit: str) -> str:
 
 
 def apply_series(tree: WorkTree, series: Series) -> Iterator[Applied | Misfit]:
-    """Apply the patches in order; ends after the first one that does not apply."""
+    """Apply the patches in order; ends after the first one that does not apply.
+
+    A series that was applied here before is not applied again: that would give its files new times, and make
+    would take them for changed.
+    """
+    known = tree.path / ".git" / f"evh-applied-{_digest(tree.base.commit, series)}"
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        yield from msgspec.json.decode(known.read_bytes(), type=list[Applied])
+        return
+    done = []
+    for result in _apply(tree, series):
+        yield result
+        done.append(result)
+    if all(isinstance(one, Applied) for one in done):
+        known.write_bytes(msgspec.json.encode(done))
+
+
+def _digest(base: str, series: Series) -> str:
+    """Hash of what decides the result of applying a series."""
+    parts = [base]
+    for patch in series.patches:
+        parts.append(sha256_of(patch.mail.path) if patch.mail else patch.commit)
+    return digest("\n".join(parts))
+
+
+def _apply(tree: WorkTree, series: Series) -> Iterator[Applied | Misfit]:
     tree.checkout(tree.base.commit)
     for patch in series.patches:
         if patch.commit:

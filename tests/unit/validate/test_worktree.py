@@ -139,6 +139,17 @@ def test_files_that_are_made_renamed_and_removed(xen, applied, tmp_path) -> None
     )
 
 
+def test_what_was_applied_before_leaves_the_files_alone(xen, applied, tmp_path) -> None:
+    xen.mails(tmp_path / "out")
+    times: list[int] = []
+    look = lambda path: times.append((path / "xen/common/event_channel.c").stat().st_mtime_ns)  # noqa: E731
+    assert applied(tmp_path / "out", then=look) == applied(tmp_path / "out", then=look)
+    assert times[0] == times[1]
+    path = tmp_path / "out/0003-xen-evtchn-third.patch"
+    path.write_text(path.read_text().replace("+thirty-seven", "+38"))
+    assert applied(tmp_path / "out", then=look)[2].notes
+
+
 def test_a_tree_whose_objects_were_removed_is_made_again(xen, applied, tmp_path) -> None:
     xen.mails(tmp_path / "out")
     place: list[Path] = []
