@@ -84,14 +84,17 @@ def measured(record: RunRecord) -> Iterator[tuple[str, Estimate]]:
         if test.verdict is None or test.verdict is Verdict.ERROR:
             continue  # says nothing about how long the cell takes
         boot: Estimate | None = None
+        took = 0.0
         if test.boot is not None and test.boot in boots:
             boot, key = _bare(boots[test.boot]), ("boot", test.boot)
+            took = boot.boot_seconds
         elif test.machine is not None and test.machine in machines:
             boot, key = _machine(machines[test.machine]), ("machine", test.machine)
+            took = _start_seconds(machines[test.machine])
         if boot is None:
             yield test.cell, Estimate(seconds=test.seconds)
             continue
-        own = test.seconds - (boot.boot_seconds if key not in paid else 0.0)
+        own = test.seconds - (took if key not in paid else 0.0)
         paid.add(key)
         yield (
             test.cell,
@@ -108,6 +111,13 @@ def _bare(boot: BootRecord) -> Estimate:
         seconds=0.0, boot=name, boot_seconds=boot.seconds, memory_mib=boot.memory_mib,
         cores=1 if boot.deterministic else boot.vcpus,
     )  # fmt: skip
+
+
+def _start_seconds(machine: MachineRecord) -> float:
+    """What the first cell on a machine spent on having it: its restore, or its boot and its being saved."""
+    if machine.restore_seconds is not None:
+        return machine.restore_seconds
+    return (machine.boot_seconds or 0.0) + (machine.save_seconds or 0.0)
 
 
 def _machine(machine: MachineRecord) -> Estimate:

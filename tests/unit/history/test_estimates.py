@@ -46,6 +46,21 @@ def test_only_the_first_cell_of_a_machine_waited_for_its_boot(recorded_run) -> N
     assert (a.memory_mib, a.cores) == (3072, 2)
 
 
+@pytest.mark.parametrize(
+    ("words", "first"), [({"restore_seconds": 2}, 6), ({"save_seconds": 3}, 17), ({}, 14)]
+)
+def test_first_cell_of_a_machine_waited_for_its_restore_or_its_boot_and_save(
+    recorded_run, words: dict[str, float], first: float
+) -> None:
+    """The cell itself takes four seconds."""
+    _, record = load(recorded_run("one", {"a": PASS}, seconds={"a": first}))
+    spec = {"abi": "3l", "memory_mib": 3072, "dom0_mib": 1024, "vcpus": 2}
+    record.machines = [MachineRecord(number=1, boot_seconds=10, **spec, **words)]
+    record.tests[0].machine, record.tests[0].boot = 1, None
+    found = from_runs([record])[0].of(cell("a"))
+    assert found is not None and (found.seconds, found.boot_seconds) == (4, 10)
+
+
 def test_runs_with_another_accelerator_do_not_count(recorded_run) -> None:
     times = {"old": 100.5, "new": 1.5}
     records = [load(recorded_run(name, {"a": PASS}, seconds={"a": time}))[1] for name, time in times.items()]

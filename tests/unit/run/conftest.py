@@ -80,10 +80,10 @@ def evh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         asked = RunRequest(
             selection=select(files=[str(file)], **words),
             keep=keep,
+            shuffle=shuffle,
             shard=shard,
             plan=plan,
             quarantine=quarantine,
-            shuffle=shuffle,
             command=("evh", "run", "my_test.py"),
             **(request or {}),
         )  # type: ignore[arg-type]

@@ -63,6 +63,10 @@ def test_what_is_built_and_booted_is_repeated_whole(tmp_path: Path) -> None:
     assert trees_of({}) == Trees()
 
 
+def test_order_is_part_of_the_command() -> None:
+    assert reproduce(RunRequest(selection=select(), shuffle=7)) == "evh run --shuffle 7"
+
+
 def test_snapshots_and_order_are_part_of_the_command() -> None:
     request = RunRequest(selection=select(), snapshots=False, shuffle=7)
     assert reproduce(request) == "evh run --no-snapshots --shuffle 7"
