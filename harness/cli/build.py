@@ -119,7 +119,7 @@ def boot(
     connect: ConnectOption = None,
     jobs: JobsOption = None,
     run_dir: RunDirOption = None,
-    snapshots: SnapshotsOption = True,
+    snapshots: SnapshotsOption = False,
 ) -> None:
     """Boot a machine, or restore a saved one, and keep it up until Ctrl-C.
 

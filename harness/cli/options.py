@@ -197,8 +197,8 @@ SnapshotsOption = Annotated[
     bool,
     typer.Option(
         "--snapshots/--no-snapshots",
-        help="Restore machines that were saved after an earlier boot, and save those that are booted, "
-        "or boot each.",
+        help="Restore machines that were saved after an earlier boot, and save those that are booted "
+        "(default: boot each; docs/snapshots.md).",
     ),
 ]
 KnownIssuesOption = Annotated[

@@ -116,7 +116,7 @@ def run(
             help="Run cells side by side, in N processes; auto: as many as cores and memory allow.",
         ),
     ] = "1",
-    snapshots: SnapshotsOption = True,
+    snapshots: SnapshotsOption = False,
     shuffle: Annotated[
         int | None,
         typer.Option(

@@ -45,7 +45,7 @@ def booted(
     connect: str | None = None,
     jobs: int | None = None,
     run_dir: Path | None = None,
-    snapshots: bool = True,
+    snapshots: bool = False,
 ) -> tuple[Machine, Path]:
     """Build and boot a machine, and start guests named after their kinds.
 

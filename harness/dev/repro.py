@@ -114,7 +114,7 @@ def request_of(cell: str, earlier: Earlier | None) -> RunRequest:
         xen_args=options.get("xen_args", ""),
         dom0_args=options.get("dom0_args", ""),
         known=known_of(record) if record else (),
-        snapshots=options.get("snapshots") != "no",
+        snapshots=options.get("snapshots") == "yes",
         command=("evh", "repro", cell),
     )
 

@@ -55,7 +55,7 @@ class RunRequest:
     run_dir: Path | None = None
     known: tuple[KnownIssue, ...] = ()
     quarantine: tuple[Quarantine, ...] = ()
-    snapshots: bool = True
+    snapshots: bool = False
     shuffle: int | None = None
     keep: bool = False
     shard: Shard | None = None
@@ -83,7 +83,7 @@ def reproduce(request: RunRequest) -> str:
     words += ["-k", selection.keyword] if selection.keyword else []
     words += ["--accel", request.accelerator] if request.accelerator != "auto" else []
     words += ["--connect", request.uri] if request.uri else []
-    words += [] if request.snapshots else ["--no-snapshots"]
+    words += ["--snapshots"] if request.snapshots else []
     words += ["--shuffle", str(request.shuffle)] if request.shuffle is not None else []
     words += words_of(request)
     words += ["--xtf", str(selection.xtf)] if selection.xtf else []
@@ -125,7 +125,7 @@ def options(request: RunRequest) -> dict[str, str]:
     words = {
         "accel": request.accelerator if request.accelerator != "auto" else "",
         "connect": request.uri or "",
-        "snapshots": "" if request.snapshots else "no",
+        "snapshots": "yes" if request.snapshots else "",
         "xen": trees.xen,
         "linux": trees.linux,
         "xen_tree": str(trees.xen_tree or ""),

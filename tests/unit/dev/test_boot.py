@@ -65,6 +65,7 @@ class Host:
 
     def boot(self, stack: ExitStack, *guests: str, **words: Any) -> tuple[FakeMachine, Path]:
         progress = Progress(self.said)
+        words.setdefault("snapshots", True)
         return booted(stack, progress, guests=guests, run_dir=self.folder / "run", **words)  # type: ignore[return-value]
 
 

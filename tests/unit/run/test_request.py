@@ -68,6 +68,6 @@ def test_order_is_part_of_the_command() -> None:
 
 
 def test_snapshots_and_order_are_part_of_the_command() -> None:
-    request = RunRequest(selection=select(), snapshots=False, shuffle=7)
-    assert reproduce(request) == "evh run --no-snapshots --shuffle 7"
-    assert options(request) == {"snapshots": "no"}
+    request = RunRequest(selection=select(), snapshots=True, shuffle=7)
+    assert reproduce(request) == "evh run --snapshots --shuffle 7"
+    assert options(request) == {"snapshots": "yes"}
