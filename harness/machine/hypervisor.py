@@ -26,7 +26,6 @@ from xml.etree import ElementTree
 from harness.core import paths
 from harness.core.errors import InfraError, UserError
 from harness.machine import reaper
-from harness.machine.child import adopt_orphans
 
 # libvirt reads this when it is loaded. Its errors become exceptions, and QEMU's
 # messages have their own log; anything else ("domain is tainted") would go to
@@ -178,7 +177,6 @@ def process_root() -> Path:
     lock = os.open(root / reaper.LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
     fcntl.flock(lock, fcntl.LOCK_EX)
     reaper.start_watcher(root)
-    adopt_orphans()
     conf = root / "etc"
     conf.mkdir()
     text = _QEMU_CONF if os.getuid() else _QEMU_CONF_ROOT + _QEMU_CONF

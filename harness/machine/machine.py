@@ -21,7 +21,6 @@ from harness.core.records import Accelerator, Built, MachineSpec, dom0_root, ima
 from harness.machine import console_proof, ready, reaper
 from harness.machine import snapshot as snapshots
 from harness.machine.attribution import hung_dom0
-from harness.machine.child import Child
 from harness.machine.domain import render_domain
 from harness.machine.hypervisor import Hypervisor, libvirt, open_hypervisor
 from harness.machine.overlay import make_overlay
@@ -323,7 +322,7 @@ class Machine:
         self._stack.enter_context(hypervisor.watched(self.name, ended=ended, disk_failed=self._disk_failed))
         started = time.monotonic()
         self._domain = self._create(hypervisor, xml, paused=snapshot is not None)
-        self._stack.callback(self._destroy, self._process(hypervisor))
+        self._stack.callback(self._destroy)
         self._monitor = Monitor(self._domain, self.watchdog)
         address = ("127.0.0.1", self._monitor.forward_ssh())
         self._dom0 = SSH(name="dom0", address=address, keys=self.keys, watchdog=self.watchdog)
@@ -444,17 +443,7 @@ class Machine:
 
     # Shutting down.
 
-    def _process(self, hypervisor: Hypervisor) -> Child | None:
-        """QEMU's process, if this one is its parent."""
-        if not hypervisor.embedded:
-            return None
-        with contextlib.suppress(OSError, ValueError):
-            return Child(int((hypervisor.links / "run" / "qemu" / f"{self.name}.pid").read_text()))
-        return None
-
-    def _destroy(self, process: Child | None) -> None:
-        if process is not None:
-            process.kill()  # its disk is temporary, and libvirt would look again after 0.2 s only
+    def _destroy(self) -> None:
         with contextlib.suppress(libvirt.libvirtError):
             self._domain.destroy()
 
