@@ -238,7 +238,7 @@ def test_fewer_channels_than_its_cpus_need(dom0, start_guest, tool, metric, gues
     cpus, few = MANY_CPUS[guest]
     for channels in (few, XENSTORE_AND_CONSOLE + 2 * need, XENSTORE_AND_CONSOLE + need):
         g = start_guest(
-            name=f"few-{channels}", kind=guest, abi=abi, memory_mib=192, network=False,
+            name=f"few-{abi}-{channels}", kind=guest, abi=abi, memory_mib=192, network=False,
             vcpus=cpus, max_event_channels=channels,
         )  # fmt: skip
         open_now = tool(dom0, "evtchn-status", "--domid", g.domid).result.open
@@ -260,7 +260,9 @@ def test_fewer_channels_than_its_cpus_need(dom0, start_guest, tool, metric, gues
 def test_cpu_without_channels(dom0, start_guest, tool, guest, abi):
     """A CPU that lacks one channel stays offline, keeps none, and comes online once there is one."""
     channels = 100
-    g = start_guest(name="cpu", kind=guest, abi=abi, max_event_channels=channels, extra_args="maxcpus=1")
+    g = start_guest(
+        name=f"cpu-{abi}", kind=guest, abi=abi, max_event_channels=channels, extra_args="maxcpus=1"
+    )
 
     def open_now():
         return tool(dom0, "evtchn-status", "--domid", g.domid).result.open
