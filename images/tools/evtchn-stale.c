@@ -39,18 +39,6 @@ static int bind_port(int fd, unsigned long cmd, void *arg, const char *what)
     return port;
 }
 
-static void bind_pair(int fd, struct pair *p)
-{
-    struct ioctl_evtchn_port rx = { DOMID_SELF };
-    struct ioctl_evtchn_bind_interdomain tx = { DOMID_SELF, 0 };
-
-    p->rx = (uint32_t)bind_port(fd, IOCTL_EVTCHN_BIND_UNBOUND_PORT, &rx,
-                                "IOCTL_EVTCHN_BIND_UNBOUND_PORT");
-    tx.remote_port = p->rx;
-    p->tx = (uint32_t)bind_port(fd, IOCTL_EVTCHN_BIND_INTERDOMAIN, &tx,
-                                "IOCTL_EVTCHN_BIND_INTERDOMAIN");
-}
-
 /* 0, or the errno of an ioctl whose argument is a port. */
 static int port_op(int fd, unsigned long cmd, uint32_t port)
 {
@@ -76,6 +64,22 @@ static uint32_t next_event(int fd, int ms)
     if ( read(fd, &port, sizeof(port)) != sizeof(port) )
         die(errno, "read from /dev/xen/evtchn", "EFBIG: the ring was full");
     return port;
+}
+
+static void bind_pair(int fd, struct pair *p)
+{
+    struct ioctl_evtchn_port rx = { DOMID_SELF };
+    struct ioctl_evtchn_bind_interdomain tx = { DOMID_SELF, 0 };
+
+    p->rx = (uint32_t)bind_port(fd, IOCTL_EVTCHN_BIND_UNBOUND_PORT, &rx,
+                                "IOCTL_EVTCHN_BIND_UNBOUND_PORT");
+    tx.remote_port = p->rx;
+    p->tx = (uint32_t)bind_port(fd, IOCTL_EVTCHN_BIND_INTERDOMAIN, &tx,
+                                "IOCTL_EVTCHN_BIND_INTERDOMAIN");
+    /* Xen raises an event on a port that it binds to another one. */
+    if ( next_event(fd, PATIENCE_MS) != p->tx )
+        die(0, "the event of a new port did not arrive", "");
+    enable(fd, p->tx);
 }
 
 static bool is_among(const struct pair *pairs, uint64_t n, uint32_t port)

@@ -37,7 +37,7 @@ def stale_file(g, pairs, move):
     )
     move()
     done = lifecycle.polling(g.ssh, "grep -q -e result -e error /tmp/stale", seconds=120, every=0.5)
-    g.ssh.run(f": > /tmp/go; {done}", timeout=200)
+    g.ssh.run(f"grep -q error /tmp/stale || : > /tmp/go; {done}", timeout=200)
     text = g.ssh.run("cat /tmp/stale", timeout=30).out.splitlines()
     lines = Lines(iter(text), tool="evtchn-stale", where=g.layer, result=StaleResult, others=(StaleHeld,))
     return lines.expect(StaleHeld).highest, lines.expect(StaleResult)
