@@ -103,7 +103,7 @@ def test_few_to_a_guest(dom0, start_guest, row, guest):
     view = debugfs.read(g.ssh)
     assert (view.abi, view.usable, view.shared_pages, view.bitmap_pages) == ("3l", 4_001, 2, 1)
     send_few(dom0, row, g, abi="3l")
-    # Xen writes the time when an HVM guest determines the width of its shared info; the switch does that, too.
+    # Xen writes the time when an HVM guest determines the width of its shared info, or switches.
     before, there, after = (int(one.run("date +%s", timeout=60).out) for one in (dom0, g.ssh, dom0))
     assert before - 2 <= there <= after + 2
 
