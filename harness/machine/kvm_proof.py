@@ -104,9 +104,9 @@ def _boot_bare(built: Built, accelerator: Accelerator, run_dir: Path, uri: str |
     if run.verdict in (Verdict.PASS, Verdict.FAIL):
         return _Trial()
     how = "hung" if run.verdict is Verdict.HANG else "failed"
+    lines = run.reason.splitlines()
     # A QEMU that aborts says why in several lines, the last of which is the cause.
-    first, *_, last = (run.reason.splitlines() or [""]) * 2
-    reason = first if first == last else f"{first}: {last.strip()}"
+    reason = f"{lines[0]}: {lines[-1].strip()}" if len(lines) > 1 else run.reason
     return _Trial(problem=f"{how} ({reason})", crashed=run.verdict is Verdict.CRASH)
 
 
