@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Files that are written without a buffer, so that they are complete even if the harness is killed;
-and files that a full disk may cut short.
+files that are replaced by one rename; and files that a full disk may cut short.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
+from pathlib import Path
 from typing import Any, BinaryIO
 
 
@@ -19,6 +21,22 @@ def write_all(file: BinaryIO, data: bytes) -> None:
     """
     while data:
         data = data[file.write(data) :]
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file beside ``path`` and rename it, so that nobody sees a part of it.
+
+    Raises:
+        OSError: the disk is full, for example; ``path`` is as it was.
+    """
+    fresh = path.with_name(f"{path.name}.new")
+    try:
+        fresh.write_bytes(data)
+        fresh.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        raise
 
 
 class LossyFile(io.FileIO):

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from statistics import median
 
 import jinja2
 
+from harness.core.files import replace_file
 from harness.core.records import Verdict
 from harness.core.text import printable
 from harness.history.changes import Change, Series
@@ -77,14 +77,7 @@ def write_page(found: Trends, path: Path) -> None:
         height=HEIGHT,
         margin=MARGIN,
     )
-    fresh = path.with_suffix(".html.new")
-    try:
-        fresh.write_text(page, encoding="utf-8")
-        fresh.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            fresh.unlink()
-        raise
+    replace_file(path, page.encode())
 
 
 def heat_map(history: History) -> list[HeatRow]:

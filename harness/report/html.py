@@ -7,13 +7,13 @@ reported again at any time, on any machine.
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
 
+from harness.core.files import replace_file
 from harness.core.text import duration, printable, tail
 from harness.report.tables import (
     COVERAGE,
@@ -113,13 +113,6 @@ def write_html(run_dir: Path, record: RunRecord) -> Path:
         console_lines=CONSOLE_LINES,
     )
     path = run_dir / REPORT_HTML
-    fresh = path.with_suffix(".html.new")
-    try:
-        fresh.write_text(page, encoding="utf-8")
-        fresh.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            fresh.unlink()
-        raise
+    replace_file(path, page.encode())
     return path
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from harness.core.errors import InfraError, UserError
+from harness.core.files import replace_file
 from harness.core.records import Verdict
 
 SCHEMA = 1
@@ -149,10 +150,8 @@ def save(folder: Path, record: ValidateRecord) -> None:
         InfraError: the disk is full, for example.
     """
     path = folder / VALIDATE_JSON
-    fresh = path.with_suffix(".json.new")
     try:
-        fresh.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
-        fresh.replace(path)
+        replace_file(path, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
     except OSError as error:
         raise InfraError(f"cannot write {path}: {error.strerror}", hint="Is there space?") from error
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.files import LossyFile, write_all
+from harness.core.files import LossyFile, replace_file, write_all
 
 
 class Small(io.RawIOBase):
@@ -20,6 +20,17 @@ class Small(io.RawIOBase):
     def write(self, data: bytes) -> int:  # type: ignore[override]
         self.got += data[:3]
         return len(data[:3])
+
+
+def test_a_file_that_cannot_be_replaced_is_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    replace_file(path, b"old")
+    (tmp_path / "page.html.new").symlink_to("/dev/full")
+    with pytest.raises(OSError):
+        replace_file(path, b"new")
+    assert [one.name for one in tmp_path.iterdir()] == ["page.html"] and path.read_bytes() == b"old"
+    replace_file(path, b"new")
+    assert path.read_bytes() == b"new"
 
 
 def test_all_is_written_though_each_write_takes_a_part() -> None:
